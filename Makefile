@@ -1,0 +1,38 @@
+# Two commands: `make tables` (the demo's tables) and `make test` (all tests). Both set everything up first.
+
+PYTHON ?= python3
+BIN := .venv/bin
+CORES ?= all
+.DEFAULT_GOAL := tables
+
+# The environment, exactly as pinned. uv, because it takes the pins as they are; --no-deps, because they are complete.
+.venv/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 13) else \
+	  "tellsign needs Python 3.11 or 3.12, not %d.%d. Say which one: make PYTHON=python3.12" % v[:2])'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep ^uv== requirements.lock)"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+.PHONY: env tables figures report test check lock clean
+env: .venv/.ready ## the environment alone
+
+tables figures report: .venv/.ready ## make them for the default configuration, the demo
+	$(BIN)/snakemake --cores $(CORES) $@
+
+test: .venv/.ready ## every test, the end-to-end demo included
+	$(BIN)/python -m pytest
+
+check: .venv/.ready ## style, types, workflow
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+	$(BIN)/snakemake --lint
+
+lock: ## renew requirements.lock from the ranges in pyproject.toml
+	$(BIN)/uv pip compile --quiet --python $(BIN)/python --group dev --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
+
+clean: ## remove what the pipeline made
+	rm -rf data cache results logs .snakemake

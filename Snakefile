@@ -1,0 +1,51 @@
+# tellsign: four papers on detecting AI-generated images, every table and figure.
+#
+#   snakemake --cores 8 tables      the tables of the configuration (default: the embedded demo)
+#   snakemake --cores 8 figures     its figures
+#   snakemake --cores 8 report      one page with all of them
+#   snakemake --cores 8 all         the three together
+#
+# Another configuration: --configfile config/folder.yaml --config root=PATH
+# Rules are included in running order. What each artifact is made from, and its path, is src/tellsign/plan.py's.
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+if "papers" not in config:
+
+    configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/demo.smk"
+include: "workflow/rules/index.smk"
+include: "workflow/rules/annotate.smk"
+include: "workflow/rules/pretrain.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+localrules:
+    tables,
+    figures,
+    all,
+
+
+rule tables:
+    default_target: True
+    input:
+        paths(PLAN.tables()),
+
+
+rule figures:
+    input:
+        paths(PLAN.figures()),
+
+
+rule all:
+    input:
+        rules.tables.input,
+        rules.figures.input,
+        rules.report.output,

@@ -1,0 +1,72 @@
+"""Random crops from whole images: one gather for the batch, against a loop over its images; prints the ratio.
+
+Both cut the same windows of the same memory-mapped table in one process. The loop pastes a tiled canvas where an image
+is smaller than the crop. Run: OMP_NUM_THREADS=1 python benchmarks/crops.py [cuda]
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+
+from tellsign.pixels import PixelTable
+from tellsign.runtime import threads
+
+CASES = {"demo, 16 × 72 px": (16, 72), "MPFT, 4 × 224 px": (4, 224), "rescale, 128 × 128 px": (128, 128)}
+
+
+def table(count: int, device: str) -> PixelTable:
+    generator = torch.Generator().manual_seed(0)
+    heights, widths = torch.randint(100, 500, (2, count), generator=generator)
+    offsets = torch.cumsum(heights * widths, 0) - heights * widths
+    total = int((heights * widths).sum())
+    pixels = torch.randint(0, 256, (total, 3), dtype=torch.uint8, generator=generator)
+    ids = tuple(str(i) for i in range(count))
+    return PixelTable(ids, pixels, offsets, heights, widths).to(torch.device(device))
+
+
+def loop(
+    images: PixelTable, rows: torch.Tensor, tops: torch.Tensor, lefts: torch.Tensor, size: int
+) -> torch.Tensor:
+    crops = []
+    for row, top, left in zip(rows.tolist(), tops.tolist(), lefts.tolist(), strict=True):
+        image = images.image(row)
+        height, width = image.shape[1:]
+        if min(height, width) < size:
+            image = image.repeat(1, -(-size // height), -(-size // width))
+        crops.append(image[:, top : top + size, left : left + size])
+    return torch.stack(crops)
+
+
+def seconds(work: Callable[[], torch.Tensor], repeats: int = 30) -> float:
+    best = float("inf")
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def main() -> None:
+    torch.set_num_threads(threads())
+    device = sys.argv[1] if len(sys.argv) > 1 else "cpu"
+    images = table(200, device)
+    generator = torch.Generator().manual_seed(1)
+    for name, (batch, size) in CASES.items():
+        rows = torch.randint(0, len(images), (batch,), generator=generator)
+        tops, lefts = (torch.rand(batch, 2) * (images.slack(rows, size) + 1)).long().unbind(1)
+        assert torch.equal(images.windows(rows, tops, lefts, size), loop(images, rows, tops, lefts, size))
+        gather = seconds(lambda: images.windows(rows, tops, lefts, size))
+        single = seconds(lambda: loop(images, rows, tops, lefts, size))
+        print(
+            f"{name} on {device}: loop / gather = {single / gather:.2f} (gather {gather * 1e3:.2f} ms a batch)"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Command line: ``tellsign STAGE --flag value``. The flags are the arguments of the stage's ``main``.
+
+Only the module of the chosen stage is imported, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import json
+import logging
+import sys
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tellsign.errors import UserError, near_miss
+from tellsign.runtime import log_to_stderr
+
+STAGES = {
+    "demo_weights": "train the demo's tiny towers, captioner and grounder",
+    "demo_photos": "render one part of the demo's photographs",
+    "demo_generator": "train one of the demo's generators and sample it",
+    "index": "list every image of a benchmark with its facts and status",
+    "split": "draw a seeded, balanced sample of an index",
+    "crops": "decode a split's images once into one packed file",
+    "caption": "caption images",
+    "ground": "find the captions' objects",
+    "embed": "embed images, captions and objects by CLIP",
+    "pretrain": "pre-train an encoder by rescaling contrast",
+    "train": "train a detector on images",
+    "train_head": "train a head on cached features (TIDY)",
+    "score": "score test sets with a run's checkpoints",
+    "score_head": "score test sets with a run's heads (TIDY)",
+    "evaluate": "compute metrics from scores",
+    "table": "make one table",
+    "figure": "make one figure",
+    "report": "put all tables and figures on one page",
+}
+
+
+def json_mapping(text: str) -> dict[str, Any]:
+    """Parse a flag that holds a JSON mapping."""
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("not a mapping")
+    return value
+
+
+def key_and_path(text: str) -> tuple[str, Path]:
+    """Parse ``key=path``."""
+    key, equals, path = text.partition("=")
+    if not equals:
+        raise ValueError("expected key=path")
+    return key, Path(path)
+
+
+def add_flag(parser: argparse.ArgumentParser, parameter: inspect.Parameter, hint: Any) -> None:
+    """Add the flag of one parameter of a stage's ``main``."""
+    args = [a for a in typing.get_args(hint) if a is not type(None)]
+    if type(None) in typing.get_args(hint):  # Path | None
+        hint = args[0]
+    required = parameter.default is inspect.Parameter.empty
+    options: dict[str, Any] = {"required": required, "default": None if required else parameter.default}
+    if hint is dict or (typing.get_origin(hint) is dict and args[1] is Any):
+        options |= {"type": json_mapping, "metavar": "JSON"}
+    elif typing.get_origin(hint) is dict:
+        options |= {"type": key_and_path, "nargs": "*", "metavar": "KEY=PATH"}
+    elif typing.get_origin(hint) is list:
+        options |= {"type": args[0], "nargs": "*", "metavar": args[0].__name__.upper()}
+    elif hint is bool:
+        options |= {"action": argparse.BooleanOptionalAction}
+    else:
+        options |= {"type": hint, "metavar": hint.__name__.upper()}
+    parser.add_argument(f"--{parameter.name.replace('_', '-')}", **options)
+
+
+def stage_parser(stage: str, main: Callable[..., None], doc: str) -> argparse.ArgumentParser:
+    """The parser of a stage's flags."""
+    parser = argparse.ArgumentParser(
+        prog=f"tellsign {stage}",
+        description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    hints = typing.get_type_hints(main)
+    for parameter in inspect.signature(main).parameters.values():
+        add_flag(parser, parameter, hints[parameter.name])
+    return parser
+
+
+def usage() -> str:
+    """The list of stages."""
+    width = max(map(len, STAGES))
+    lines = "\n".join(f"  {name:<{width}}  {text}" for name, text in STAGES.items())
+    return (
+        "usage: tellsign STAGE [flags]\n\nReproduce four papers on detecting AI-generated images: run "
+        "`snakemake --cores 8 tables`.\nEach rule calls one stage, which can also be run by hand:\n\n"
+        f"{lines}\n\n`tellsign STAGE --help` explains a stage's files and flags.\n"
+    )
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run one stage; return the exit status (2 for an error that the user can mend)."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help"):
+        sys.stdout.write(usage())
+        return 0
+    stage = argv[0].replace("-", "_")
+    if stage not in STAGES:
+        sys.stderr.write(f"tellsign: unknown stage {argv[0]!r}.{near_miss(stage, STAGES)}\n\n{usage()}")
+        return 2
+    module = importlib.import_module(f"tellsign.stages.{stage}")
+    flags = vars(stage_parser(stage, module.main, module.__doc__ or "").parse_args(argv[1:]))
+    hints = typing.get_type_hints(module.main)
+    for name, value in flags.items():
+        if typing.get_origin(hints[name]) is dict and isinstance(value, list):
+            flags[name] = dict(value)
+    log_to_stderr()
+    try:
+        module.main(**flags)
+    except UserError as problem:
+        logging.getLogger("tellsign").error("%s: %s", stage, problem)
+        return 2
+    except OSError as problem:
+        if problem.errno != 28:  # no space left on device
+            raise
+        logging.getLogger("tellsign").error(
+            "%s: the disk is full (%s). Free some space and run the same command again; nothing half-written is "
+            "left and finished stages are kept.", stage, problem.filename,
+        )
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run())

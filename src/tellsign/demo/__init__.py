@@ -1,0 +1,1 @@
+"""The embedded world: made scenes, a camera, the web, small learned generators and tiny towers."""

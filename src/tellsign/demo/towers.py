@@ -1,0 +1,244 @@
+"""The demo's small networks, each of the kind that the papers use: CLIP's vision transformer, ModifiedResNet and
+text transformer (Radford et al. 2021), Xception (Chollet 2017).
+
+Networks this small do not find a generator's traces in raw colours within minutes; a fixed high-pass residual over
+its own RMS shows them what large networks learn to look for. It is preprocessing, so masks act on it as well.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64, UInt8
+from torch import Tensor, nn
+
+from tellsign.demo import words
+
+CROP, PATCH, WIDTH, EMBEDDING, HEADS = 72, 12, 96, 96, 4
+XCEPTION_DIM = 192
+
+
+# ---------------------------------------------------------------------------------------------- front-ends
+
+
+def unit_residual(x: Float[Tensor, "b c h w"], floor: float) -> Float[Tensor, "b c h w"]:
+    """What a 3×3 mean does not explain, over its root mean square per image.
+
+    Args:
+        x: Images in [-1, 1].
+        floor: Added to the RMS of 8 × the residual, lest flat images become noise.
+    """
+    high = 8 * (x - F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), 3, 1))
+    return high / (high.square().mean((1, 2, 3), keepdim=True).sqrt() + floor)
+
+
+class ColourAndResidual(nn.Module):
+    """Six channels: RGB in [-1, 1] and its unit residual."""
+
+    def forward(self, pixels: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 6 h w"]:
+        """Preprocess."""
+        x = pixels.float() / 127.5 - 1
+        return torch.cat([x, unit_residual(x, 0.15)], dim=1)
+
+
+class Residual(nn.Module):
+    """Three channels: the unit residual alone, in the memory layout that separable convolutions like on a CPU."""
+
+    def forward(self, pixels: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+        """Preprocess."""
+        return unit_residual(pixels.float() / 127.5 - 1, 0.02).contiguous(memory_format=torch.channels_last)
+
+
+# ---------------------------------------------------------------------------------------------- transformers
+
+Cache = list[tuple[Float[Tensor, "b heads n k"], Float[Tensor, "b heads n k"]]]
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block: attention, then a two-layer perceptron, each added to its input."""
+
+    def __init__(self, width: int = WIDTH, heads: int = HEADS) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_1, self.norm_2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.to_qkv, self.to_out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.perceptron = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(
+        self, x: Float[Tensor, "b n d"], allowed: Bool[Tensor, "n m"] | None = None, past: Cache | None = None
+    ) -> Float[Tensor, "b n d"]:
+        """Transform tokens.
+
+        Args:
+            x: Tokens.
+            allowed: True where a token (row) may read another (column); None lets all read all.
+            past: Keys and values of the tokens before ``x``, one entry (the list's first) or none; they are read
+                before ``x``'s own, and the entry is replaced by both together.
+        """
+        split = self.to_qkv(self.norm_1(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        query, key, value = split.unbind()
+        if past is not None:
+            if past:
+                earlier_key, earlier_value = past.pop()
+                key, value = torch.cat([earlier_key, key], 2), torch.cat([earlier_value, value], 2)
+            past.append((key, value))
+        read = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+        x = x + self.to_out(read.transpose(1, 2).flatten(2))
+        return x + self.perceptron(self.norm_2(x))
+
+
+def causal(length: int) -> Bool[Tensor, "n n"]:
+    """Each token reads itself and those before it."""
+    return torch.ones(length, length, dtype=torch.bool).tril()
+
+
+class VisionTransformer(nn.Module):
+    """CLIP's ViT in small: 36 patches of 12 pixels, four blocks, class token, projection."""
+
+    def __init__(self, depth: int = 4) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(6, WIDTH, PATCH, PATCH, bias=False)
+        self.class_token = nn.Parameter(0.02 * torch.randn(1, 1, WIDTH))
+        self.position = nn.Parameter(0.02 * torch.randn(1, (CROP // PATCH) ** 2 + 1, WIDTH))
+        self.norm_in, self.norm_out = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
+        self.blocks = nn.Sequential(*(Block() for _ in range(depth)))
+        self.project = nn.Linear(WIDTH, EMBEDDING, bias=False)
+
+    def tokens(self, x: Float[Tensor, "b 6 72 72"]) -> Float[Tensor, "b 37 96"]:
+        """Normalised last tokens, class token first."""
+        patches = self.patches(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.class_token.expand(len(x), -1, -1), patches], dim=1) + self.position
+        return self.norm_out(self.blocks(self.norm_in(x)))
+
+    def forward(self, x: Float[Tensor, "b 6 72 72"]) -> Float[Tensor, "b 96"]:
+        """Embed."""
+        return self.project(self.tokens(x)[:, 0])
+
+
+class TextTransformer(nn.Module):
+    """CLIP's text tower in small: causal, read at the END token."""
+
+    allowed: Tensor
+
+    def __init__(self, depth: int = 2) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(len(words.VOCABULARY), WIDTH)
+        self.position = nn.Parameter(0.02 * torch.randn(1, words.LENGTH, WIDTH))
+        self.blocks = nn.ModuleList(Block() for _ in range(depth))
+        self.norm_out = nn.LayerNorm(WIDTH)
+        self.project = nn.Linear(WIDTH, EMBEDDING, bias=False)
+        self.register_buffer("allowed", causal(words.LENGTH), persistent=False)
+
+    def forward(self, tokens: Int64[Tensor, "b 24"]) -> Float[Tensor, "b 96"]:
+        """Embed numbers of words (`tellsign.demo.words.tokenise`)."""
+        x = self.embedding(tokens) + self.position
+        for block in self.blocks:
+            x = block(x, self.allowed)
+        end = (tokens == words.END).float().argmax(1)
+        return self.project(self.norm_out(x[torch.arange(len(x), device=x.device), end]))
+
+
+def encode(text: nn.Module, texts: list[str]) -> Float[Tensor, "b 96"]:
+    """Embed texts with a `TextTransformer`."""
+    return text(words.tokenise(texts).to(text.get_parameter("position").device))
+
+
+# ---------------------------------------------------------------------------------------------- convolutions
+
+
+def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs)
+    )
+
+
+def _halve(stride: int) -> nn.Module:
+    # ceil_mode: at 72 pixels the last halving meets 9 columns, and the ninth counts as well
+    return nn.AvgPool2d(stride, ceil_mode=True) if stride > 1 else nn.Identity()
+
+
+class Bottleneck(nn.Module):
+    """Residual bottleneck whose stride is an average pool (ModifiedResNet's anti-aliasing)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        inner = outputs // 2
+        self.way = nn.Sequential(
+            *(_convolution(inputs, inner, 1), nn.ReLU(), _convolution(inner, inner, 3), nn.ReLU()),
+            *(_halve(stride), _convolution(inner, outputs, 1)),
+        )
+        self.shortcut = nn.Sequential(_halve(stride), _convolution(inputs, outputs, 1))
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h2 w2"]:
+        """Transform."""
+        return F.relu(self.way(x) + self.shortcut(x))
+
+
+class ModifiedResNet(nn.Module):
+    """CLIP's ResNet in small: three-convolution stem, anti-aliased bottlenecks, attention pooling."""
+
+    def __init__(self, width: int = 192) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            *(_convolution(6, 16, 3, 2), nn.ReLU(), _convolution(16, 16, 3), nn.ReLU()),
+            *(_convolution(16, 32, 3), nn.ReLU(), nn.AvgPool2d(2)),
+        )
+        self.stages = nn.Sequential(Bottleneck(32, 64, 1), Bottleneck(64, 128, 2), Bottleneck(128, width, 2))
+        side = -(-CROP // 16)
+        self.position = nn.Parameter(0.02 * torch.randn(1, side * side + 1, width))
+        self.to_query, self.to_key_value = nn.Linear(width, width), nn.Linear(width, 2 * width)
+        self.project = nn.Linear(width, EMBEDDING, bias=False)
+
+    def forward(self, x: Float[Tensor, "b 6 72 72"]) -> Float[Tensor, "b 96"]:
+        """Embed: the mean of the map asks, all places answer."""
+        x = self.stages(self.stem(x)).flatten(2).transpose(1, 2)
+        x = torch.cat([x.mean(1, keepdim=True), x], dim=1) + self.position
+        query = self.to_query(x[:, :1]).unflatten(2, (HEADS, -1)).transpose(1, 2)
+        key, value = self.to_key_value(x).unflatten(2, (2, HEADS, -1)).permute(2, 0, 3, 1, 4).unbind()
+        return self.project(F.scaled_dot_product_attention(query, key, value).flatten(1))
+
+
+class Separable(nn.Sequential):
+    """Depthwise 3×3 and pointwise convolution, then BatchNorm."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, inputs, 3, stride, 1, groups=inputs, bias=False),
+            nn.Conv2d(inputs, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+
+
+class XceptionBlock(nn.Module):
+    """Two separable convolutions beside a shortcut; the entry block has no ReLU in front."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, *, relu_first: bool = True) -> None:
+        super().__init__()
+        self.way = nn.Sequential(
+            *(nn.ReLU() if relu_first else nn.Identity(), Separable(inputs, outputs), nn.ReLU()),
+            Separable(outputs, outputs, stride),
+        )
+        same = inputs == outputs and stride == 1
+        self.shortcut = nn.Identity() if same else _convolution(inputs, outputs, 1, stride)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h2 w2"]:
+        """Transform."""
+        return self.way(x) + self.shortcut(x)
+
+
+class MiniXception(nn.Module):
+    """Xception in small: entry, middle and exit flow, total stride 16, global mean; any size of image."""
+
+    dim = XCEPTION_DIM
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *(_convolution(3, 24, 3, 2), nn.ReLU(), _convolution(24, 32, 3), nn.ReLU()),
+            *(XceptionBlock(32, 64, 2, relu_first=False), XceptionBlock(64, 96, 2), XceptionBlock(96, 96, 1)),
+            *(XceptionBlock(96, 128, 2), nn.ReLU(), Separable(128, XCEPTION_DIM), nn.ReLU()),
+        ).to(memory_format=torch.channels_last)
+
+    def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 192"]:
+        """Embed."""
+        return self.body(x).mean((2, 3))

@@ -1,0 +1,93 @@
+"""Detectors in and out of checkpoint folders: a backbone, a head and the recipe that says which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors.torch import save_file
+from torch import nn
+
+from tellsign.backbones import Backbone, load_backbone, load_strictly, read_state
+from tellsign.errors import UserError, choose
+from tellsign.heads import HEADS, Detector
+from tellsign.runtime import file_beside, seeded
+
+
+def build_head(head: Mapping[str, Any], dim: int, seed: int) -> nn.Module:
+    """Build the head of a training's settings for features of length ``dim``, initialised under the seed."""
+    layered = head["name"] in ("mlp", "mlp2")
+    options = {"hidden": head["hidden"], "dropout": head["dropout"]} if layered else {}
+    with seeded(seed):
+        return choose(HEADS, head["name"], "head")(dim, **options)
+
+
+def build_detector(settings: Mapping[str, Any]) -> Detector:
+    """Build the detector of a training's settings, with the backbone's starting weights."""
+    network = settings["backbone"]
+    backbone = load_backbone(network["name"], network["weights"], settings["seed"])
+    head = build_head(settings["head"], backbone.dim, settings["seed"])
+    return Detector(backbone, head, frozen=settings["trainable"] == "head")
+
+
+def read_recipe(folder: Path) -> dict[str, Any]:
+    """The settings that a checkpoint folder was trained with.
+
+    Raises:
+        UserError: the folder is no checkpoint.
+    """
+    path = folder / "recipe.yaml"
+    if not path.is_file():
+        raise UserError(f"{folder} is no checkpoint folder: it has no recipe.yaml. Was it copied whole?")
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write a model's state as safetensors, whole or not at all."""
+    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    with file_beside(path) as part:
+        save_file(state, part)
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Load a model's state strictly.
+
+    Raises:
+        UserError: the file is missing, cut short, or does not fit; every tensor that differs is listed.
+    """
+    load_strictly(model, read_state(path), str(path))
+
+
+def load_detector(folder: Path, device: torch.device, weights: str = "model.safetensors") -> Detector:
+    """The detector of a checkpoint folder, ready for evaluation."""
+    settings = read_recipe(folder)
+    settings["backbone"] = settings["backbone"] | {"weights": "none"}  # all weights are in the folder
+    detector = build_detector(settings)
+    load_weights(detector, folder / weights)
+    return detector.to(device).eval()
+
+
+def load_encoder(folder: Path, device: torch.device) -> Backbone:
+    """The encoder of a pre-training folder, ready for evaluation."""
+    network = read_recipe(folder)["backbone"]
+    backbone = load_backbone(network["name"], "none", 0)
+    load_weights(backbone, folder / "model.safetensors")
+    return backbone.to(device).eval()
+
+
+def weight_files(folder: Path) -> Iterator[tuple[int, str, str]]:
+    """Weights of a checkpoint folder: (epoch, target subset or "", file name)."""
+    epochs = int(read_recipe(folder)["epochs"])
+    targets = sorted(folder.glob("target-*.safetensors"))
+    for path in targets:
+        yield epochs, path.stem.removeprefix("target-"), path.name
+    if targets:
+        return
+    for path in sorted(folder.glob("epoch-*.safetensors")):
+        yield int(path.stem.removeprefix("epoch-")), "", path.name
+    if not (folder / "model.safetensors").is_file():
+        raise UserError(f"{folder} holds no weights. Delete the folder and run the same command again.")
+    yield epochs, "", "model.safetensors"

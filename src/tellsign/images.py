@@ -1,0 +1,330 @@
+"""From a file's bytes to 8-bit RGB: decoding, what is refused and why, JPEG facts, and bias control.
+
+NumPy and Pillow only; tiling, crops and augmentation of whole batches are in :mod:`tellsign.pixels`.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+# Pillow's own limit warns by a global of the process. Ours is a setting of the index and is checked in `_header`,
+# before a pixel is decoded; both at once would report the same file twice, one of them as a warning.
+Image.MAX_IMAGE_PIXELS = None
+
+MIN_SIDE = 8
+MAX_PIXELS = 100_000_000
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "GIF",
+    "BMP",
+    "TIFF",
+    "PPM",
+    "JPEG2000",
+    "AVIF",
+)  # raster only: EPS would run a program
+SIGNATURES = (b"\xff\xd8", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+STATUSES = ("ok", "empty", "corrupt", "not an image", "too small", "too large")
+
+# What Pillow's plugins raise on damaged bytes.
+DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+)
+
+# ITU-T T.81 Annex K.1, tables K.1 (luminance) and K.2 (chrominance), in natural (row) order.
+LUMINANCE = np.array(
+    [16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55]
+    + [14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62]
+    + [18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92]
+    + [49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99]
+)
+CHROMINANCE = np.array(
+    [17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99]
+    + [24, 26, 56, 99, 99, 99, 99, 99, 47, 66, 99, 99, 99, 99, 99, 99]
+    + [99] * 32
+)
+
+
+class RefusedError(Exception):
+    """A file that is no usable image: ``status`` (one of :data:`STATUSES`) and ``reason``."""
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(f"{status}: {reason}")
+        self.status = status
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself before its pixels are decoded; width and height before EXIF rotation."""
+
+    width: int = 0
+    height: int = 0
+    format: str = ""
+    mode: str = ""
+    quality: int = -1
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An image as 8-bit RGB, what its header said, and in ``notes`` what was done to get there (empty: nothing)."""
+
+    pixels: UInt8[np.ndarray, "height width 3"]
+    header: Header
+    notes: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One file's row of an index. ``quality`` is -1 unless JPEG; width and height are those of the decoded image,
+    or the header's where the file was refused (0 where it has none)."""
+
+    width: int
+    height: int
+    format: str
+    mode: str
+    quality: int
+    bytes: int
+    status: str
+    reason: str
+
+
+def jpeg_quality(tables: Mapping[int, Iterable[int]]) -> int:
+    """Estimate a JPEG's quality, 1 to 100, from its quantisation tables.
+
+    The quality whose tables, scaled as libjpeg does (``5000 / q`` per cent below 50, ``200 - 2 q`` above), lie nearest
+    in absolute difference; exact for files written by libjpeg, the nearest standard equivalent for other encoders.
+
+    Args:
+        tables: table number → 64 divisors in natural order; 0 is luminance, others are taken for chrominance.
+
+    Source: ITU-T T.81 Annex K.1 and the scaling of the Independent JPEG Group's library.
+    """
+    quality = np.arange(1, 101)
+    percent = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)[:, None]
+    distance = np.zeros(100)
+    for number, table in tables.items():
+        base = LUMINANCE if number == 0 else CHROMINANCE
+        standard = np.clip((base * percent + 50) // 100, 1, 255)
+        distance += np.abs(standard - np.fromiter(table, dtype=np.int64)).sum(1)
+    return int(quality[distance.argmin()])
+
+
+def _open(data: bytes) -> Image.Image:
+    if not data:
+        raise RefusedError("empty", "the file has zero bytes")
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.UnidentifiedImageError:
+        if data.startswith(SIGNATURES):
+            raise RefusedError(
+                "corrupt", f"begins as an image ({data[:4]!r}) but has no whole header"
+            ) from None
+        raise RefusedError(
+            "not an image", f"begins with {data[:8]!r}, which no supported format does"
+        ) from None
+    except DAMAGE as error:
+        raise RefusedError("corrupt", f"unreadable header: {error}") from error
+
+
+def _header(picture: Image.Image) -> Header:
+    tables = getattr(picture, "quantization", None)
+    return Header(
+        width=picture.width,
+        height=picture.height,
+        format=picture.format or "",
+        mode=picture.mode,
+        quality=jpeg_quality(tables) if tables else -1,
+    )
+
+
+def _check_size(header: Header, min_side: int, max_pixels: int | None) -> None:
+    size = f"{header.width}×{header.height} px"
+    if min(header.width, header.height) < min_side:
+        raise RefusedError("too small", f"{size}, the shorter side must be at least {min_side} (min_side)")
+    if max_pixels is not None and header.width * header.height > max_pixels:
+        raise RefusedError(
+            "too large",
+            f"{size} = {header.width * header.height:,} pixels, more than {max_pixels:,} (max_pixels)",
+        )
+
+
+def _sixteen_bits(picture: Image.Image) -> bool:
+    """Whether the file stores 16 bits a channel; Pillow's raw modes name it (``I;16``, ``RGB;16B``)."""
+    tiles = getattr(picture, "tile", ())
+    return "16" in picture.mode or any(";16" in str(tile[3]) for tile in tiles)
+
+
+def _to_rgb(picture: Image.Image) -> tuple[UInt8[np.ndarray, "height width 3"], list[str]]:
+    notes = []
+    frames = getattr(picture, "n_frames", 1)
+    if frames > 1:
+        notes.append(f"first of {frames} frames")
+    if _sixteen_bits(picture):
+        notes.append("16 bits a channel reduced to the upper 8")
+    picture.load()
+    orientation = picture.getexif().get(0x0112, 1)
+    if orientation != 1:
+        picture = ImageOps.exif_transpose(picture)
+        notes.append(f"EXIF orientation {orientation} applied")
+    if picture.mode.startswith("I;16"):
+        grey = (np.asarray(picture, dtype=np.uint16) >> 8).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2), notes
+    if picture.mode in ("I", "F"):
+        raise RefusedError(
+            "not an image", f"mode {picture.mode}: 32-bit values have no fixed range to make 8 bits of"
+        )
+    if picture.mode == "CMYK":
+        notes.append("CMYK converted")
+    if picture.mode in ("P", "PA"):
+        notes.append("palette expanded")
+    if picture.has_transparency_data:
+        notes.append("alpha composited over white")
+        colours = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours)
+    return np.array(picture.convert("RGB")), notes
+
+
+def _decode(picture: Image.Image, header: Header) -> Decoded:
+    try:
+        pixels, notes = _to_rgb(picture)
+    except DAMAGE as error:
+        raise RefusedError("corrupt", str(error) or type(error).__name__) from error
+    return Decoded(pixels, header, "; ".join(notes))
+
+
+def decode(source: Path | bytes, *, min_side: int = 1, max_pixels: int | None = None) -> Decoded:
+    """Decode a whole image file to 8-bit RGB; nothing is ever substituted for what cannot be decoded.
+
+    - CMYK goes through Pillow's conversion (Adobe's inversion included), greyscale and palettes are expanded.
+    - 16 bits a channel keep the upper 8, which is what Pillow does for 16-bit RGB; greyscale follows it.
+    - Alpha is composited over white: colours under transparent pixels are arbitrary and no viewer shows them.
+      Where the image is opaque this equals dropping alpha, which is what the papers' public loaders do.
+    - Of several frames the first is taken. The EXIF orientation is applied.
+
+    Args:
+        source: a file, or its bytes.
+        min_side: shorter sides are refused.
+        max_pixels: larger areas are refused before decoding; None: no limit.
+
+    Raises:
+        RefusedError: zero bytes, damaged or truncated, no image, too small or too large, or 32-bit values.
+        OSError: the file cannot be read at all.
+    """
+    data = source if isinstance(source, bytes) else source.read_bytes()
+    picture = _open(data)
+    header = _header(picture)
+    _check_size(header, min_side, max_pixels)
+    return _decode(picture, header)
+
+
+def inspect(source: Path | bytes, *, min_side: int = MIN_SIDE, max_pixels: int = MAX_PIXELS) -> Facts:
+    """Facts and status of an image file, found by decoding all of it (a truncated end shows nowhere else).
+
+    ``reason`` says why a file was refused or, where the status is ``ok``, what decoding changed.
+
+    Raises:
+        OSError: the file cannot be read at all.
+    """
+    data = source if isinstance(source, bytes) else source.read_bytes()
+    header = Header()
+    try:
+        picture = _open(data)
+        header = _header(picture)
+        _check_size(header, min_side, max_pixels)
+        decoded = _decode(picture, header)
+    except RefusedError as refused:
+        width, height, status, reason = header.width, header.height, refused.status, refused.reason
+    else:
+        height, width = decoded.pixels.shape[:2]
+        status, reason = "ok", decoded.notes
+    return Facts(width, height, header.format, header.mode, header.quality, len(data), status, reason)
+
+
+def center_window(image: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
+    """Central ``size``×``size`` crop of one image; an image with a shorter side is tiled from the top left first.
+
+    The same rule as :meth:`tellsign.pixels.PixelTable.center_crops` (there with its source), for one image.
+    """
+    rows, columns = (
+        (round((length * -(-size // length) - size) / 2) + np.arange(size)) % length
+        for length in image.shape[:2]
+    )
+    return image[rows[:, None], columns]
+
+
+def recompress(image: UInt8[np.ndarray, "h w 3"], quality: int) -> UInt8[np.ndarray, "h w 3"]:
+    """Encode as JPEG at ``quality`` (1 to 100) with 4:2:0 chroma subsampling, and decode again."""
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "JPEG", quality=quality, subsampling="4:2:0")
+    return np.array(Image.open(stream))
+
+
+@dataclass(frozen=True)
+class BiasControl:
+    """What is done alike to the images of both labels, so that size and compression cannot tell them apart."""
+
+    crop: bool
+    jpeg: bool
+
+
+BIAS_CONTROLS: dict[str, BiasControl] = {
+    "none": BiasControl(crop=False, jpeg=False),
+    "jpeg": BiasControl(crop=False, jpeg=True),
+    "jpeg+size": BiasControl(crop=True, jpeg=True),
+}
+
+
+def control_bias(
+    image: UInt8[np.ndarray, "h w 3"], control: BiasControl, *, quality: int, size: int
+) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """Common centre crop to ``size``×``size`` (tiled when smaller), then common re-encoding at ``quality``.
+
+    The crop comes first: the 8×8 blocks of the re-encoding then start at the same place in every image.
+    """
+    if control.crop:
+        image = center_window(image, size)
+    return recompress(image, quality) if control.jpeg else image
+
+
+def in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
+    """``map`` over a few threads, results in the items' order, at most four waiting a thread.
+
+    Pillow and hashlib work outside the interpreter's lock. With one worker nothing is threaded.
+    """
+    if workers <= 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[R]] = deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) >= 4 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -1,0 +1,156 @@
+"""Which image files a raw folder holds, and one digest of their contents that survives new modification times."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tellsign.runtime import file_beside, sha256_of_file
+
+SUFFIXES = frozenset(
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".mpo",
+        ".png",
+        ".webp",
+        ".gif",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".jp2",
+        ".j2k",
+        ".avif",
+    ]
+)
+VERSION = 1
+
+# A file written in the same clock tick as its stat was taken can change again without a trace in the stat; one this
+# much older than the moment of hashing cannot. (Git treats its own index in the same way.)
+SETTLED_NS = 2_000_000_000
+
+Entry = tuple[str, int, int, int]  # relative posix path, size, mtime_ns, ctime_ns
+
+
+def walk(root: Path, skipped: Counter[str] | None = None, exclude: Sequence[str] = ()) -> Iterator[Entry]:
+    """Yield every image file under ``root``; symbolic links are followed, folders in no particular order.
+
+    Folders directly under the root whose names are in ``exclude`` are left out.
+
+    What is passed over is counted in ``skipped`` by the reason: hidden files and folders, ``__MACOSX`` folders (what
+    macOS leaves in archives), unknown suffixes, broken links, and links back to a folder they lie in.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    skipped = Counter() if skipped is None else skipped
+    status = root.stat()
+    # a folder together with the folders it lies in: one folder linked from two places is no loop
+    pending = [(str(root), "", ((status.st_dev, status.st_ino),))]
+    while pending:
+        folder, prefix, above = pending.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                name = entry.name
+                if name.startswith("."):
+                    skipped["hidden (name starts with a dot)"] += 1
+                elif name == "__MACOSX":
+                    skipped["__MACOSX folder"] += 1
+                elif not prefix and name in exclude:
+                    skipped[f"excluded folder {name}"] += 1
+                elif entry.is_dir():
+                    status = entry.stat()
+                    here = (status.st_dev, status.st_ino)
+                    if here in above:
+                        skipped["link to a folder above"] += 1
+                    else:
+                        pending.append((entry.path, f"{prefix}{name}/", (*above, here)))
+                elif os.path.splitext(name)[1].lower() not in SUFFIXES:  # noqa: PTH122 a Path a file costs 5 µs
+                    skipped[f"suffix {os.path.splitext(name)[1].lower() or '(none)'}"] += 1  # noqa: PTH122
+                elif not entry.is_file():
+                    skipped["broken link or special file"] += 1
+                else:
+                    status = entry.stat()
+                    yield f"{prefix}{name}", status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _read_cache(cache_file: Path) -> dict[str, dict[str, list]]:
+    """The cached hashes by root; empty when there is no cache or it is damaged, it only saves time."""
+    try:
+        cache = json.loads(cache_file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    if (
+        not isinstance(cache, dict)
+        or cache.get("version") != VERSION
+        or not isinstance(cache.get("roots"), dict)
+    ):
+        return {}
+    return {root: files for root, files in cache["roots"].items() if isinstance(files, dict)}
+
+
+def _known(record: object, stamp: list[int]) -> str | None:
+    """The hash in a cache record, if the file's size and times are still those."""
+    if isinstance(record, list) and len(record) == 4 and record[:3] == stamp and isinstance(record[3], str):
+        return record[3]
+    return None
+
+
+def inventory_digest(roots: Mapping[str, Path], cache_file: Path) -> dict[str, str]:
+    """Digest the images under each root: sha256 over the sorted relative paths and the sha256 of their bytes.
+
+    The same files give the same digest whatever their times; a changed, added, removed or renamed image gives a new
+    one. Files that no layout reads (see :func:`walk`) do not count.
+
+    Args:
+        roots: key → folder.
+        cache_file: hashes of files whose size, modification and change time are as before are taken from here; it is
+            local to this machine, written whole when something was hashed, and rebuilt when damaged.
+
+    Returns:
+        Key → hex digest.
+
+    Raises:
+        OSError: a root is missing or cannot be read (layouts say so in the user's words).
+    """
+    cache = _read_cache(cache_file)
+    settled = time.time_ns() - SETTLED_NS
+    fresh = {root: files for root, files in cache.items() if Path(root).is_dir()}
+    digests: dict[str, str] = {}
+    changed = fresh.keys() != cache.keys()
+    for key, root in roots.items():
+        place = str(root.resolve())
+        before = cache.get(place, {})
+        entries = sorted(walk(root))
+        hashes = {path: _known(before.get(path), stamp) for path, *stamp in entries}
+        unknown = [path for path, known in hashes.items() if known is None]
+        if unknown:
+            with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+                hashes.update(
+                    zip(unknown, pool.map(lambda path: sha256_of_file(root / path), unknown), strict=True)
+                )
+        if unknown or hashes.keys() != before.keys():
+            changed = True
+            fresh[place] = {
+                path: [*times, hashes[path]] for path, *times in entries if max(times[1:]) < settled
+            }
+        whole = hashlib.sha256()
+        for path, _, _, _ in entries:
+            whole.update(f"{path}\0{hashes[path]}\n".encode())
+        digests[key] = whole.hexdigest()
+    if changed:
+        with file_beside(cache_file) as part:
+            part.write_text(json.dumps({"version": VERSION, "roots": fresh}), encoding="utf-8")
+    return digests

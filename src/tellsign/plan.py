@@ -1,0 +1,501 @@
+"""What each artifact is made from, and therefore where it lives.
+
+An artifact's path carries a fingerprint: a digest of its stage's code, of the settings the stage reads, and of the
+fingerprints of what it needs. Equal recipe, equal path, in any clone: an artifact is current exactly when its file
+exists. Plain Python: no Snakemake, no torch.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tellsign.errors import UserError, choose
+from tellsign.fingerprint import code_digest
+from tellsign.recipe import (
+    Annotate,
+    Bias,
+    Config,
+    Data,
+    FeatureRecipe,
+    Network,
+    Paper,
+    Perturbation,
+    Pretrain,
+    Recipe,
+    Test,
+    build,
+    expand_grid,
+    merge,
+    plain,
+    read_yaml,
+)
+
+# Where each stage keeps its artifacts, and what ends their names. Crops are large and quick to remake: they live
+# in cache/, which is not versioned.
+STAGES = {
+    "demo_photos": "data/demo_photos/{name}.{fp}",
+    "demo_generator": "data/demo_generator/{name}.{fp}",
+    "index": "data/index/{name}.{fp}.parquet",
+    "split": "data/split/{name}.{fp}.parquet",
+    "crops": "cache/crops/{name}.{fp}",
+    "caption": "data/caption/{name}.{fp}.parquet",
+    "ground": "data/ground/{name}.{fp}.parquet",
+    "embed": "data/embed/{name}.{fp}",
+    "pretrain": "data/pretrain/{name}.{fp}",
+    "train": "data/train/{name}.{fp}",
+    "train_head": "data/train_head/{name}.{fp}",
+    "score": "data/score/{name}.{fp}.parquet",
+    "score_head": "data/score_head/{name}.{fp}.parquet",
+    "evaluate": "data/evaluate/{name}.{fp}.parquet",
+    "table": "data/table/{name}.{fp}",
+    "figure": "data/figure/{name}.{fp}",
+    "report": "data/report/{name}.{fp}.html",
+}
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One file or folder that a stage makes.
+
+    Attributes:
+        stage: The stage, its rule, module, folder and log share this name.
+        name: What it is, for people: ``mpft/tam-s0``.
+        settings: Everything outside its inputs that can change it.
+        needs: Inputs by role; each is a list of (key, artifact), the key empty where order or kind says enough.
+        raw: Content digests of folders outside the pipeline, by key.
+        roots: Those folders, by key (they do not enter the fingerprint).
+    """
+
+    stage: str
+    name: str
+    settings: dict[str, Any]
+    needs: dict[str, list[tuple[str, Artifact]]] = field(default_factory=dict)
+    raw: dict[str, str] = field(default_factory=dict)
+    roots: dict[str, str] = field(default_factory=dict)
+    pin: str | None = None
+
+    @functools.cached_property
+    def recipe(self) -> dict[str, Any]:
+        """What the fingerprint is taken of."""
+        needs = {role: [(key, a.fingerprint) for key, a in held] for role, held in self.needs.items()}
+        code = code_digest(f"tellsign.stages.{self.stage}")
+        return {"code": code, "settings": self.settings, "needs": needs, "raw": self.raw}
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Twelve hex digits."""
+        return self.pin or digest(self.recipe)[:12]
+
+    @functools.cached_property
+    def path(self) -> str:
+        """Where it lives, relative to the working folder."""
+        return STAGES[self.stage].format(name=self.name, fp=self.fingerprint)
+
+
+def digest(value: Any) -> str:
+    """Hex sha256 of plain data; the order of keys does not matter."""
+    return hashlib.sha256(json.dumps(plain(value), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recipe of a paper with the seeds and test sets it is wanted for."""
+
+    paper: str
+    name: str
+    recipe: Recipe | FeatureRecipe
+    seeds: tuple[int, ...]
+    tests: tuple[str, ...]
+
+
+def fill(value: Any, given: Mapping[str, str]) -> Any:
+    """Replace ``{root}`` and the like in every string of plain data."""
+    if isinstance(value, str):
+        for key, text in given.items():
+            value = value.replace("{" + key + "}", text)
+        return value
+    if isinstance(value, Mapping):
+        return {fill(k, given): fill(v, given) for k, v in value.items()}
+    if isinstance(value, list):
+        return [fill(v, given) for v in value]
+    return value
+
+
+class Plan:
+    """All artifacts of a configuration.
+
+    Args:
+        config: The configuration as plain data.
+        raw_digests: Gives the content digest of each folder outside the pipeline, by key.
+        file_digest: Gives the sha256 of a weight file.
+        folder: Where relative paths of the configuration start.
+
+    Raises:
+        UserError: anything in the configuration that cannot be right; nothing has been run by then.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        raw_digests: Callable[[dict[str, Path]], dict[str, str]],
+        file_digest: Callable[[Path], str],
+        folder: Path,
+    ) -> None:
+        given = {k: str(config[k]) for k in ("root", "photos", "train") if config.get(k) is not None}
+        given.setdefault("photos", given.get("root", "") + "/photos")
+        self.config = build(Config, fill(dict(config), given), "config")
+        self._raw_digests, self._file_digest, self._folder = raw_digests, file_digest, folder
+        self.papers: dict[str, Paper] = {}
+        self.runs: dict[str, Run] = {}
+        for name in self.config.papers:
+            self._read_paper(folder / name, given)
+        self._made: dict[tuple[str, str], Artifact] = {}
+        self._by_recipe: dict[tuple[str, str], Artifact] = {}
+        self._raw: dict[str, dict[str, str]] = {}
+
+    # -------------------------------------------------------------------------------------------- papers
+
+    def _read_paper(self, path: Path, given: Mapping[str, str]) -> None:
+        paper = build(Paper, fill(read_yaml(path), given), path.name)
+        self.papers[paper.paper] = paper
+        specs = {name: dict(change or {}) for name, change in paper.runs.items()}
+        for name, grid in paper.grids.items():
+            specs |= expand_grid(name, grid)
+        for name, spec in specs.items():
+            where = f"{path.name}: run {name}"
+            seeds = tuple(spec.pop("seeds", paper.seeds))
+            tests = tuple(spec.pop("tests", ["test"] if "test" in paper.tests else list(paper.tests)))
+            for test in tests:
+                choose(paper.tests, test, f"test set of {where}")
+            method = spec.get("method", paper.base.get("method", "image"))
+            kind = choose({"image": Recipe, "features": FeatureRecipe}, str(method), f"method of {where}")
+            recipe = build(kind, merge(paper.base, spec), where)
+            self.runs[f"{paper.paper}/{name}"] = Run(paper.paper, name, recipe, seeds, tests)
+
+    def run(self, paper: str, name: str) -> Run:
+        """Find a run by ``name`` (of ``paper``) or ``other-paper/name``."""
+        full = name if "/" in name else f"{paper}/{name}"
+        return choose(self.runs, full, "run")
+
+    # -------------------------------------------------------------------------------------------- making
+
+    def _make(self, stage: str, name: str, settings: Mapping[str, Any], **needs: Any) -> Artifact:
+        raw, roots = needs.pop("raw", {}), needs.pop("roots", {})
+        if (stage, name) in self._made:
+            return self._made[stage, name]
+        held = {role: v if isinstance(v, list) else [("", v)] for role, v in needs.items() if v is not None}
+        pin = self.config.pins.get(f"{stage}/{name}")
+        made = Artifact(stage, name, plain(settings), held, raw, roots, pin)
+        # equal recipes under two names (a main run and a grid's cell) are one artifact, made once
+        made = self._by_recipe.setdefault((stage, made.fingerprint), made)
+        self._made[stage, name] = made
+        return made
+
+    def network(self, network: Network, where: str) -> dict[str, str]:
+        """Settings of a network: its name and the digest of its weights."""
+        if network.weights in ("shipped", "none"):
+            shipped = Path(__file__).parent / "demo" / "weights" / "weights.json"
+            held = self._file_digest(shipped) if network.weights == "shipped" else "none"
+            return {"name": network.name, "weights": network.weights, "digest": held}
+        path = (self._folder / network.weights).expanduser()
+        if not path.is_file():
+            raise UserError(
+                f"{where}: there is no weight file {path} for {network.name}. Put the file there, or set "
+                "weights to its path, to 'none' (random) or, for demo networks, to 'shipped'."
+            )
+        return {"name": network.name, "weights": str(path), "digest": self._file_digest(path)}
+
+    # -------------------------------------------------------------------------------------------- data
+
+    def demo_photos(self, part: str) -> Artifact:
+        """One part of the demo's photographs."""
+        if self.config.demo is None:
+            raise UserError("a benchmark has layout 'demo', but the configuration has no 'demo' section.")
+        return self._make("demo_photos", part, choose(self.config.demo.photos, part, "demo photos"))
+
+    def demo_generator(self, name: str) -> Artifact:
+        """The images of one demo generator."""
+        assert self.config.demo is not None
+        settings = choose(self.config.demo.generators, name, "demo generator")
+        needs = {role: self.demo_photos(role) for role in ("source", "prompt_train", "prompt_test")}
+        return self._make("demo_generator", name, settings, **needs)
+
+    def index(self, benchmark: str) -> Artifact:
+        """The index of a benchmark."""
+        spec = choose(self.config.benchmarks, benchmark, "benchmark")
+        settings = plain(spec) | {"benchmark": benchmark, "on_bad": self.config.on_bad}
+        del settings["roots"]
+        if spec.layout == "demo":
+            demo = self.config.demo
+            held = [(part, self.demo_photos(part)) for part in ("train", "test")]
+            held += [(name, self.demo_generator(name)) for name in (demo.generators if demo else ())]
+            return self._make("index", benchmark, settings, made=held)
+        if not spec.roots:
+            held = [("pretrain", self.demo_photos("pretrain"))]
+            return self._make("index", benchmark, settings, made=held)
+        if benchmark not in self._raw:
+            self._raw[benchmark] = self._raw_digests(self._raw_folders(benchmark))
+        roots = {k: str(v) for k, v in self._raw_folders(benchmark).items()}
+        return self._make("index", benchmark, settings, raw=self._raw[benchmark], roots=roots)
+
+    def _raw_folders(self, benchmark: str) -> dict[str, Path]:
+        folders = {}
+        for key, text in self.config.benchmarks[benchmark].roots.items():
+            if "{" in text:
+                raise UserError(
+                    f"benchmark {benchmark!r} needs a folder: add --config {text.strip('{}').split('}')[0]}=PATH "
+                    "to the command."
+                )
+            path = (self._folder / text).expanduser()
+            if not path.is_dir():
+                raise UserError(
+                    f"benchmark {benchmark!r}: there is no folder {path} (root {key!r}). Give the right one in "
+                    "the configuration, or by --config root=PATH where the configuration says {root}."
+                )
+            folders[key] = path
+        return folders
+
+    def roots(self, benchmark: str) -> dict[str, str]:
+        """Root folders of a benchmark by key, made ones included."""
+        index = self.index(benchmark)
+        return index.roots | {key: made.path for key, made in index.needs.get("made", [])}
+
+    def split(self, name: str) -> Artifact:
+        """A split by name."""
+        spec = choose(self.config.splits, name, "split")
+        settings = plain(spec)
+        del settings["benchmark"]
+        return self._make("split", name, settings, index=self.index(spec.benchmark))
+
+    def crops(self, split: str, store: str, size: int, perturbation: Perturbation, bias: Bias) -> Artifact:
+        """Decoded pixels of a split: ``whole`` images or ``center`` crops."""
+        spec = choose(self.config.splits, split, "split")
+        marks = [split, store if store == "whole" else f"center{size}"]
+        settings: dict[str, Any] = {"store": store, "size": size if store == "center" else 0}
+        settings["perturbation"] = plain(perturbation)
+        if perturbation.name != "none":
+            marks.append(f"{perturbation.name}-{digest(perturbation)[:4]}")
+        settings |= {"bias_control": bias.control, "bias_size": 0, "bias_quality": 0}
+        if bias.control != "none":
+            settings |= {"bias_quality": bias.quality}
+            settings |= {"bias_size": bias.size} if bias.control == "jpeg+size" else {}
+            marks.append(f"{bias.control.replace('+', '-')}-{digest(bias)[:4]}")
+        index = self.index(spec.benchmark)
+        held = index.needs.get("made", [])
+        needs = {"split": self.split(split), "made": held or None}
+        return self._make("crops", "-".join(marks), settings, **needs, roots=index.roots)
+
+    # -------------------------------------------------------------------------------------------- TIDY's caches
+
+    def embed(self, paper: str, annotate: str, crops: Artifact) -> Artifact:
+        """CLIP embeddings of images, captions and objects."""
+        spec = choose(self.papers[paper].annotate, annotate, f"annotate section of {paper}")
+        where = f"{paper}: annotate {annotate}"
+        name = f"{crops.name}-{digest(spec)[:4]}"
+        caption, ground = self._annotations(spec, crops, name, where)
+        settings = {"clip": self.network(spec.clip, where)}
+        return self._make("embed", name, settings, crops=crops, caption=caption, ground=ground)
+
+    def _annotations(
+        self, spec: Annotate, crops: Artifact, name: str, where: str
+    ) -> tuple[Artifact | None, Artifact | None]:
+        if spec.captioner.name == "none":
+            return None, None
+        caption = self._make(
+            "caption", name, {"captioner": self.network(spec.captioner, where)}, crops=crops
+        )
+        if spec.grounder.name == "none":
+            return caption, None
+        settings = {"grounder": self.network(spec.grounder, where), "threshold": spec.threshold}
+        return caption, self._make("ground", name, settings, crops=crops, caption=caption)
+
+    # -------------------------------------------------------------------------------------------- training
+
+    def pretrain(self, paper: str, name: str) -> Artifact:
+        """An encoder of `rescale`'s pre-training."""
+        spec: Pretrain = choose(self.papers[paper].pretrain, name, f"pretrain section of {paper}")
+        settings = plain(spec) | {"backbone": self.network(spec.backbone, f"{paper}: pretrain {name}")}
+        del settings["split"]
+        crops = self.crops(spec.split, "whole", 0, Perturbation(), Bias())
+        return self._make("pretrain", f"{paper}/{name}", settings, crops=crops)
+
+    def checkpoint(self, run: Run, seed: int) -> Artifact:
+        """The checkpoint of a run at a seed."""
+        name = f"{run.paper}/{run.name}-s{seed}"
+        data: Data = run.recipe.data
+        where = f"{run.paper}: run {run.name}"
+        split = self.split(data.split)
+        known = self.config.splits[data.split].subsets
+        for subset in data.subsets if known else ():
+            choose(dict.fromkeys(known), subset, f"subset of split {data.split!r} in {where}")
+        settings = plain(run.recipe) | {"seed": seed}
+        settings["data"] = {"subsets": list(data.subsets), "count": data.count}
+        del settings["bias"], settings["method"]
+        crops = self.crops(data.split, "whole", 0, data.perturbation, run.recipe.bias)
+        if isinstance(run.recipe, FeatureRecipe):
+            settings.pop("annotate")
+            features = self.embed(run.paper, run.recipe.annotate, crops)
+            return self._make("train_head", name, settings, split=split, features=features)
+        settings["backbone"] = self.network(run.recipe.backbone, where)
+        start = self._start(run, seed)
+        settings["start"] = run.recipe.start.partition(":")[0] if run.recipe.start else None
+        if start is not None:
+            settings["backbone"] |= {"weights": "none", "digest": "none"}
+        return self._make("train", name, settings, split=split, crops=crops, start=start)
+
+    def _start(self, run: Run, seed: int) -> Artifact | None:
+        assert isinstance(run.recipe, Recipe)
+        if run.recipe.start is None:
+            if run.recipe.shots is not None:
+                raise UserError(f"{run.paper}: run {run.name} has shots but no start: say start: run:NAME.")
+            return None
+        kind, _, name = run.recipe.start.partition(":")
+        if kind == "pretrain":
+            return self.pretrain(run.paper, name)
+        if kind == "run":
+            other = self.run(run.paper, name)
+            if seed not in other.seeds:
+                raise UserError(
+                    f"{run.paper}: run {run.name} starts from run {name} at seed {seed}, which that run has not; "
+                    f"its seeds are {list(other.seeds)}."
+                )
+            return self.checkpoint(other, seed)
+        raise UserError(
+            f"{run.paper}: run {run.name}: start is {run.recipe.start!r}; it must be pretrain:NAME or run:NAME."
+        )
+
+    # -------------------------------------------------------------------------------------------- scores to report
+
+    def score(self, run: Run) -> Artifact:
+        """Scores of all seeds of a run on all of its test sets."""
+        checkpoints = [(str(seed), self.checkpoint(run, seed)) for seed in run.seeds]
+        name = f"{run.paper}/{run.name}"
+        settings: dict[str, Any] = {"paper": run.paper, "run": run.name, "tests": {}}
+        splits, pixels = [], []
+        for test_name in run.tests:
+            test: Test = self.papers[run.paper].tests[test_name]
+            benchmark = self.config.splits[test.split].benchmark if test.split in self.config.splits else ""
+            mark = "none" if test.perturbation.name == "none" else test_name
+            settings["tests"][test_name] = {"benchmark": benchmark, "perturbation": mark}
+            splits.append((test_name, self.split(test.split)))
+            if isinstance(run.recipe, FeatureRecipe):
+                crops = self.crops(test.split, "whole", 0, test.perturbation, run.recipe.bias)
+                pixels.append((test_name, self.embed(run.paper, run.recipe.annotate, crops)))
+            else:
+                crops = self.crops(
+                    test.split, "center", run.recipe.crop, test.perturbation, run.recipe.bias
+                )
+                pixels.append((test_name, crops))
+        if isinstance(run.recipe, FeatureRecipe):
+            return self._make("score_head", name, settings, checkpoints=checkpoints, splits=splits, features=pixels)
+        return self._make("score", name, settings, checkpoints=checkpoints, splits=splits, crops=pixels)
+
+    def evaluate(self, run: Run) -> Artifact:
+        """Metrics of a run, from its scores alone."""
+        scores = self.score(run)
+        checkpoint = self.checkpoint(run, run.seeds[0])
+        settings = plain(self.config.evaluate) | {
+            "paper": run.paper,
+            "run": run.name,
+            "tests": scores.settings["tests"],
+            "recipe": digest(plain(run.recipe))[:12],
+            "code": checkpoint.recipe["code"],
+            "data": digest([a.fingerprint for _, a in scores.needs["splits"]])[:12],
+        }
+        needs = {"scores": scores, "splits": scores.needs["splits"], "checkpoints": scores.needs["checkpoints"]}
+        return self._make("evaluate", f"{run.paper}/{run.name}", settings, **needs)
+
+    def runs_in(self, paper: str, spec: Any) -> list[Run]:
+        """Runs that a table or figure names anywhere under ``run``, ``runs`` or ``grid``, in order, once each."""
+        found: dict[str, Run] = {}
+
+        def visit(node: Any) -> None:
+            if isinstance(node, Mapping):
+                for key, value in node.items():
+                    if key == "run":
+                        held = self.run(paper, value)
+                        found[f"{held.paper}/{held.name}"] = held
+                    elif key == "runs":
+                        for name in value:
+                            held = self.run(paper, name)
+                            found[f"{held.paper}/{held.name}"] = held
+                    elif key == "grid":
+                        choose(self.papers[paper].grids, value, f"grid of {paper}")
+                        for full, held in self.runs.items():
+                            if full.startswith(f"{paper}/{value}-"):
+                                found[full] = held
+                    else:
+                        visit(value)
+            elif isinstance(node, list):
+                for value in node:
+                    visit(value)
+
+        visit(spec)
+        return list(found.values())
+
+    def _presented(self, paper: str, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+        settings = dict(spec) | {"paper": paper, "name": name}
+        settings |= {"banner": self.config.banner, "comparable": self.config.comparable}
+        settings["recipes"] = {r.name: plain(r.recipe) for r in self.runs_in(paper, spec)}
+        return settings
+
+    def table(self, paper: str, name: str) -> Artifact:
+        """One table of a paper."""
+        spec = choose(self.papers[paper].tables, name, f"table of {paper}")
+        settings = self._presented(paper, name, spec)
+        published = self._folder / "config" / "published" / f"{paper}.csv"
+        raw = {"published": self._file_digest(published)} if published.is_file() else {}
+        metrics = [("", self.evaluate(run)) for run in self.runs_in(paper, spec)]
+        roots = {"published": str(published)} if raw else {}
+        return self._make("table", f"{paper}/{name}", settings, metrics=metrics, raw=raw, roots=roots)
+
+    def figure(self, paper: str, name: str) -> Artifact:
+        """One figure of a paper."""
+        spec = choose(self.papers[paper].figures, name, f"figure of {paper}")
+        settings = self._presented(paper, name, spec)
+        runs = self.runs_in(paper, spec)
+        needs: dict[str, Any] = {"metrics": [("", self.evaluate(run)) for run in runs] or None}
+        if spec.get("networks"):
+            needs["checkpoints"] = [(run.name, self.checkpoint(run, run.seeds[0])) for run in runs] or None
+            encoders = spec.get("encoders", [])
+            needs["encoders"] = [(e, self.pretrain(paper, e)) for e in encoders] or None
+            needs["split"] = self.split(spec["split"])
+            crops = self.crops(spec["split"], "center", spec["crop"], Perturbation(), Bias())
+            needs["crops"] = crops
+        return self._make("figure", f"{paper}/{name}", settings, **needs)
+
+    def tables(self) -> list[Artifact]:
+        """Every table of every paper."""
+        return [self.table(p, name) for p, paper in self.papers.items() for name in paper.tables]
+
+    def figures(self) -> list[Artifact]:
+        """Every figure of every paper."""
+        return [self.figure(p, name) for p, paper in self.papers.items() for name in paper.figures]
+
+    def report(self) -> Artifact:
+        """The page that holds all tables and figures."""
+        settings = {
+            "name": self.config.name,
+            "banner": self.config.banner,
+            "papers": {key: paper.title for key, paper in self.papers.items()},
+        }
+        tables = [("", a) for a in self.tables()]
+        figures = [("", a) for a in self.figures()]
+        return self._make("report", self.config.name, settings, tables=tables, figures=figures)
+
+    def everything(self) -> dict[str, Artifact]:
+        """All artifacts that tables, figures and report need, by path."""
+        found: dict[str, Artifact] = {}
+        todo = [self.report()]
+        while todo:
+            artifact = todo.pop()
+            if artifact.path not in found:
+                found[artifact.path] = artifact
+                todo += [a for held in artifact.needs.values() for _, a in held]
+        return found

@@ -1,0 +1,111 @@
+"""Numbers printed in the papers, as printed.
+
+``config/published/<paper>.csv`` holds every number of the papers' result tables. ``method`` is the label of the
+table's row, ``setting`` the group it stands in (a benchmark, a backbone, a heading; empty where there is none),
+``subset`` the test set or ``Avg``; ``value`` and ``std`` are percent, in the printed digits; ``note`` says where a
+column was renamed or the paper contradicts itself.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from tellsign.errors import UserError, near_miss
+
+
+@dataclass(frozen=True)
+class Quoted:
+    """One printed number.
+
+    Attributes:
+        artifact: the table, such as ``table1``.
+        method: label of its row.
+        setting: group of its row or column; may be empty.
+        subset: test set, or ``Avg`` for the mean over test sets.
+        metric: ``accuracy`` or ``ap`` in percent; ``... drop`` and ``... gain`` in percentage points.
+        value: the printed digits.
+        std: the printed digits after ±, or empty.
+        note: what a reader must know about this number.
+    """
+
+    artifact: str
+    method: str
+    setting: str
+    subset: str
+    metric: str
+    value: str
+    std: str
+    note: str
+
+    @property
+    def number(self) -> float:
+        """The value in percent."""
+        return float(self.value)
+
+    @property
+    def spread(self) -> float:
+        """The printed standard deviation in percent; NaN where none is printed."""
+        return float(self.std) if self.std else math.nan
+
+
+KEYS = ("artifact", "method", "setting", "subset", "metric")
+"""What a number is looked up by, in this order."""
+
+_COLUMNS = tuple(field.name for field in fields(Quoted))
+
+
+def load(path: Path) -> list[Quoted]:
+    """Read a paper's printed numbers.
+
+    Raises:
+        UserError: no such file, other columns, a value that is no number, or a number listed twice.
+    """
+    if not path.is_file():
+        known = [other.name for other in path.parent.glob("*.csv")] if path.parent.is_dir() else []
+        raise UserError(f"there are no printed numbers at {path}.{near_miss(path.name, known)}")
+    with path.open(encoding="utf-8", newline="") as stream:
+        reader = csv.DictReader(stream, strict=True)
+        if tuple(reader.fieldnames or ()) != _COLUMNS:
+            raise UserError(f"{path}: got columns {reader.fieldnames}, expected {', '.join(_COLUMNS)}.")
+        rows = []
+        for record in reader:
+            if None in record or None in record.values():
+                raise UserError(f"{path}, line {reader.line_num}: expected {len(_COLUMNS)} cells.")
+            rows.append(Quoted(**record))
+    seen = set()
+    for line, row in enumerate(rows, start=2):
+        key = tuple(getattr(row, name) for name in KEYS)
+        if key in seen:
+            raise UserError(f"{path}, line {line}: {key} is listed twice.")
+        seen.add(key)
+        for text in (row.value, row.std or "0"):
+            try:
+                float(text)
+            except ValueError:
+                raise UserError(f"{path}, line {line}: {text!r} is no number.") from None
+    return rows
+
+
+def lookup(
+    rows: Sequence[Quoted], artifact: str, method: str, setting: str, subset: str, metric: str
+) -> Quoted:
+    """Find one printed number.
+
+    Raises:
+        UserError: it is not there; the message names the first key that fits nothing and its near miss.
+    """
+    left: Sequence[Quoted] = rows
+    for key, wanted in zip(KEYS, (artifact, method, setting, subset, metric), strict=True):
+        known = list(dict.fromkeys(getattr(row, key) for row in left))
+        left = [row for row in left if getattr(row, key) == wanted]
+        if not left:
+            listed = ", ".join(repr(name) for name in known)
+            asked = " / ".join((artifact, method, setting, subset, metric))
+            raise UserError(
+                f"no printed number {asked}: no {key} {wanted!r} there.{near_miss(wanted, known)} Known: {listed}."
+            )
+    return left[0]

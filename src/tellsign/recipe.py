@@ -1,0 +1,640 @@
+"""What a configuration may say: frozen dataclasses, loaded strictly. No torch here: a dry run needs this module.
+
+Everything in these classes can change a number. What cannot (device, workers, cores) is a flag of a stage or
+lives in a Snakemake profile. Defaults are resolved before fingerprints are taken, so that writing a default out
+changes nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union
+
+import yaml
+
+from tellsign.errors import UserError, choose, near_miss
+
+T = TypeVar("T")
+
+
+def fraction(default: Any = MISSING) -> Any:
+    """A field of one or more numbers in [0, 1]."""
+    return field(default=default, metadata={"low": 0.0, "high": 1.0})
+
+
+def positive(default: Any = MISSING) -> Any:
+    """A field of one or more numbers above 0."""
+    return field(default=default, metadata={"above": 0.0})
+
+
+# ------------------------------------------------------------------------------------------------ data
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Where a benchmark's images are and how its folders are laid out.
+
+    Attributes:
+        layout: A layout of `tellsign.benchmarks.LAYOUTS`.
+        roots: Root folders by key; empty for the demo, whose folders are made by rules.
+        subsets: Subsets to read; empty means all that are found.
+        exclude: Folder names directly under a root that hold something else.
+        min_side: Shorter images (pixels) are bad.
+        max_pixels: Larger images are bad.
+        test_fraction: Share of images kept for testing when the folders name no parts.
+        seed: Seed of that division.
+    """
+
+    layout: str
+    roots: dict[str, str] = field(default_factory=dict)
+    subsets: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    min_side: int = positive(8)
+    max_pixels: int = positive(100_000_000)
+    test_fraction: float = fraction(0.5)
+    seed: int = 3407
+
+
+@dataclass(frozen=True)
+class Split:
+    """A seeded, balanced sample of a benchmark's part.
+
+    Attributes:
+        benchmark: Name of the benchmark.
+        part: ``train``, ``test`` or ``pretrain``.
+        subsets: Subsets to sample; empty means all.
+        count: Images per subset, half real and half fake; ``all`` takes everything.
+        seed: Equal seeds give nested splits.
+    """
+
+    benchmark: str
+    part: Literal["train", "test", "pretrain"]
+    subsets: tuple[str, ...] = ()
+    count: int | Literal["all"] = positive("all")
+    seed: int = 3407
+
+
+@dataclass(frozen=True)
+class Bias:
+    """Bias control of the crops: common crop and common re-encoding for both labels.
+
+    Attributes:
+        control: ``none``, ``jpeg`` (re-encode) or ``jpeg+size`` (crop to ``size``, then re-encode).
+        size: Side of the common crop in pixels.
+        quality: JPEG quality of the common re-encoding.
+    """
+
+    control: Literal["none", "jpeg", "jpeg+size"] = "none"
+    size: int = positive(256)
+    quality: int = positive(90)
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """A perturbation of decoded images.
+
+    Attributes:
+        name: A perturbation of `tellsign.perturb.PERTURBATIONS`.
+        options: Its options; see there.
+        seed: With the image id, the seed of its draws.
+    """
+
+    name: str = "none"
+    options: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Test:
+    """A test set as the scores see it: a split, perturbed or not.
+
+    Attributes:
+        split: Name of the split.
+        perturbation: What is done to its images.
+    """
+
+    split: str = "test"
+    perturbation: Perturbation = field(default_factory=Perturbation)
+
+
+# ------------------------------------------------------------------------------------------------ networks
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network and the weights it starts from.
+
+    Attributes:
+        name: A name in `tellsign.backbones.BACKBONES` or ``CLIPS``.
+        weights: ``shipped`` (the demo's), ``none`` (random) or a path to a weight file.
+    """
+
+    name: str
+    weights: str = "shipped"
+
+
+@dataclass(frozen=True)
+class Head:
+    """The classifier on top of the features."""
+
+    name: Literal["linear", "mlp", "mlp2"] = "linear"
+    hidden: int = positive(512)
+    dropout: float = fraction(0.0)
+
+
+# ------------------------------------------------------------------------------------------------ training
+
+
+@dataclass(frozen=True)
+class NoMask:
+    """Nothing is masked."""
+
+    name: Literal["none"] = "none"
+
+
+@dataclass(frozen=True)
+class TextureAware:
+    """MPFT's texture-aware masking (Algorithm 1)."""
+
+    name: Literal["texture_aware"]
+    ratio: tuple[float, float] = fraction((0.6, 0.8))
+    patch_size: int = positive(14)
+    which: Literal["high", "low", "both"] = "high"
+
+
+@dataclass(frozen=True)
+class RandomBox:
+    """LoL's random mask (Algorithm 1), with its width formula corrected unless ``literal``."""
+
+    name: Literal["random_box"]
+    ratio: tuple[float, float] = fraction((0.6, 0.8))
+    aspect: tuple[float, float] = positive((0.33, 3.0))
+    literal: bool = False
+
+
+@dataclass(frozen=True)
+class AreaMask:
+    """CutOut, GridMask or random erasing: the share of the image that is masked."""
+
+    name: Literal["cutout", "grid_mask", "random_erasing"]
+    ratio: tuple[float, float] = fraction((0.6, 0.8))
+
+
+MASK_SETTINGS: dict[str, type] = {
+    "none": NoMask,
+    "texture_aware": TextureAware,
+    "random_box": RandomBox,
+    "cutout": AreaMask,
+    "grid_mask": AreaMask,
+    "random_erasing": AreaMask,
+}
+Mask = NoMask | TextureAware | RandomBox | AreaMask
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """Adam or AdamW and its constants."""
+
+    name: Literal["adam", "adamw"] = "adam"
+    lr: float = positive(1e-4)
+    betas: tuple[float, float] = fraction((0.9, 0.999))
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate is multiplied by ``factor`` every ``every`` epochs; 1 keeps it constant."""
+
+    every: int = positive(1)
+    factor: float = fraction(1.0)
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run is trained on.
+
+    Attributes:
+        split: Name of a split of part ``train``.
+        subsets: Subsets of it; empty means all.
+        count: Images per subset, half real and half fake (nested); ``all`` takes the whole split.
+        perturbation: Applied once to the training images.
+    """
+
+    split: str = "train"
+    subsets: tuple[str, ...] = ()
+    count: int | Literal["all"] = positive("all")
+    perturbation: Perturbation = field(default_factory=Perturbation)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that can change a number of one training on images.
+
+    Attributes:
+        data: Training images.
+        backbone: Network and weights.
+        start: Where the weights come from instead: ``pretrain:NAME`` (an encoder) or ``run:NAME`` (a run of the
+            same seed); null for the backbone's own.
+        trainable: ``all`` (backbone and head) or ``head`` (the backbone is frozen).
+        head: The classifier.
+        crop: Side of the random training crop and the centre test crop, in pixels.
+        flip: Horizontal flips, p = 0.5.
+        rotate: Rotations by random multiples of 90 degrees.
+        mask: Mask on the preprocessed tensor, while training only.
+        batch_norm: ``train`` (batch statistics, as ``model.train()`` does) or ``frozen``.
+        optimiser, schedule, epochs, batch_size: As usual.
+        precision: ``fp32``, or ``bf16`` autocast.
+        keep: Weights kept: the last ``keep`` epochs.
+        bias: Bias control of the training and the test images.
+        shots: Few-shot: adapt the start weights to each subset in turn, with this many images per label.
+    """
+
+    backbone: Network
+    data: Data = field(default_factory=Data)
+    start: str | None = None
+    trainable: Literal["all", "head"] = "all"
+    head: Head = field(default_factory=Head)
+    crop: int = positive(224)
+    flip: bool = True
+    rotate: bool = True
+    mask: Mask = field(default_factory=NoMask)
+    batch_norm: Literal["train", "frozen"] = "train"
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    schedule: Schedule = field(default_factory=Schedule)
+    epochs: int = positive(10)
+    batch_size: int = positive(4)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    keep: int = positive(1)
+    shots: int | None = positive(None)
+    bias: Bias = field(default_factory=Bias)
+    method: Literal["image"] = "image"
+
+
+@dataclass(frozen=True)
+class Discrepancy:
+    """TIDY's representation (Eq. 2 to 6) and the choices the paper leaves open.
+
+    Attributes:
+        use: ``both``, ``global``, ``local``, ``image`` (only the image embedding) or ``text``.
+        weights: w1 of the global and w2 of the local distance.
+        normalise: L2-normalise embeddings before the difference.
+        no_object: D_l of an image without objects: ``global`` (equal to D_g) or ``zero``.
+    """
+
+    use: Literal["both", "global", "local", "image", "text"] = "both"
+    weights: tuple[float, float] = (1.0, 1.0)
+    normalise: bool = True
+    no_object: Literal["global", "zero"] = "global"
+
+
+@dataclass(frozen=True)
+class FeatureRecipe:
+    """Everything that can change a number of one training on cached features (TIDY)."""
+
+    method: Literal["features"]
+    data: Data = field(default_factory=Data)
+    annotate: str = "default"
+    discrepancy: Discrepancy = field(default_factory=Discrepancy)
+    head: Head = field(default_factory=lambda: Head(name="mlp2"))
+    optimiser: Optimiser = field(default_factory=lambda: Optimiser(name="adamw", lr=1e-3, weight_decay=1e-3))
+    schedule: Schedule = field(default_factory=Schedule)
+    epochs: int = positive(50)
+    batch_size: int = positive(256)
+    keep: int = positive(1)
+    bias: Bias = field(default_factory=Bias)
+
+
+@dataclass(frozen=True)
+class Annotate:
+    """How TIDY's captions, boxes and embeddings are made.
+
+    Attributes:
+        clip: Encoder of images and texts.
+        captioner: A name in `tellsign.captioners.CAPTIONERS`, or ``none``: whole images only.
+        grounder: A name in `tellsign.grounders.GROUNDERS`, or ``none``.
+        threshold: A box below this score counts as not found.
+    """
+
+    clip: Network
+    captioner: Network = field(default_factory=lambda: Network("none", "none"))
+    grounder: Network = field(default_factory=lambda: Network("none", "none"))
+    threshold: float = fraction(0.5)
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """Rescaling-contrastive pre-training (rescale §4.2).
+
+    Attributes:
+        split: Split of real photographs.
+        backbone: Encoder.
+        ratios: Scale ratios as ``numerator/denominator``, in (1, 2).
+        n_ratios, n_phases, n_images, n_patches: A batch holds this many ratios, phases a ratio, images, and
+            patches of each image at each ratio and phase.
+        patch: Side of a patch.
+        quantise: Round rescaled pixels to integers.
+        temperature: Of the supervised contrastive loss (Eq. 4).
+        projection: Hidden and output width of the projection head, discarded after.
+        steps: Batches an epoch; null takes one batch for every ``n_images`` photographs.
+    """
+
+    backbone: Network
+    split: str = "photos"
+    ratios: tuple[str, ...] = ("16/9", "8/5", "16/11", "4/3", "16/13", "8/7")
+    n_ratios: int = positive(4)
+    n_phases: int = positive(4)
+    n_images: int = positive(2)
+    n_patches: int = positive(2)
+    patch: int = positive(128)
+    quantise: bool = True
+    temperature: float = positive(0.07)
+    projection: tuple[int, int] = positive((2048, 128))
+    optimiser: Optimiser = field(default_factory=lambda: Optimiser(lr=2e-4, weight_decay=2e-4))
+    schedule: Schedule = field(default_factory=Schedule)
+    epochs: int = positive(200)
+    steps: int | None = positive(None)
+    seed: int = 0
+
+
+# ------------------------------------------------------------------------------------------------ files
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """How metrics are computed from scores."""
+
+    threshold: float = fraction(0.5)
+    resamples: int = positive(1000)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Paper:
+    """One paper file: the base recipe, the runs (each states only what differs), grids, tables, figures."""
+
+    paper: str
+    title: str
+    seeds: tuple[int, ...]
+    base: dict[str, Any]
+    runs: dict[str, Any]
+    grids: dict[str, Any] = field(default_factory=dict)
+    annotate: dict[str, Annotate] = field(default_factory=dict)
+    pretrain: dict[str, Pretrain] = field(default_factory=dict)
+    tests: dict[str, Test] = field(default_factory=lambda: {"test": Test()})
+    tables: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DemoPhotos:
+    """One part of the demo's photographs."""
+
+    part: Literal["pretrain", "source", "train", "test", "prompt_train", "prompt_test"]
+    count: int = positive()
+    side: int = positive(176)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class DemoGenerator:
+    """Training and sampling of one of the demo's generators."""
+
+    name: str
+    steps: int = positive()
+    train_count: int = positive()
+    test_count: int = positive()
+    batch: int = positive(12)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The embedded world: photographs by part, generators by name."""
+
+    photos: dict[str, DemoPhotos]
+    generators: dict[str, DemoGenerator]
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole configuration.
+
+    Attributes:
+        name: Shown in logs and reports.
+        papers: Paper files.
+        benchmarks: By name.
+        splits: By name.
+        banner: Stands above every table and figure; empty for none.
+        comparable: The test sets are those of the papers, so that a difference from a quoted number means something.
+        on_bad: What a bad image does: ``fail`` (list them all and stop) or ``drop`` (list them and go on).
+        evaluate: How metrics are computed.
+        demo: The embedded world, if any.
+        pins: Fingerprints held for a stage and name, to keep an artifact across a refactoring.
+        root, photos, train: Values given by ``--config``; ``{root}`` and so on stand for them in every string.
+    """
+
+    name: str
+    papers: tuple[str, ...]
+    benchmarks: dict[str, Benchmark]
+    splits: dict[str, Split]
+    banner: str = ""
+    comparable: bool = False
+    on_bad: Literal["fail", "drop"] = "fail"
+    evaluate: Evaluate = field(default_factory=Evaluate)
+    demo: Demo | None = None
+    pins: dict[str, str] = field(default_factory=dict)
+    root: str | None = None
+    photos: str | None = None
+    train: str | None = None
+
+
+# ------------------------------------------------------------------------------------------------ loading
+
+
+def build(cls: type[T], data: Any, where: str) -> T:
+    """Build a dataclass from plain YAML data, strictly.
+
+    Raises:
+        UserError: an unknown key (with the near miss), a missing key, a wrong type, or a value out of range;
+            ``where`` names the place.
+    """
+    if not isinstance(data, Mapping):
+        raise UserError(f"{where}: expected a mapping, got {data!r}.")
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in data:
+        if key not in fields:
+            raise UserError(f"{where}: unknown key {key!r}.{near_miss(str(key), fields)} Known: {', '.join(fields)}.")
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for name, spec in fields.items():
+        if name in data:
+            values[name] = _convert(hints[name], data[name], f"{where}.{name}")
+            _in_range(values[name], spec.metadata, f"{where}.{name}")
+        elif spec.default is MISSING and spec.default_factory is MISSING:
+            raise UserError(f"{where}: key {name!r} is missing.")
+    return cls(**values)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if hint == Mask:
+        name = value.get("name", "none") if isinstance(value, Mapping) else value
+        return build(choose(MASK_SETTINGS, str(name), f"mask at {where}"), value, where)
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        problems = []
+        for option in (a for a in args if a is not type(None)):
+            try:
+                return _convert(option, value, where)
+            except UserError as problem:
+                problems.append(str(problem))
+        raise UserError(problems[0])
+    if origin is Literal:
+        if value not in args:
+            names = [str(a) for a in args]
+            raise UserError(
+                f"{where}: got {value!r}.{near_miss(str(value), names)} Allowed: {', '.join(names)}."
+            )
+        return value
+    if origin is tuple:
+        return _convert_tuple(args, value, where)
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise UserError(f"{where}: expected a mapping, got {value!r}.")
+        return {str(k): _convert(args[1], v, f"{where}.{k}") for k, v in value.items()}
+    if dataclasses.is_dataclass(hint):
+        return build(hint, value, where)  # type: ignore[arg-type]
+    return _convert_scalar(hint, value, where)
+
+
+def _convert_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise UserError(f"{where}: expected a list, got {value!r}.")
+    if args[-1] is Ellipsis:
+        return tuple(_convert(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
+    if len(value) != len(args):
+        raise UserError(f"{where}: expected {len(args)} values, got {value!r}.")
+    return tuple(_convert(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(args, value, strict=True)))
+
+
+def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if hint is float and isinstance(value, str):
+        raise UserError(f"{where}: expected a number, got the text {value!r}.")
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise UserError(f"{where}: expected {hint.__name__}, got {value!r}.")
+    return value
+
+
+def _in_range(value: Any, limits: Mapping[str, float], where: str) -> None:
+    numbers = [v for v in (value if isinstance(value, tuple) else (value,)) if isinstance(v, (int, float))]
+    for number in numbers:
+        if "high" in limits and not limits["low"] <= number <= limits["high"]:
+            percent = f" Percent? Write {number / 100:g}." if 1 < number <= 100 else ""
+            raise UserError(f"{where}: {number:g} is outside [{limits['low']:g}, {limits['high']:g}].{percent}")
+        if "above" in limits and number <= limits["above"]:
+            raise UserError(f"{where}: {number:g} must be above {limits['above']:g}.")
+    if "high" in limits and where.endswith("ratio") and len(numbers) == 2 and numbers[0] > numbers[1]:
+        raise UserError(f"{where}: the range {numbers} runs backwards.")
+
+
+def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Deep merge: mappings merge, everything else is replaced. A mapping that names another kind replaces whole."""
+    out = dict(base)
+    for key, value in change.items():
+        old = out.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        if both and not ("name" in value and value["name"] != old.get("name")):
+            out[key] = merge(old, value)
+        else:
+            out[key] = value
+    return out
+
+
+def expand_grid(name: str, grid: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Runs of a grid: ``over`` maps dotted fields to lists; every combination is a run ``name-value-value``.
+
+    Raises:
+        UserError: ``over`` is missing or not a mapping of lists.
+    """
+    over = grid.get("over")
+    if not isinstance(over, Mapping) or not all(isinstance(v, list) for v in over.values()):
+        raise UserError(f"grids.{name}: 'over' must map a field such as mask.ratio to a list of values.")
+    rest = {k: v for k, v in grid.items() if k != "over"}
+    runs = {}
+    for values in itertools.product(*over.values()):
+        change: dict[str, Any] = rest
+        for dotted, value in zip(over, values, strict=True):
+            nested: Any = value
+            for part in reversed(dotted.split(".")):
+                nested = {part: nested}
+            change = merge(change, nested)
+        runs["-".join([name, *(slug(v) for v in values)])] = change
+    return runs
+
+
+def slug(value: Any) -> str:
+    """A value as part of a run's name: ``[0.6, 0.8]`` is ``0.6_0.8``."""
+    if isinstance(value, (list, tuple)):
+        return "_".join(slug(v) for v in value)
+    if isinstance(value, Mapping):
+        return slug(list(value.values()))
+    return str(value).replace("/", "_")
+
+
+def plain(value: Any) -> Any:
+    """A dataclass as plain data (dicts, lists, scalars), for JSON."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, Mapping):
+        return {k: plain(v) for k, v in value.items()}
+    return value
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML with doubled keys refused and ``1e-4`` read as the number it is."""
+
+
+def _no_doubles(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)
+        if key in seen:
+            raise UserError(f"{node.start_mark.name}, line {key_node.start_mark.line + 1}: key {key!r} stands twice.")
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _no_doubles)
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file safely.
+
+    Raises:
+        UserError: there is no such file, or it is not YAML.
+    """
+    try:
+        with path.open(encoding="utf-8") as stream:
+            return yaml.load(stream, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
+    except FileNotFoundError:
+        near = near_miss(path.name, [p.name for p in path.parent.glob("*.yaml")] if path.parent.is_dir() else [])
+        raise UserError(f"there is no configuration file {path}.{near}") from None
+    except yaml.YAMLError as problem:
+        raise UserError(f"{path} is not valid YAML: {problem}") from None

@@ -1,0 +1,176 @@
+"""What surrounds a computation and cannot change its numbers: files, threads, device, progress, provenance."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tellsign.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import torch
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def file_beside(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; rename it to ``path`` when the block ends well.
+
+    Nothing half-written is left under either name when the block fails.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        yield part
+        with part.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path``; rename it to ``path`` when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    part.mkdir()
+    try:
+        yield part
+        if path.exists():
+            shutil.rmtree(path)
+        part.rename(path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with file_beside(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_rows(path: Path, columns: Mapping[str, Sequence[Any]] | pa.Table) -> None:
+    """Write a Parquet file whole or not at all; equal columns give equal bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = columns if isinstance(columns, pa.Table) else pa.table(dict(columns))
+    with file_beside(path) as part:
+        pq.write_table(table, part, compression="zstd")
+
+
+def read_rows(path: Path) -> pa.Table:
+    """Read a Parquet file."""
+    import pyarrow.parquet as pq
+
+    # memory_map off: a mapped file that is replaced while read would change under the reader
+    return pq.read_table(path, memory_map=False, partitioning=None)
+
+
+def sha256_of_file(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_of_text(*parts: str) -> str:
+    """Hex sha256 of strings, each ended by a newline."""
+    return hashlib.sha256("".join(f"{p}\n" for p in parts).encode()).hexdigest()
+
+
+def progress(items: Iterable[T], total: int, what: str, every: float = 10.0) -> Iterator[T]:
+    """Yield ``items`` and log ``what: done/total, rate`` every ``every`` seconds and at the end."""
+    start = last = time.monotonic()
+    done = 0
+    for item in items:
+        yield item
+        done += 1
+        now = time.monotonic()
+        if now - last >= every:
+            rate = done / (now - start)
+            log.info("%s: %d/%d, %.1f/s, %.0f s left", what, done, total, rate, (total - done) / rate)
+            last = now
+    seconds = time.monotonic() - start
+    log.info("%s: %d/%d in %.1f s", what, done, total, seconds)
+
+
+def threads() -> int:
+    """Threads this job may use: ``OMP_NUM_THREADS`` (the rules set it), else 1."""
+    return int(os.environ.get("OMP_NUM_THREADS", "1"))
+
+
+def pick_device(name: str) -> torch.device:
+    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` into a device and set the thread count.
+
+    Raises:
+        UserError: CUDA was asked for by name and there is none.
+    """
+    import torch
+
+    torch.set_num_threads(threads())
+    torch.set_flush_denormal(True)
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"device {name!r} was asked for, but torch sees no CUDA device. Try --device cpu.")
+    return torch.device(name)
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Run a block (the initialisation of a network) under a seed of its own; torch's global state is restored."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def git_state() -> str:
+    """The commit of the working tree, with ``+`` when it holds uncommitted changes; ``unknown`` outside git."""
+    root = Path(__file__).parent
+
+    def git(*args: str) -> str:
+        done = subprocess.run(["git", "-C", str(root), *args], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def versions() -> dict[str, str]:
+    """Versions of what can move a number's last bits."""
+    names = ("tellsign", "torch", "torchvision", "timm", "open_clip_torch", "numpy", "pillow")
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in names}
+
+
+def provenance(**facts: Any) -> str:
+    """JSON text: what made an artifact, in which code and versions; ``facts`` come first."""
+    record = facts | {"git": git_state(), "versions": versions(), "machine": platform.machine()}
+    return json.dumps(record, indent=2, default=str) + "\n"
+
+
+def log_to_stderr() -> None:
+    """Send log lines to standard error, where the rules' log files collect them."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
+    )

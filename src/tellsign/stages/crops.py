@@ -1,0 +1,137 @@
+"""Decode the images of a split into one memory-mapped file of 8-bit pixels.
+
+Reads a split and the benchmark's folders. Writes a folder: pixels.npy, (total pixels, 3) uint8, one image after
+another, and images.parquet: id, height, width, offset (in pixels). Every image is stored once, however many subsets
+share it.
+
+In this order: decode; bias control (common centre crop, common JPEG), alike for real and fake; perturbation, whose
+draws follow from its seed and the image id alone; centre crop, where `store` is `center` (images smaller than the crop
+are tiled). A file whose bytes are no longer those that were indexed is an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import UInt8
+
+from tellsign.errors import UserError, choose
+from tellsign.images import BIAS_CONTROLS, center_window, control_bias, decode, in_order
+from tellsign.runtime import folder_beside, progress, read_rows, threads, write_rows
+
+log = logging.getLogger(__name__)
+
+Pixels = UInt8[np.ndarray, "h w 3"]
+STORES = ("whole", "center")
+
+
+def perturbation(settings: dict) -> Callable[[Pixels, str], Pixels] | None:
+    """The perturbation of an image with a given id; None where there is none.
+
+    Raises:
+        UserError: the name is unknown.
+    """
+    if settings["name"] == "none":
+        return None
+    from tellsign.perturb import PERTURBATIONS
+
+    change = choose(PERTURBATIONS, settings["name"], "perturbation")
+
+    def apply(image: Pixels, image_id: str) -> Pixels:
+        key = hashlib.sha256(f"perturb {settings['seed']} {image_id}".encode()).digest()
+        return change(image, np.random.default_rng(int.from_bytes(key)), **settings["options"])
+
+    return apply
+
+
+def read_checked(path: Path, image_id: str) -> bytes:
+    """Bytes of an indexed file.
+
+    Raises:
+        UserError: the file is gone, or its bytes have changed.
+    """
+    again = "Restore the file, or run the pipeline again: it notices changed folders and indexes them anew."
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path} was indexed but is no longer there. {again}") from None
+    found = hashlib.sha256(data).hexdigest()
+    if found != image_id:
+        raise UserError(f"{path} has changed: indexed with sha256 {image_id}, now {found}. {again}")
+    return data
+
+
+def pixel_counts(rows: list[dict[str, Any]], settings: dict) -> list[int]:
+    """Number of pixels that each image will take, from the sizes in the split."""
+    if settings["store"] == "center":
+        return [settings["size"] ** 2] * len(rows)
+    if BIAS_CONTROLS[settings["bias_control"]].crop:
+        return [settings["bias_size"] ** 2] * len(rows)
+    return [row["height"] * row["width"] for row in rows]
+
+
+def report_tiled(rows: list[dict[str, Any]], settings: dict) -> None:
+    """Log how many images are smaller than a crop they go through, and were therefore tiled."""
+    sides = {row["id"]: min(row["height"], row["width"]) for row in rows}
+    if BIAS_CONTROLS[settings["bias_control"]].crop:
+        small = sum(side < settings["bias_size"] for side in sides.values())
+        log.info("common crop of %d px: %d of %d images tiled", settings["bias_size"], small, len(sides))
+        sides = dict.fromkeys(sides, settings["bias_size"])
+    if settings["store"] == "center":
+        small = sum(side < settings["size"] for side in sides.values())
+        log.info("centre crop of %d px: %d of %d images tiled", settings["size"], small, len(sides))
+
+
+def main(*, settings: dict, split: Path, roots: dict[str, Path], out: Path) -> None:
+    """Make the crops of one split.
+
+    Args:
+        settings: store (``whole`` or ``center``), size (side of the centre crop, pixels), bias_control (``none``,
+            ``jpeg``, ``jpeg+size``), bias_quality, bias_size, perturbation (name, options, seed).
+        split: the split.
+        roots: key → folder.
+        out: the folder to write.
+
+    Raises:
+        UserError: a file is gone or has changed, or a name is unknown.
+    """
+    choose(dict.fromkeys(STORES), settings["store"], "store")
+    control = choose(BIAS_CONTROLS, settings["bias_control"], "bias control")
+    perturb = perturbation(settings["perturbation"])
+    rows = list({row["id"]: row for row in reversed(read_rows(split).to_pylist())}.values())[::-1]
+
+    def make(row: dict[str, Any]) -> Pixels:
+        image = decode(read_checked(roots[row["root"]] / row["path"], row["id"])).pixels
+        image = control_bias(image, control, quality=settings["bias_quality"], size=settings["bias_size"])
+        if perturb is not None:
+            image = perturb(image, row["id"])
+        return center_window(image, settings["size"]) if settings["store"] == "center" else image
+
+    counts = pixel_counts(rows, settings)
+    offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+    report_tiled(rows, settings)
+    shapes = []
+    with folder_beside(out) as part:
+        pixels = np.lib.format.open_memmap(
+            part / "pixels.npy", mode="w+", dtype=np.uint8, shape=(int(offsets[-1]), 3)
+        )
+        images = progress(in_order(make, rows, threads()), len(rows), "crops")
+        for start, end, image in zip(offsets[:-1], offsets[1:], images, strict=True):
+            pixels[start:end] = image.reshape(-1, 3)
+            shapes.append(image.shape[:2])
+        pixels.flush()
+        del pixels
+        heights, widths = zip(*shapes, strict=True)
+        columns = {
+            "id": pa.array([row["id"] for row in rows]),
+            "height": pa.array(heights, pa.int32()),
+            "width": pa.array(widths, pa.int32()),
+            "offset": pa.array(offsets[:-1], pa.int64()),
+        }
+        write_rows(part / "images.parquet", columns)

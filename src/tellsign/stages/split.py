@@ -1,0 +1,109 @@
+"""Draw a seeded sample of an index: as many real as fake images of every subset.
+
+Reads an index. Writes the chosen rows as Parquet: subset, part, label, generator, id, root, path, width, height, rank
+(0.. within subset and label), ordered by subset, label and rank.
+
+The order within a subset and label is that of a keyed hash of seed and image id: it depends on nothing else in the
+index, so that with one seed the smaller sample is the beginning of the larger, and images that subsets share are
+drawn together. An image that lies twice in a subset is drawn once. Files with a status other than ok are never drawn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from tellsign.errors import UserError, near_miss
+from tellsign.runtime import read_rows, write_rows
+
+log = logging.getLogger(__name__)
+
+COLUMNS = ("subset", "part", "label", "generator", "id", "root", "path", "width", "height")
+
+
+def sampling_key(image_id: str, seed: int) -> str:
+    """Where an image stands in the order of a seed."""
+    return hashlib.sha256(f"split {seed} {image_id}".encode()).hexdigest()
+
+
+def ordered(rows: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
+    """Rows of one subset and label in the order of the seed, every image once."""
+    once: dict[str, dict[str, Any]] = {}
+    for row in sorted(rows, key=lambda row: (row["root"], row["path"])):
+        once.setdefault(row["id"], row)
+    return sorted(once.values(), key=lambda row: sampling_key(row["id"], seed))
+
+
+def chosen_subsets(rows: list[dict[str, Any]], settings: dict) -> list[str]:
+    """Names of the subsets to sample, in alphabetical order.
+
+    Raises:
+        UserError: a subset is not in this part, or the part is empty.
+    """
+    part = settings["part"]
+    known = sorted({row["subset"] for row in rows if row["part"] == part})
+    if not known:
+        parts = ", ".join(sorted({row["part"] for row in rows})) or "nothing"
+        raise UserError(f"part {part!r} holds no usable image; this index has: {parts}.")
+    wanted = sorted(set(settings["subsets"])) if settings["subsets"] != "all" else []
+    for name in wanted:
+        if name not in known:
+            raise UserError(
+                f"subset {name!r} has no part {part!r}.{near_miss(name, known)} Known: {', '.join(known)}."
+            )
+    return wanted or known
+
+
+def sample(rows: list[dict[str, Any]], settings: dict) -> list[dict[str, Any]]:
+    """Choose rows; see :func:`main`.
+
+    Raises:
+        UserError: unknown subset, an odd count, or too few images; all subsets with too few are listed.
+    """
+    part, count, seed = settings["part"], settings["count"], settings["seed"]
+    labels = {0: "real"} if part == "pretrain" else {0: "real", 1: "fake"}
+    if count != "all" and count % len(labels):
+        raise UserError(
+            f"count is {count} images per subset, but half of them are real and half fake: give an even number."
+        )
+    usable = [row for row in rows if row["status"] == "ok"]
+    chosen: list[dict[str, Any]] = []
+    lacking: list[str] = []
+    for subset in chosen_subsets(usable, settings):
+        for label, name in labels.items():
+            held = [r for r in usable if (r["subset"], r["part"], r["label"]) == (subset, part, label)]
+            queue = ordered(held, seed)
+            need = max(1, len(queue)) if count == "all" else count // len(labels)
+            if len(queue) < need:
+                lacking.append(f"  {subset}: {len(queue)} {name}, {need} wanted")
+            log.info("%s %s: %d of %d %s", subset, part, min(need, len(queue)), len(queue), name)
+            for rank, row in enumerate(queue[:need]):
+                chosen.append({name: row[name] for name in COLUMNS} | {"rank": rank})
+    if lacking:
+        raise UserError(
+            f"too few different usable images in part {part!r}:\n" + "\n".join(lacking) + "\nLower the count "
+            "(images per subset, half real and half fake), set `count: all`, or name the subsets to sample."
+        )
+    return chosen
+
+
+def main(*, settings: dict, index: Path, out: Path) -> None:
+    """Draw one split.
+
+    Args:
+        settings: part (``train``, ``test``, ``pretrain``: real only), subsets (a list; empty or ``all``: every one),
+            count (images per subset, half real and half fake; ``all``: every image, balanced or not), seed.
+        index: the benchmark's index.
+        out: the Parquet file to write.
+
+    Raises:
+        UserError: see :func:`sample`.
+    """
+    table = read_rows(index)
+    rows = sample(table.select([*COLUMNS, "status"]).to_pylist(), settings)
+    types = {name: table.schema.field(name).type for name in COLUMNS} | {"rank": pa.int32()}
+    write_rows(out, pa.Table.from_pylist(rows, schema=pa.schema(list(types.items()))))

@@ -1,0 +1,68 @@
+"""Train a head on cached features (TIDY, Eq. 7 and 8).
+
+Reads   the split and its features (embed)
+Writes  a checkpoint folder: model.safetensors, recipe.yaml, provenance.json, log.csv
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from tellsign.detectors import build_head, save_weights
+from tellsign.features import Features
+from tellsign.fit import Adam, Resume, balanced_batches, fit, step_schedule, write_log
+from tellsign.losses import binary_cross_entropy
+from tellsign.representation import representation
+from tellsign.rows import chosen_rows
+from tellsign.runtime import folder_beside, pick_device, provenance, write_text
+
+
+def main(
+    *, settings: dict[str, Any], split: Path, features: Path, out: Path, device: str = "cpu"
+) -> None:
+    """Train one head at one seed."""
+    target_device = pick_device(device)
+    held = Features.load(features)
+    ids, labels = chosen_rows(split, settings["data"]["subsets"], settings["data"]["count"])
+    inputs = representation(held, settings["discrepancy"])[held.rows_of(ids)].to(target_device)
+    targets = labels.to(target_device)
+    head = build_head(settings["head"], inputs.shape[1], settings["seed"]).to(target_device).train()
+    recipe, optimiser = settings, settings["optimiser"]
+    generator = torch.Generator().manual_seed(settings["seed"])
+    adam = Adam(
+        head.parameters(),
+        lr=optimiser["lr"],
+        betas=tuple(optimiser["betas"]),
+        weight_decay=optimiser["weight_decay"],
+        decoupled=optimiser["name"] == "adamw",
+    )
+    began = time.monotonic()
+    first_kept = recipe["epochs"] - recipe["keep"] + 1
+    with folder_beside(out) as part:
+
+        def keep(done: int) -> None:
+            if done == recipe["epochs"]:
+                save_weights(head, part / "model.safetensors")
+            elif done >= first_kept:
+                save_weights(head, part / f"epoch-{done:02d}.safetensors")
+
+        rows = fit(
+            head,
+            lambda batch: binary_cross_entropy(head(inputs[batch]), targets[batch]),
+            lambda: balanced_batches(labels, recipe["batch_size"], generator),
+            adam,
+            epochs=recipe["epochs"],
+            rate=lambda epoch: step_schedule(optimiser["lr"], epoch, **recipe["schedule"]),
+            generator=generator,
+            resume=Resume(None),  # seconds of work: not worth keeping
+            after_epoch=keep,
+        )
+        write_log(part / "log.csv", rows)
+        write_text(part / "recipe.yaml", yaml.safe_dump(settings | {"dim": inputs.shape[1]}, sort_keys=True))
+        facts = {"seconds": round(time.monotonic() - began, 2), "images_seen": len(labels) * recipe["epochs"]}
+        write_text(part / "provenance.json", provenance(**facts, device=str(target_device)))

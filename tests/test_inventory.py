@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import pytest
+
+from tellsign import inventory
+from tellsign.inventory import inventory_digest, walk
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Six images, older than the cache's doubt about fresh files."""
+    folder = tmp_path / "raw"
+    for i in range(6):
+        path = folder / ("0_real" if i % 2 else "1_fake") / f"{i}.PNG"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"image %d" % i)
+    return folder
+
+
+@pytest.fixture
+def hashed(monkeypatch):
+    """Paths that were hashed, and files count as settled at once."""
+    paths = []
+    real = inventory.sha256_of_file
+    monkeypatch.setattr(inventory, "SETTLED_NS", -(10**12))
+    monkeypatch.setattr(inventory, "sha256_of_file", lambda path: paths.append(path) or real(path))
+    return paths
+
+
+def test_digest_outlives_new_times_and_a_lost_cache(root, tmp_path):
+    first = inventory_digest({"a": root}, tmp_path / "cache.json")
+    for path in root.rglob("*.PNG"):
+        os.utime(path, ns=(1, 1))
+    assert inventory_digest({"a": root}, tmp_path / "cache.json") == first
+    assert inventory_digest({"a": root}, tmp_path / "other.json") == first
+
+
+def test_digest_does_not_depend_on_where_the_folder_is(root, tmp_path):
+    first = inventory_digest({"a": root}, tmp_path / "cache.json")
+    root.rename(tmp_path / "moved")
+    assert inventory_digest({"a": tmp_path / "moved"}, tmp_path / "cache.json") == first
+
+
+@pytest.mark.parametrize("change", ["byte", "rename", "remove", "add"])
+def test_any_change_gives_a_new_digest(root, tmp_path, change):
+    first = inventory_digest({"a": root}, tmp_path / "cache.json")
+    file = root / "1_fake" / "0.PNG"
+    times = file.stat()
+    if change == "byte":  # same size, and even the same modification time
+        file.write_bytes(b"imagE 0")
+        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    elif change == "rename":
+        file.rename(file.with_name("9.PNG"))
+    elif change == "remove":
+        file.unlink()
+    else:
+        (root / "new.jpg").write_bytes(b"")
+    assert inventory_digest({"a": root}, tmp_path / "cache.json") != first
+
+
+def test_what_no_layout_reads_does_not_count(root, tmp_path):
+    first = inventory_digest({"a": root}, tmp_path / "cache.json")
+    (root / "README.md").write_text("hello")
+    (root / ".DS_Store").write_text("hello")
+    (root / "__MACOSX").mkdir()
+    (root / "__MACOSX" / "0.PNG").write_text("hello")
+    assert inventory_digest({"a": root}, tmp_path / "cache.json") == first
+
+
+def test_only_changed_files_are_hashed_again(root, tmp_path, hashed):
+    cache = tmp_path / "cache.json"
+    inventory_digest({"a": root}, cache)
+    assert len(hashed) == 6
+    hashed.clear()
+    inventory_digest({"a": root}, cache)
+    assert hashed == []
+    (root / "1_fake" / "0.PNG").write_bytes(b"another")
+    inventory_digest({"a": root}, cache)
+    assert hashed == [root / "1_fake" / "0.PNG"]
+
+
+def test_a_file_as_young_as_its_hash_is_hashed_again(root, tmp_path, hashed, monkeypatch):
+    monkeypatch.setattr(inventory, "SETTLED_NS", 3600 * 10**9)
+    for _ in range(2):
+        inventory_digest({"a": root}, tmp_path / "cache.json")
+    assert len(hashed) == 12
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 0}', '{"version": 1, "roots": 3}'])
+def test_a_damaged_cache_is_rebuilt(root, tmp_path, hashed, text):
+    cache = tmp_path / "cache.json"
+    first = inventory_digest({"a": root}, cache)
+    cache.write_text(text)
+    assert inventory_digest({"a": root}, cache) == first
+    assert len(hashed) == 12
+    inventory_digest({"a": root}, cache)
+    assert len(hashed) == 12
+
+
+def test_walk_counts_what_it_passes_over(root):
+    (root / "notes.TXT").write_text("")
+    (root / "Makefile").write_text("")
+    (root / ".hidden.png").write_text("")
+    (root / "gone.png").symlink_to(root / "nowhere.png")
+    (root / "0_real" / "loop").symlink_to(root)
+    (root / "linked").symlink_to(root / "1_fake")
+    skipped: Counter[str] = Counter()
+    paths = {path for path, *_ in walk(root, skipped)}
+    # a folder linked from two places counts twice, a link to a folder above ends there
+    assert paths == {f"{'0_real' if i % 2 else '1_fake'}/{i}.PNG" for i in range(6)} | {
+        f"linked/{i}.PNG" for i in (0, 2, 4)
+    }
+    assert skipped == {
+        "suffix .txt": 1,
+        "suffix (none)": 1,
+        "hidden (name starts with a dot)": 1,
+        "broken link or special file": 1,
+        "link to a folder above": 1,
+    }

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from tellsign.errors import UserError
+from tellsign.runtime import read_rows, write_rows
+from tellsign.stages.split import main, sample
+
+
+def row(subset, part, label, name, status="ok"):
+    generator = subset if label else "real"
+    place = {"root": "r", "path": f"{subset}/{label}/{name}", "width": 9, "height": 8}
+    return {"subset": subset, "part": part, "label": label, "generator": generator, "id": name, **place} | {
+        "status": status
+    }
+
+
+def rows(fakes=10):
+    shared = [row(s, "test", 0, f"real{i}") for s in ("adm", "sd") for i in range(10)]
+    return shared + [row(s, "test", 1, f"{s}{i}") for s in ("adm", "sd") for i in range(fakes)]
+
+
+def settings(**changes):
+    return {"part": "test", "subsets": [], "count": 8, "seed": 0} | changes
+
+
+def test_balanced_ordered_and_ranked():
+    found = sample(rows(), settings())
+    keys = [(r["subset"], r["label"], r["rank"]) for r in found]
+    assert keys == [(s, label, rank) for s in ("adm", "sd") for label in (0, 1) for rank in range(4)]
+    assert len({(r["subset"], r["id"]) for r in found}) == 16
+
+
+@hypothesis_settings(deadline=None, max_examples=30)
+@given(st.integers(0, 5), st.integers(1, 10), st.integers(1, 10), st.randoms(use_true_random=False))
+def test_nested_and_independent_of_the_order_of_rows(seed, small, large, rnd: random.Random):
+    small, large = sorted((small, large))
+    shuffled = rows()
+    rnd.shuffle(shuffled)
+    few = sample(rows(), settings(seed=seed, count=2 * small))
+    many = sample(shuffled, settings(seed=seed, count=2 * large))
+    assert few == [r for r in many if r["rank"] < small]
+
+
+def test_adding_images_never_reorders_the_others():
+    before = [r["id"] for r in sample(rows(), settings(count="all", subsets=["sd"])) if r["label"]]
+    after = [r["id"] for r in sample(rows(20), settings(count="all", subsets=["sd"])) if r["label"]]
+    assert [name for name in after if name in before] == before
+
+
+def test_seeds_draw_differently_and_subsets_share_their_photographs():
+    first, second = (sample(rows(), settings(seed=s)) for s in (0, 1))
+    assert {r["id"] for r in first} != {r["id"] for r in second}
+    reals = [[r["id"] for r in first if (r["subset"], r["label"]) == (s, 0)] for s in ("adm", "sd")]
+    assert reals[0] == reals[1]
+
+
+def test_unusable_and_repeated_files_are_not_drawn():
+    extra = [row("sd", "test", 1, f"bad{i}", status="corrupt") for i in range(50)]
+    extra += [row("sd", "test", 1, "sd0") | {"path": f"copy{i}"} for i in range(50)]
+    found = sample(rows() + extra, settings(count=20, subsets=["sd"]))
+    assert sorted(r["id"] for r in found if r["label"]) == sorted(f"sd{i}" for i in range(10))
+
+
+def test_all_takes_every_image():
+    assert len(sample(rows(fakes=3), settings(count="all", subsets="all"))) == 2 * (10 + 3)
+
+
+def test_photographs_for_pretraining_have_one_label():
+    photos = [row("photos", "pretrain", 0, str(i)) for i in range(5)]
+    found = sample(photos, settings(part="pretrain", count=3))
+    assert [(r["label"], r["rank"]) for r in found] == [(0, 0), (0, 1), (0, 2)]
+
+
+def test_too_few_images_are_all_listed():
+    with pytest.raises(UserError, match=r"adm: 3 fake, 4 wanted\n  sd: 3 fake, 4 wanted\n"):
+        sample(rows(fakes=3), settings())
+    with pytest.raises(UserError, match="adm: 0 fake, 1 wanted"):
+        sample(rows(fakes=0), settings(count="all"))
+
+
+def test_odd_counts_unknown_subsets_and_parts_are_errors():
+    with pytest.raises(UserError, match="count is 7 .* even"):
+        sample(rows(), settings(count=7))
+    with pytest.raises(
+        UserError, match=r"subset 'amd' has no part 'test'. Did you mean 'adm'\? Known: adm, sd"
+    ):
+        sample(rows(), settings(subsets=["amd"]))
+    with pytest.raises(UserError, match="part 'train' holds no usable image; this index has: test"):
+        sample(rows(), settings(part="train"))
+
+
+def test_main_writes_the_columns_and_the_same_bytes_again(tmp_path):
+    columns = {name: [r[name] for r in rows()] for name in rows()[0]}
+    write_rows(tmp_path / "index.parquet", columns)
+    for name in ("a", "b"):
+        main(settings=settings(), index=tmp_path / "index.parquet", out=tmp_path / name)
+    found = read_rows(tmp_path / "a")
+    assert found.column_names == [
+        "subset",
+        "part",
+        "label",
+        "generator",
+        "id",
+        "root",
+        "path",
+        "width",
+        "height",
+        "rank",
+    ]
+    assert found.to_pylist() == sample(rows(), settings())
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

@@ -1,0 +1,108 @@
+# Helpers of the rules. Reads the configuration; writes nothing but the links in results/.
+#
+# Every input is ancient(): an artifact is current exactly when its file exists, since its path says what it was
+# made from. Modification times mean nothing.
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, str(Path(workflow.basedir) / "src"))
+
+from tellsign.errors import UserError
+from tellsign.inventory import inventory_digest
+from tellsign.plan import STAGES, Plan
+from tellsign.publish import publish
+from tellsign.runtime import sha256_of_file
+
+# jobs find the `tellsign` of the environment that snakemake itself runs in
+shell.prefix(f"export PATH={Path(sys.executable).parent}:$PATH; ")
+
+
+def read_plan():
+    """The plan of this configuration; what is wrong with it is said before any job starts."""
+    try:
+        plan = Plan(
+            {key: value for key, value in config.items() if value is not None},
+            raw_digests=lambda roots: inventory_digest(roots, Path("cache/inventory.json")),
+            file_digest=sha256_of_file,
+            folder=Path(workflow.basedir),
+        )
+        return plan, plan.everything()
+    except UserError as problem:
+        raise WorkflowError(str(problem)) from None
+
+
+PLAN, ARTIFACTS = read_plan()
+
+
+wildcard_constraints:
+    name=r"[^.][^\0]*?",
+    fp="[0-9a-f]{12}",
+
+
+def paths(artifacts):
+    """Paths of artifacts, as inputs."""
+    return [ancient(a.path) for a in artifacts]
+
+
+def artifact(stage, wildcards):
+    """The artifact that a job of a stage makes."""
+    path = STAGES[stage].format(name=wildcards.name, fp=wildcards.fp)
+    if path not in ARTIFACTS:
+        raise WorkflowError(f"{path} is not part of this configuration's plan.")
+    return ARTIFACTS[path]
+
+
+def need(stage, role):
+    """Input function: what a stage's artifact needs in a role (nothing, one or many)."""
+    return lambda wildcards: paths([a for _, a in artifact(stage, wildcards).needs.get(role, [])])
+
+
+def settings(stage):
+    """Params function: the stage's settings as JSON."""
+    return lambda wildcards: json.dumps(artifact(stage, wildcards).settings, sort_keys=True)
+
+
+def keyed(stage, role):
+    """Params function: what a stage's artifact needs in a role, as key=path."""
+    return lambda wildcards: [f"{key}={a.path}" for key, a in artifact(stage, wildcards).needs.get(role, [])]
+
+
+def roots(stage):
+    """Params function: root folders of the images, made ones and the user's, as key=path."""
+
+    def given(wildcards):
+        made = artifact(stage, wildcards)
+        held = {key: a.path for key, a in made.needs.get("made", [])} | made.roots
+        return [f"{key}={path}" for key, path in held.items()]
+
+    return given
+
+
+def optional(stage, role):
+    """Params function: the flag of a role that may be empty, with its values, or nothing at all."""
+
+    def flag(wildcards):
+        held = artifact(stage, wildcards).needs.get(role, [])
+        return [f"--{role}", *(a.path for _, a in held)] if held else []
+
+    return flag
+
+
+def published(wildcards):
+    """Params function: the flag of the table's quoted numbers, if the paper has any."""
+    held = artifact("table", wildcards).roots.get("published")
+    return ["--published", held] if held else []
+
+
+# Without a limit Snakemake would start every GPU job at once; a profile or --resources gpu=N overrules this one.
+if workflow.is_main_process and "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", len(os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")))
+
+
+onsuccess:
+    publish(PLAN, Path("results"))

@@ -1,0 +1,83 @@
+# One scoring job covers all seeds and test sets of a run; metrics come from scores alone.
+#
+# reads   checkpoints, test splits, their crops or features
+# writes  data/score/PAPER/RUN.FP.parquet       p(fake) of every image
+#         data/score_head/PAPER/RUN.FP.parquet  the same for TIDY's heads
+#         data/evaluate/PAPER/RUN.FP.parquet    metrics with intervals
+
+
+rule score:
+    input:
+        checkpoints=need("score", "checkpoints"),
+        splits=need("score", "splits"),
+        crops=need("score", "crops"),
+    output:
+        scores="data/score/{name}.{fp}.parquet",
+    log:
+        "logs/score/{name}.{fp}.log",
+    threads: 1
+    priority: 15
+    resources:
+        gpu=1,
+    params:
+        settings=settings("score"),
+        checkpoints=keyed("score", "checkpoints"),
+        splits=keyed("score", "splits"),
+        crops=keyed("score", "crops"),
+    shell:
+        "tellsign score"
+        " --settings {params.settings:q}"
+        " --checkpoints {params.checkpoints:q}"
+        " --splits {params.splits:q}"
+        " --crops {params.crops:q}"
+        " --out {output.scores:q}"
+        " > {log:q} 2>&1"
+
+
+rule score_head:
+    input:
+        checkpoints=need("score_head", "checkpoints"),
+        splits=need("score_head", "splits"),
+        features=need("score_head", "features"),
+    output:
+        scores="data/score_head/{name}.{fp}.parquet",
+    log:
+        "logs/score_head/{name}.{fp}.log",
+    threads: 1
+    params:
+        settings=settings("score_head"),
+        checkpoints=keyed("score_head", "checkpoints"),
+        splits=keyed("score_head", "splits"),
+        features=keyed("score_head", "features"),
+    shell:
+        "tellsign score_head"
+        " --settings {params.settings:q}"
+        " --checkpoints {params.checkpoints:q}"
+        " --splits {params.splits:q}"
+        " --features {params.features:q}"
+        " --out {output.scores:q}"
+        " > {log:q} 2>&1"
+
+
+rule evaluate:
+    input:
+        scores=need("evaluate", "scores"),
+        splits=need("evaluate", "splits"),
+        checkpoints=need("evaluate", "checkpoints"),
+    output:
+        metrics="data/evaluate/{name}.{fp}.parquet",
+    log:
+        "logs/evaluate/{name}.{fp}.log",
+    threads: 1
+    params:
+        settings=settings("evaluate"),
+        splits=keyed("evaluate", "splits"),
+        checkpoints=keyed("evaluate", "checkpoints"),
+    shell:
+        "tellsign evaluate"
+        " --settings {params.settings:q}"
+        " --scores {input.scores:q}"
+        " --splits {params.splits:q}"
+        " --checkpoints {params.checkpoints:q}"
+        " --out {output.metrics:q}"
+        " > {log:q} 2>&1"

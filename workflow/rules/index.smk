@@ -1,0 +1,64 @@
+# From folders of images to packed pixels.
+#
+# reads   the benchmarks' folders (the user's, or the demo's)
+# writes  data/index/BENCHMARK.FP.parquet    every image, its facts and status
+#         data/split/SPLIT.FP.parquet        a seeded, balanced sample
+#         cache/crops/SPLIT-....FP/          its decoded pixels; large, quick to remake, not versioned
+
+
+rule index:
+    input:
+        made=need("index", "made"),
+    output:
+        index="data/index/{name}.{fp}.parquet",
+    log:
+        "logs/index/{name}.{fp}.log",
+    threads: 1
+    params:
+        settings=settings("index"),
+        roots=roots("index"),
+    shell:
+        "tellsign index"
+        " --settings {params.settings:q}"
+        " --roots {params.roots:q}"
+        " --out {output.index:q}"
+        " > {log:q} 2>&1"
+
+
+rule split:
+    input:
+        index=need("split", "index"),
+    output:
+        split="data/split/{name}.{fp}.parquet",
+    log:
+        "logs/split/{name}.{fp}.log",
+    threads: 1
+    params:
+        settings=settings("split"),
+    shell:
+        "tellsign split"
+        " --settings {params.settings:q}"
+        " --index {input.index:q}"
+        " --out {output.split:q}"
+        " > {log:q} 2>&1"
+
+
+rule crops:
+    input:
+        split=need("crops", "split"),
+        made=need("crops", "made"),
+    output:
+        crops=directory("cache/crops/{name}.{fp}"),
+    log:
+        "logs/crops/{name}.{fp}.log",
+    threads: 1
+    params:
+        settings=settings("crops"),
+        roots=roots("crops"),
+    shell:
+        "tellsign crops"
+        " --settings {params.settings:q}"
+        " --split {input.split:q}"
+        " --roots {params.roots:q}"
+        " --out {output.crops:q}"
+        " > {log:q} 2>&1"

@@ -1,0 +1,87 @@
+# Tables, figures and the page that holds them.
+#
+# reads   data/evaluate/..., config/published/*.csv, for some figures checkpoints and crops
+# writes  data/table/PAPER/NAME.FP/          table.csv, .md, .tex, .html
+#         data/figure/PAPER/NAME.FP/         figure.png, .svg, .csv
+#         data/report/NAME.FP.html           everything on one page
+# results/ holds links to the latest of each under plain names
+
+
+rule table:
+    input:
+        metrics=need("table", "metrics"),
+    output:
+        table=report(
+            directory("data/table/{name}.{fp}"),
+            htmlindex="table.html",
+            caption="../report/table.rst",
+            category="Tables",
+        ),
+    log:
+        "logs/table/{name}.{fp}.log",
+    threads: 1
+    params:
+        settings=settings("table"),
+        published=published,
+    shell:
+        "tellsign table"
+        " --settings {params.settings:q}"
+        " --metrics {input.metrics:q}"
+        " {params.published:q}"
+        " --out {output.table:q}"
+        " > {log:q} 2>&1"
+
+
+rule figure:
+    input:
+        metrics=need("figure", "metrics"),
+        checkpoints=need("figure", "checkpoints"),
+        encoders=need("figure", "encoders"),
+        split=need("figure", "split"),
+        crops=need("figure", "crops"),
+        features=need("figure", "features"),
+    output:
+        figure=report(
+            directory("data/figure/{name}.{fp}"),
+            patterns=["figure.png"],
+            caption="../report/figure.rst",
+            category="Figures",
+        ),
+    log:
+        "logs/figure/{name}.{fp}.log",
+    threads: 1
+    params:
+        settings=settings("figure"),
+        split=optional("figure", "split"),
+        crops=optional("figure", "crops"),
+    shell:
+        "tellsign figure"
+        " --settings {params.settings:q}"
+        " --metrics {input.metrics:q}"
+        " --checkpoints {input.checkpoints:q}"
+        " --encoders {input.encoders:q}"
+        " {params.split:q}"
+        " {params.crops:q}"
+        " --features {input.features:q}"
+        " --out {output.figure:q}"
+        " > {log:q} 2>&1"
+
+
+rule report:
+    input:
+        tables=paths(PLAN.tables()),
+        figures=paths(PLAN.figures()),
+    output:
+        page=PLAN.report().path,
+    log:
+        "logs/report/report.log",
+    threads: 1
+    params:
+        settings=json.dumps(PLAN.report().settings, sort_keys=True),
+    shell:
+        "tellsign report"
+        " --settings {params.settings:q}"
+        " --tables {input.tables:q}"
+        " --figures {input.figures:q}"
+        " --out {output.page:q}"
+        " > {log:q} 2>&1"
