@@ -12,7 +12,7 @@ from snakemake.utils import min_version
 
 min_version("9.20")
 
-if "papers" not in config:
+if "name" not in config:  # no --configfile was given
 
     configfile: "config/config.yaml"
 

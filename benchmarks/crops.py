@@ -1,7 +1,7 @@
 """Random crops from whole images: one gather for the batch, against a loop over its images; prints the ratio.
 
-Both cut the same windows of the same memory-mapped table in one process. The loop pastes a tiled canvas where an image
-is smaller than the crop. Run: OMP_NUM_THREADS=1 python benchmarks/crops.py [cuda]
+Both cut the same windows of the same table in one process. The loop builds the tiled canvas where an image is
+smaller than the crop. Run: OMP_NUM_THREADS=1 python benchmarks/crops.py [cuda]
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from tellsign.pixels import PixelTable
 from tellsign.runtime import threads
 
+Windows = tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]
 CASES = {"demo, 16 × 72 px": (16, 72), "MPFT, 4 × 224 px": (4, 224), "rescale, 128 × 128 px": (128, 128)}
 
 
@@ -28,9 +29,12 @@ def table(count: int, device: str) -> PixelTable:
     return PixelTable(ids, pixels, offsets, heights, widths).to(torch.device(device))
 
 
-def loop(
-    images: PixelTable, rows: torch.Tensor, tops: torch.Tensor, lefts: torch.Tensor, size: int
-) -> torch.Tensor:
+def gather(images: PixelTable, windows: Windows) -> torch.Tensor:
+    return images.windows(*windows)
+
+
+def loop(images: PixelTable, windows: Windows) -> torch.Tensor:
+    rows, tops, lefts, size = windows
     crops = []
     for row, top, left in zip(rows.tolist(), tops.tolist(), lefts.tolist(), strict=True):
         image = images.image(row)
@@ -41,11 +45,16 @@ def loop(
     return torch.stack(crops)
 
 
-def seconds(work: Callable[[], torch.Tensor], repeats: int = 30) -> float:
+def seconds(
+    work: Callable[[PixelTable, Windows], torch.Tensor],
+    images: PixelTable,
+    windows: Windows,
+    repeats: int = 30,
+) -> float:
     best = float("inf")
     for _ in range(repeats):
         start = time.perf_counter()
-        work()
+        work(images, windows)
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         best = min(best, time.perf_counter() - start)
@@ -60,12 +69,10 @@ def main() -> None:
     for name, (batch, size) in CASES.items():
         rows = torch.randint(0, len(images), (batch,), generator=generator)
         tops, lefts = (torch.rand(batch, 2) * (images.slack(rows, size) + 1)).long().unbind(1)
-        assert torch.equal(images.windows(rows, tops, lefts, size), loop(images, rows, tops, lefts, size))
-        gather = seconds(lambda: images.windows(rows, tops, lefts, size))
-        single = seconds(lambda: loop(images, rows, tops, lefts, size))
-        print(
-            f"{name} on {device}: loop / gather = {single / gather:.2f} (gather {gather * 1e3:.2f} ms a batch)"
-        )
+        windows = (rows, tops, lefts, size)
+        assert torch.equal(gather(images, windows), loop(images, windows))
+        whole, single = (seconds(work, images, windows) for work in (gather, loop))
+        print(f"{name} on {device}: loop / gather = {single / whole:.2f} (gather {whole * 1e3:.2f} ms)")
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def test_draws_of_a_perturbation_follow_from_seed_and_image_alone(split, monkeyp
         assert set(np.unique((image - original.astype(int)) % 256)) == set(range(5))
     other = crops(split, perturbation=change | {"seed": 2})
     assert not any(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
-    with pytest.raises(UserError, match="unknown perturbation 'nois'. Did you mean 'noise'"):
+    with pytest.raises(UserError, match=r"unknown perturbation 'nois'\. Did you mean 'noise'"):
         crops(split, perturbation=change | {"name": "nois"})
 
 

@@ -62,7 +62,7 @@ class House:
         for seed in sorted(set(rows["seed"])):
             place = folder / f"tam-s{seed}"
             place.mkdir()
-            (place / "provenance.json").write_text(json.dumps({"seconds": 10.0 + seed}))
+            (place / "provenance.json").write_text(json.dumps({"images_seen": 10.0 + seed}))
             self.checkpoints[str(seed)] = place
         first = pa.table(rows).filter((pc.field("seed") == 0) & (pc.field("epoch") == rows["epoch"][-1]))
         write_rows(self.split, first.select(["subset", "id", "label"]))
@@ -109,7 +109,7 @@ def test_values_are_those_of_the_library_and_mean_is_plain(house: House) -> None
     (mean,) = pick(table, seed=1, checkpoint="last", subset="mean", metric="ap_fake")
     assert mean["value"] == pytest.approx(np.mean(found))
     assert (mean["n_real"], mean["n_fake"]) == (10, 20)  # the reals are shared
-    assert mean["seconds"] == 11.0
+    assert mean["images_seen"] == 11.0
 
 
 def test_mean_over_kept_epochs_and_its_spread(house: House) -> None:

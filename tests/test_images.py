@@ -180,7 +180,7 @@ def test_a_missing_file_is_no_bad_image(tmp_path):
 def test_center_window_is_the_centre_of_the_tiled_canvas(height, width, size):
     image = np.arange(height * width * 3, dtype=np.int64).reshape(height, width, 3)
     canvas = np.tile(image, (-(-size // height), -(-size // width), 1))
-    top, left = (int(round((n - size) / 2.0)) for n in canvas.shape[:2])
+    top, left = (round((n - size) / 2.0) for n in canvas.shape[:2])
     np.testing.assert_array_equal(center_window(image, size), canvas[top : top + size, left : left + size])
 
 

@@ -70,6 +70,14 @@ def test_what_no_layout_reads_does_not_count(root, tmp_path):
     assert inventory_digest({"a": root}, tmp_path / "cache.json") == first
 
 
+def test_excluded_folders_do_not_count(root, tmp_path):
+    first = inventory_digest({"a": root}, tmp_path / "cache.json", exclude=["photos"])
+    (root / "photos").mkdir()
+    (root / "photos" / "1.jpg").write_bytes(b"")
+    assert inventory_digest({"a": root}, tmp_path / "cache.json", exclude=["photos"]) == first
+    assert inventory_digest({"a": root}, tmp_path / "cache.json") != first
+
+
 def test_only_changed_files_are_hashed_again(root, tmp_path, hashed):
     cache = tmp_path / "cache.json"
     inventory_digest({"a": root}, cache)

@@ -33,7 +33,7 @@ def batch(images: list[torch.Tensor] | None = None, seed: int = 0, **changes: ob
 
 
 def slow_upscale(image: list[list[float]], ratio: Fraction) -> list[list[float]]:
-    """Eq. 1, 2 and Fig. 2 of the rescale paper in exact fractions; beyond the border its pixel is repeated."""
+    """Eq. 1, 2 and Fig. 2 of the rescale paper in exact fractions; the border pixel is repeated."""
     h, w = len(image), len(image[0])
     result = []
     for y in range(math.floor(h * ratio)):
@@ -70,7 +70,7 @@ def test_upscale_is_torchs_bilinear(ratio: Ratio, m: int, n: int):
 
 
 def test_example_of_figure_3():
-    """6 to 4 pixels: source/destination is 3/2, so the period is 2; destination 0 and 1 share source column 1."""
+    """6 to 4 pixels: source/destination is 3/2, so the period is 2 (Ratio reduces 4/6 to 2/3)."""
     ratio = Ratio(4, 6)
     assert source_coordinates(4, ratio).tolist() == [0.25, 1.75, 3.25, 4.75]
     assert period(ratio) == 2

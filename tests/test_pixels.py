@@ -53,7 +53,7 @@ def test_center_crops_equal_the_tiled_canvas(table, size):
     found = table.center_crops(torch.tensor([3, 0, 1, 2]), size).numpy()
     for crop, row in zip(found, [3, 0, 1, 2], strict=True):
         tiled = canvas(images()[row], size)
-        top, left = (int(round((n - size) / 2.0)) for n in tiled.shape[:2])
+        top, left = (round((n - size) / 2.0) for n in tiled.shape[:2])
         np.testing.assert_array_equal(crop, tiled[top : top + size, left : left + size].transpose(2, 0, 1))
 
 
@@ -116,7 +116,6 @@ def test_crops_on_a_gpu_equal_those_on_the_cpu(table):
     here, there = (t.random_crops(rows, 13, torch.Generator().manual_seed(3)) for t in (table, moved))
     assert there.is_cuda
     assert torch.equal(here, there.cpu())
-    draws = [
-        augment(x, torch.Generator().manual_seed(5), flip=True, rotate=True).cpu() for x in (here, there)
-    ]
-    assert torch.equal(*draws)
+    both = {"flip": True, "rotate": True}
+    turned = [augment(x, torch.Generator().manual_seed(5), **both).cpu() for x in (here, there)]
+    assert torch.equal(*turned)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tellsign.errors import UserError
-from tellsign.published import Quoted, load, lookup
+from tellsign.published import Quoted, load, lookup, mean
 
 FOLDER = Path(__file__).parents[1] / "config" / "published"
 PAPERS = {"mpft": 679, "lol": 178, "rescale": 434, "tidy": 526}
@@ -71,13 +71,13 @@ def test_drops_of_mpft_table_5_follow_from_table_4_but_for_two() -> None:
 def test_gains_of_tidy_are_differences_of_plain_means(artifact: str, metric: str, printed: tuple) -> None:
     rows = load(FOLDER / "tidy.csv")
 
-    def mean(method: str) -> float:
+    def average(method: str) -> float:
         held = [r.number for r in rows if (r.artifact, r.method, r.metric) == (artifact, method, metric)]
         assert len(held) == 16
         return sum(held) / 16
 
     for rival, gain in zip(("UniFD", "NPR"), printed, strict=True):
-        assert mean("TIDY") - mean(rival) == pytest.approx(gain, abs=0.0101)
+        assert average("TIDY") - average(rival) == pytest.approx(gain, abs=0.0101)
         assert (
             lookup(rows, artifact, "TIDY", f"against {rival}", "Avg", f"{metric} gain").value == f"{gain:.2f}"
         )
@@ -102,9 +102,9 @@ def test_what_a_paper_contradicts_is_kept_as_printed_and_noted() -> None:
 def test_a_wrong_key_is_named_with_its_near_miss() -> None:
     rows = [Quoted("table1", "MPFT", "", "Avg", "accuracy", "98.2", "", "")]
     assert lookup(rows, "table1", "MPFT", "", "Avg", "accuracy").number == pytest.approx(98.2)
-    with pytest.raises(UserError, match="no method 'MPTF' there. Did you mean 'MPFT'"):
+    with pytest.raises(UserError, match=r"no method 'MPTF' there. Did you mean 'MPFT'"):
         lookup(rows, "table1", "MPTF", "", "Avg", "accuracy")
-    with pytest.raises(UserError, match="no subset 'Mean' there. Known: 'Avg'"):
+    with pytest.raises(UserError, match=r"no subset 'Mean' there. Known: 'Avg'"):
         lookup(rows, "table1", "MPFT", "", "Mean", "accuracy")
 
 
@@ -123,3 +123,12 @@ def test_a_broken_file_is_refused(tmp_path: Path, text: str, problem: str) -> No
         load(tmp_path / "p.csv")
     with pytest.raises(UserError, match=r"no printed numbers.*Did you mean 'p.csv'"):
         load(tmp_path / "q.csv")
+
+
+def test_a_mean_that_is_not_printed_is_computed_and_says_so() -> None:
+    rows = load(FOLDER / "tidy.csv")
+    found = mean(rows, "table1", "TIDY", "", "accuracy")
+    assert found.value == "89.71"
+    assert found.note == "not printed: the plain mean of the 16 printed numbers"
+    with pytest.raises(UserError, match="Did you mean 'TIDY'"):
+        mean(rows, "table1", "TIDI", "", "accuracy")

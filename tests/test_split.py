@@ -85,7 +85,7 @@ def test_too_few_images_are_all_listed():
 
 
 def test_odd_counts_unknown_subsets_and_parts_are_errors():
-    with pytest.raises(UserError, match="count is 7 .* even"):
+    with pytest.raises(UserError, match=r"count is 7 .* even"):
         sample(rows(), settings(count=7))
     with pytest.raises(
         UserError, match=r"subset 'amd' has no part 'test'. Did you mean 'adm'\? Known: adm, sd"

@@ -49,7 +49,7 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a benchmark in a fixed order, and how many other files were passed over, by the reason."""
+    """The images of a benchmark in a fixed order, and how many other files were passed over, by reason."""
 
     files: list[ImageFile]
     skipped: dict[str, int] = field(default_factory=dict)
@@ -70,7 +70,7 @@ def part_of(image_id: str, seed: int, test_fraction: float) -> str:
 
 
 def _folder(roots: Mapping[str, Path], exclude: Sequence[str], skipped: Counter[str]) -> list[ImageFile]:
-    """Subsets are the folders under the roots; a part folder and class folders may lie above the label folders."""
+    """Folders under the roots are subsets; a part folder and class folders may lie above the labels'."""
     found: list[ImageFile] = []
     with_parts: set[str] = set()
     for key, root in roots.items():
@@ -97,11 +97,9 @@ def _folder(roots: Mapping[str, Path], exclude: Sequence[str], skipped: Counter[
 
 def _demo(roots: Mapping[str, Path], exclude: Sequence[str], skipped: Counter[str]) -> list[ImageFile]:
     """Roots ``train`` and ``test`` hold photographs, every other root is a generator of the same name."""
-    photos = {
-        part: [(part, path) for path, *_ in walk(roots[part], skipped, exclude)]
-        for part in PART_FOLDERS
-        if part in roots
-    }
+    photos = {}
+    for part in roots.keys() & set(PART_FOLDERS):
+        photos[part] = [(part, path) for path, *_ in walk(roots[part], skipped, exclude)]
     files: list[ImageFile] = []
     for generator in sorted(roots.keys() - set(PART_FOLDERS)):
         parts = set()
@@ -144,8 +142,8 @@ LAYOUTS: dict[str, Layout] = {
 def list_images(roots: Mapping[str, Path], settings: Mapping[str, Any]) -> Listing:
     """List a benchmark's images, ordered by subset, part, label, root and path.
 
-    Names of label and part folders and suffixes are matched whatever their case. Hidden files, ``__MACOSX``, unknown
-    suffixes and files at a place where the layout has no meaning for them are counted in ``skipped``.
+    Names of label and part folders and suffixes are matched whatever their case. Hidden files, ``__MACOSX``,
+    unknown suffixes and files at a place where the layout has no meaning for them are counted in ``skipped``.
 
     Args:
         roots: key → folder.
@@ -177,7 +175,8 @@ def list_images(roots: Mapping[str, Path], settings: Mapping[str, Any]) -> Listi
         for name in wanted:
             if name not in known:
                 raise UserError(
-                    f"subset {name!r} is not in {where}.{near_miss(name, known)} Found: {', '.join(known)}. {expected}"
+                    f"subset {name!r} is not in {where}.{near_miss(name, known)} Found: {', '.join(known)}. "
+                    f"{expected}"
                 )
         files = [file for file in files if file.subset in wanted]
     return Listing(files, dict(sorted(skipped.items())))

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import io
 import math
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.gridspec import GridSpec
+
+P = ParamSpec("P")
 
 WIDTH = 7.2
 """Width of a figure in inches: the text width of a page."""
@@ -122,10 +125,41 @@ def _style() -> Iterator[None]:
         yield
 
 
-def _wrapped(text: str, points: float, width: float) -> list[str]:
-    """Lines of a text that fit ``width`` inches; DejaVu Sans letters are about 0.53 of their height wide."""
-    columns = max(12, int(width * 72 / (points * 0.53)))
-    return [line for part in text.splitlines() for line in textwrap.wrap(part, columns)]
+def _drawing(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw in our style, and settle the layout once: afterwards every file is made from the same places."""
+
+    @functools.wraps(draw)
+    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with _style():
+            figure = draw(*args, **kwargs)
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
+        return figure
+
+    return styled
+
+
+def _wrapped(text: str, points: float, weight: str, width: float) -> list[str]:
+    """Lines of a text that fit ``width`` inches; a single longer word stands alone."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextToPath
+
+    font, ruler = FontProperties(family="DejaVu Sans", size=points, weight=weight), TextToPath()
+
+    def inches(words: str) -> float:
+        return ruler.get_text_width_height_descent(words, font, ismath=False)[0] / 72
+
+    lines: list[str] = []
+    for part in text.splitlines():
+        line = ""
+        for word in part.split():
+            longer = f"{line} {word}".strip()
+            if line and inches(longer) > width:
+                lines.append(line)
+                longer = word
+            line = longer
+        lines.append(line)
+    return [line for line in lines if line]
 
 
 def _page(height: float, title: str, note: str, banner: str, width: float = WIDTH) -> Figure:
@@ -134,9 +168,9 @@ def _page(height: float, title: str, note: str, banner: str, width: float = WIDT
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    above = _wrapped(title, LARGE * 1.08, width - 0.2)
-    below = [(line, False) for line in _wrapped(note, SMALL, width - 0.2)]
-    below += [(line, True) for line in _wrapped(banner, SMALL * 1.08, width - 0.2)]
+    above = _wrapped(title, LARGE, "bold", width - 0.25)
+    below = [(line, False) for line in _wrapped(note, SMALL, "normal", width - 0.25)]
+    below += [(line, True) for line in _wrapped(banner, SMALL, "bold", width - 0.25)]
     head = 0.21 * len(above) + (0.08 if above else 0.0)
     foot = 0.16 * len(below) + (0.10 if below else 0.0)
     total = height + head + foot
@@ -175,6 +209,22 @@ def _legend(figure: Figure, grid: GridSpec, handles: Sequence[Any], labels: Sequ
     )
 
 
+def _bar_below(
+    figure: Figure, grid: GridSpec, colours: str, limits: tuple[float, float], label: str, alpha: float = 1.0
+) -> None:
+    """A colour bar in the last row of the grid."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    room = figure.add_subplot(grid[-1, :])
+    room.axis("off")
+    place = room.inset_axes((0.25, 0.75, 0.5, 0.25))
+    scale = ScalarMappable(Normalize(*limits), colours)
+    bar = figure.colorbar(scale, cax=place, orientation="horizontal", alpha=alpha)
+    bar.set_label(label)
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+
+
 def _legend_columns(labels: Sequence[str]) -> int:
     widest = 0.65 + max(map(len, labels)) * SMALL * 0.58 / 72
     return max(1, min(len(labels), int((WIDTH - 0.3) / widest)))
@@ -184,6 +234,7 @@ def _legend_height(labels: Sequence[str]) -> float:
     return 0.18 * math.ceil(len(labels) / _legend_columns(labels)) + 0.08
 
 
+@_drawing
 def heat_map(
     panels: Mapping[str, Float[np.ndarray, "train test"]],
     *,
@@ -207,50 +258,47 @@ def heat_map(
     """
     import matplotlib
 
-    with _style():
-        cell = 0.36
-        side = 0.1 + max(map(len, train)) * SMALL * 0.6 / 72
-        across = max(1, min(len(panels), int((WIDTH - side) / (cell * len(test) + 0.1))))
-        down = math.ceil(len(panels) / across)
-        slant = 0.15 + max(map(len, test)) * SMALL * 0.6 / 72 * 0.75
-        figure = _page(down * (cell * len(train) + 0.27) + slant + 0.62, title, note, banner)
-        grid = figure.add_gridspec(down, across)
-        low, high = _scale_of(np.concatenate([np.ravel(v) for v in panels.values()]))
-        colours = matplotlib.colormaps["Blues"]
-        drawn: list[Axes] = []
-        for i, (name, values) in enumerate(panels.items()):
-            axes = figure.add_subplot(grid[i // across, i % across])
-            axes.imshow(values, cmap=colours, vmin=low, vmax=high)
-            axes.set_title(name)
-            axes.spines[:].set_visible(False)
-            axes.tick_params(length=0)
-            last = i + across >= len(panels)
-            axes.set_xticks(
-                range(len(test)), test if last else [], rotation=45, ha="right", rotation_mode="anchor"
-            )
-            axes.set_yticks(range(len(train)), train if i % across == 0 else [])
-            if i % across == 0:
-                axes.set_ylabel("trained on")
-            for (row, column), value in np.ndenumerate(values):
-                if np.isfinite(value):
-                    dark = (value - low) / max(high - low, 1e-9) > 0.6
-                    text = f"{value:.0f}" if abs(value) >= 99.95 else f"{value:.1f}"
-                    axes.text(
-                        column,
-                        row,
-                        text,
-                        ha="center",
-                        va="center",
-                        size=SMALL,
-                        color="white" if dark else "black",
-                    )
-            drawn.append(axes)
-        bar = figure.colorbar(
-            drawn[-1].images[0], ax=drawn, location="bottom", shrink=0.5, aspect=40, pad=0.02
+    cell = 0.34
+    side = 0.1 + max(map(len, train)) * SMALL * 0.6 / 72
+    across = max(1, min(len(panels), int((WIDTH - side) / (cell * len(test) + 0.1))))
+    down = math.ceil(len(panels) / across)
+    slant = 0.15 + max(map(len, test)) * SMALL * 0.6 / 72 * 0.75
+    figure = _page(down * (cell * len(train) + 0.27) + slant + 0.62, title, note, banner)
+    grid = figure.add_gridspec(down, across)
+    low, high = _scale_of(np.concatenate([np.ravel(v) for v in panels.values()]))
+    colours = matplotlib.colormaps["Blues"]
+    drawn: list[Axes] = []
+    for i, (name, values) in enumerate(panels.items()):
+        axes = figure.add_subplot(grid[i // across, i % across])
+        axes.imshow(values, cmap=colours, vmin=low, vmax=high)
+        axes.set_title(name)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        last = i + across >= len(panels)
+        axes.set_xticks(
+            range(len(test)), test if last else [], rotation=45, ha="right", rotation_mode="anchor"
         )
-        bar.set_label(f"{metric_label(metric)}; columns: tested on")
-        bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-        return figure
+        axes.set_yticks(range(len(train)), train if i % across == 0 else [])
+        if i % across == 0:
+            axes.set_ylabel("trained on")
+        for (row, column), value in np.ndenumerate(values):
+            if np.isfinite(value):
+                dark = (value - low) / max(high - low, 1e-9) > 0.6
+                text = f"{value:.0f}" if abs(value) >= 99.95 else f"{value:.1f}"
+                axes.text(
+                    column,
+                    row,
+                    text,
+                    ha="center",
+                    va="center",
+                    size=SMALL,
+                    color="white" if dark else "black",
+                )
+        drawn.append(axes)
+    bar = figure.colorbar(drawn[-1].images[0], ax=drawn, location="bottom", shrink=0.5, aspect=40, pad=0.02)
+    bar.set_label(f"{metric_label(metric)}; columns: tested on")
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    return figure
 
 
 def _scale_of(values: Float[np.ndarray, " n"]) -> tuple[float, float]:
@@ -261,6 +309,7 @@ def _scale_of(values: Float[np.ndarray, " n"]) -> tuple[float, float]:
     return min(50.0, math.floor(finite.min() / 10) * 10), max(60.0, math.ceil(finite.max() / 10) * 10)
 
 
+@_drawing
 def ratio_curve(
     panels: Sequence[Panel], *, log: bool = False, title: str = "", note: str = "", banner: str = ""
 ) -> Figure:
@@ -273,18 +322,18 @@ def ratio_curve(
         note: How to read it.
         banner: Warning under the plot.
     """
-    with _style():
-        figure, all_axes = _curves(panels, title, note, banner, markers=True)
-        for axes, panel in zip(all_axes, panels, strict=True):
-            points = np.unique(np.concatenate([line.x for line in panel.lines]))
-            if log:
-                axes.set_xscale("log")
-                axes.minorticks_off()
-            if len(points) <= 8 and not panel.ticks:
-                axes.set_xticks(points, [f"{x:,g}" for x in points])
-        return figure
+    figure, all_axes = _curves(panels, title, note, banner, markers=True)
+    for axes, panel in zip(all_axes, panels, strict=True):
+        points = np.unique(np.concatenate([line.x for line in panel.lines]))
+        if log:
+            axes.set_xscale("log")
+            axes.minorticks_off()
+        if len(points) <= 8 and not panel.ticks:
+            axes.set_xticks(points, [f"{x:,g}" for x in points])
+    return figure
 
 
+@_drawing
 def robustness_curve(panels: Sequence[Panel], *, title: str = "", note: str = "", banner: str = "") -> Figure:
     """A metric against severity, one panel a perturbation, one line a method (TIDY Fig. 3).
 
@@ -294,10 +343,10 @@ def robustness_curve(panels: Sequence[Panel], *, title: str = "", note: str = ""
         note: How to read it.
         banner: Warning under the plot.
     """
-    with _style():
-        return _curves(panels, title, note, banner, markers=True)[0]
+    return _curves(panels, title, note, banner, markers=True)[0]
 
 
+@_drawing
 def steps_curve(panels: Sequence[Panel], *, title: str = "", note: str = "", banner: str = "") -> Figure:
     """A metric over training, one panel a test set, one line a method (MPFT Fig. 2, LoL Fig. 2).
 
@@ -309,12 +358,11 @@ def steps_curve(panels: Sequence[Panel], *, title: str = "", note: str = "", ban
     """
     from matplotlib.ticker import MaxNLocator
 
-    with _style():
-        longest = max(len(line.x) for panel in panels for line in panel.lines)
-        figure, all_axes = _curves(panels, title, note, banner, markers=longest <= 25)
-        for axes in all_axes:
-            axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-        return figure
+    longest = max(len(line.x) for panel in panels for line in panel.lines)
+    figure, all_axes = _curves(panels, title, note, banner, markers=longest <= 25)
+    for axes in all_axes:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    return figure
 
 
 def _curves(
@@ -364,6 +412,7 @@ def _curves(
     return figure, all_axes
 
 
+@_drawing
 def bars(
     values: Float[np.ndarray, "series group"],
     errors: Float[np.ndarray, "series group"],
@@ -387,60 +436,60 @@ def bars(
         note: How to read it.
         banner: Warning under the plot.
     """
-    with _style():
-        per_row = len(groups) if len(groups) * len(series) <= 45 else math.ceil(len(groups) / 2)
-        down = math.ceil(len(groups) / per_row)
-        slant = max(map(len, groups)) * SMALL * 0.6 / 72 > WIDTH / per_row - 0.25
-        height = 2.5 + (0.55 if slant else 0.0)
-        legend = _legend_height(series)
-        figure = _page(down * height + legend, title, note, banner)
-        grid = figure.add_gridspec(down + 1, 1, height_ratios=[height] * down + [legend])
-        width = 0.84 / len(series)
-        top = float(np.nanmax(values + np.nan_to_num(errors), initial=0.0))
-        handles: list[Any] = []
-        for part in range(down):
-            axes = figure.add_subplot(grid[part, 0])
-            here = slice(part * per_row, (part + 1) * per_row)
-            x = np.arange(len(groups[here]), dtype=float)
-            handles = []
-            for n in range(len(series)):
-                at = x + (n - (len(series) - 1) / 2) * width
-                heights, spread = values[n, here], np.nan_to_num(errors[n, here])
-                handles.append(axes.bar(at, heights, width * 0.92, color=LINES[n % len(LINES)], linewidth=0))
-                seen = np.isfinite(errors[n, here]) & np.isfinite(heights)
-                axes.errorbar(
-                    at[seen],
-                    heights[seen],
-                    spread[seen],
-                    fmt="none",
-                    ecolor="#222222",
-                    elinewidth=0.9,
-                    capsize=1.5,
-                )
-                for place, value, whisker in zip(at, heights, spread, strict=True):
-                    if np.isfinite(value):
-                        axes.text(
-                            place,
-                            value + whisker + top * 0.015,
-                            f"{value:.1f}",
-                            rotation=90,
-                            ha="center",
-                            va="bottom",
-                            size=SMALL,
-                        )
-            axes.set_ylim(0, top * 1.2 or 1.0)
-            axes.set_xlim(-0.55, per_row - 0.45)
-            axes.set_ylabel(metric_label(metric))
-            axes.grid(axis="y")
-            axes.tick_params(axis="x", length=0)
-            if slant:
-                axes.set_xticks(x, groups[here], rotation=30, ha="right", rotation_mode="anchor")
-            else:
-                axes.set_xticks(x, groups[here])
-        _legend(figure, grid, handles, series)
-        return figure
+    per_row = len(groups) if len(groups) * len(series) <= 45 else math.ceil(len(groups) / 2)
+    down = math.ceil(len(groups) / per_row)
+    slant = max(map(len, groups)) * SMALL * 0.6 / 72 > WIDTH / per_row - 0.25
+    height = 2.5 + (0.55 if slant else 0.0)
+    legend = _legend_height(series)
+    figure = _page(down * height + legend, title, note, banner)
+    grid = figure.add_gridspec(down + 1, 1, height_ratios=[height] * down + [legend])
+    width = 0.84 / len(series)
+    top = float(np.nanmax(values + np.nan_to_num(errors), initial=0.0))
+    handles: list[Any] = []
+    for part in range(down):
+        axes = figure.add_subplot(grid[part, 0])
+        here = slice(part * per_row, (part + 1) * per_row)
+        x = np.arange(len(groups[here]), dtype=float)
+        handles = []
+        for n in range(len(series)):
+            at = x + (n - (len(series) - 1) / 2) * width
+            heights, spread = values[n, here], np.nan_to_num(errors[n, here])
+            handles.append(axes.bar(at, heights, width * 0.92, color=LINES[n % len(LINES)], linewidth=0))
+            seen = np.isfinite(errors[n, here]) & np.isfinite(heights)
+            axes.errorbar(
+                at[seen],
+                heights[seen],
+                spread[seen],
+                fmt="none",
+                ecolor="#222222",
+                elinewidth=0.9,
+                capsize=1.5,
+            )
+            for place, value, whisker in zip(at, heights, spread, strict=True):
+                if np.isfinite(value):
+                    axes.text(
+                        place,
+                        value + whisker + top * 0.015,
+                        f"{value:.1f}",
+                        rotation=90,
+                        ha="center",
+                        va="bottom",
+                        size=SMALL,
+                    )
+        axes.set_ylim(0, top * 1.2 or 1.0)
+        axes.set_xlim(-0.55, per_row - 0.45)
+        axes.set_ylabel(metric_label(metric))
+        axes.grid(axis="y")
+        axes.tick_params(axis="x", length=0)
+        if slant:
+            axes.set_xticks(x, groups[here], rotation=30, ha="right", rotation_mode="anchor")
+        else:
+            axes.set_xticks(x, groups[here])
+    _legend(figure, grid, handles, series)
+    return figure
 
 
+@_drawing
 def scatter(
     panels: Mapping[str, Mapping[str, Float[np.ndarray, "n 2"]]],
     *,
@@ -462,47 +511,47 @@ def scatter(
     """
     from matplotlib.lines import Line2D
 
-    with _style():
-        labels = list(dict.fromkeys(name for classes in panels.values() for name in classes))
-        labels.sort(key=lambda name: name != real)
-        fakes = [name for name in labels if name != real]
-        look = {name: (CLASSES[i % len(CLASSES)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(fakes)}
-        look[real] = (REAL_COLOUR, "+")
-        across = 2 if len(panels) in (2, 4) else min(3, len(panels))
-        down = math.ceil(len(panels) / across)
-        side = min(WIDTH / across, 4.2)
-        legend = _legend_height(labels)
-        figure = _page(down * (side + 0.1) + legend, title, note, banner)
-        grid = figure.add_gridspec(down + 1, across, height_ratios=[side + 0.1] * down + [legend])
-        for i, (name, classes) in enumerate(panels.items()):
-            axes = figure.add_subplot(grid[i // across, i % across])
-            for label, points in classes.items():
-                colour, marker = look[label]
-                hollow = marker == "+"
-                axes.scatter(
-                    points[:, 0],
-                    points[:, 1],
-                    s=16,
-                    c=colour,
-                    marker=marker,
-                    alpha=0.8,
-                    linewidths=0.9 if hollow else 0.0,
-                )
-            axes.set_title(name)
-            axes.set_xticks([])
-            axes.set_yticks([])
-            axes.spines[:].set_visible(True)
-            axes.spines[:].set_color("#AAAAAA")
-            axes.set_box_aspect(1)
-            axes.margins(0.05)
-        handles = [
-            Line2D([], [], linestyle="", color=look[name][0], marker=look[name][1], markersize=5)
-            for name in labels
-        ]
-        _legend(figure, grid, handles, labels)
-        return figure
+    labels = list(dict.fromkeys(name for classes in panels.values() for name in classes))
+    labels.sort(key=lambda name: name != real)
+    fakes = [name for name in labels if name != real]
+    look = {name: (CLASSES[i % len(CLASSES)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(fakes)}
+    look[real] = (REAL_COLOUR, "+")
+    across = 2 if len(panels) in (2, 4) else min(3, len(panels))
+    down = math.ceil(len(panels) / across)
+    side = min(WIDTH / across, 4.2)
+    legend = _legend_height(labels)
+    figure = _page(down * (side + 0.15) + legend, title, note, banner)
+    grid = figure.add_gridspec(down + 1, across, height_ratios=[side + 0.15] * down + [legend], hspace=0.08)
+    for i, (name, classes) in enumerate(panels.items()):
+        axes = figure.add_subplot(grid[i // across, i % across])
+        for label, points in classes.items():
+            colour, marker = look[label]
+            hollow = marker == "+"
+            axes.scatter(
+                points[:, 0],
+                points[:, 1],
+                s=16,
+                c=colour,
+                marker=marker,
+                alpha=0.8,
+                linewidths=0.9 if hollow else 0.0,
+            )
+        axes.set_title(name)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(True)
+        axes.spines[:].set_color("#AAAAAA")
+        axes.set_box_aspect(1)
+        axes.margins(0.05)
+    handles = [
+        Line2D([], [], linestyle="", color=look[name][0], marker=look[name][1], markersize=5)
+        for name in labels
+    ]
+    _legend(figure, grid, handles, labels)
+    return figure
 
 
+@_drawing
 def cam_grid(
     images: UInt8[np.ndarray, "n h w 3"],
     maps: Mapping[str, Float[np.ndarray, "n h2 w2"]],
@@ -526,59 +575,53 @@ def cam_grid(
         note: How to read it.
         banner: Warning under the plot.
     """
-    with _style():
-        across = min(6, len(images))
-        blocks = math.ceil(len(images) / across)
-        down = 1 + len(maps)
-        label_room = 1.0
-        side = min((WIDTH - label_room) / across, 1.6)
-        heights = [side + 0.2] * down * blocks
-        figure = _page(sum(heights) + 0.65, title, note, banner)
-        grid = figure.add_gridspec(
-            down * blocks, across + 1, width_ratios=[label_room] + [side] * across, height_ratios=heights
-        )
-        seen: list[Axes] = []
-        image = None
-        for block in range(blocks):
-            for row, label in enumerate(["image", *maps]):
-                left = figure.add_subplot(grid[block * down + row, 0])
-                left.axis("off")
-                words = "\n".join(textwrap.wrap(label, 15))
-                left.text(1.0, 0.5, words, ha="right", va="center", size=SMALL, transform=left.transAxes)
-            for column in range(across):
-                n = block * across + column
-                if n >= len(images):
+    across = min(6, len(images))
+    blocks = math.ceil(len(images) / across)
+    down = 1 + len(maps)
+    label_room = 1.0
+    side = min((WIDTH - label_room) / across, 1.6, 9.0 / (down * blocks) - 0.2)
+    heights = [side + 0.2] * down * blocks + [0.5]
+    figure = _page(sum(heights), title, note, banner)
+    widths = [label_room, *[(WIDTH - label_room) / across] * across]
+    grid = figure.add_gridspec(down * blocks + 1, across + 1, width_ratios=widths, height_ratios=heights)
+    said = "class activation, as a share of the greatest"
+    _bar_below(figure, grid, "inferno", (0, 1), said, alpha=0.6)
+    for block in range(blocks):
+        for row, label in enumerate(["image", *maps]):
+            left = figure.add_subplot(grid[block * down + row, 0])
+            left.axis("off")
+            words = "\n".join(textwrap.wrap(label, 15))
+            left.text(1.0, 0.5, words, ha="right", va="center", size=SMALL, transform=left.transAxes)
+        for column in range(across):
+            n = block * across + column
+            if n >= len(images):
+                continue
+            for row, label in enumerate(["", *maps]):
+                axes = figure.add_subplot(grid[block * down + row, 1 + column])
+                axes.set_xticks([])
+                axes.set_yticks([])
+                axes.spines[:].set_visible(False)
+                height, width = images[n].shape[:2]
+                extent = (0, width, height, 0)
+                if not label:
+                    axes.imshow(images[n], extent=extent)
+                    axes.set_title("\n".join(textwrap.wrap(names[n], 16)), size=SMALL, pad=3)
                     continue
-                for row, label in enumerate(["", *maps]):
-                    axes = figure.add_subplot(grid[block * down + row, 1 + column])
-                    axes.set_xticks([])
-                    axes.set_yticks([])
-                    axes.spines[:].set_visible(False)
-                    height, width = images[n].shape[:2]
-                    extent = (0, width, height, 0)
-                    if not label:
-                        axes.imshow(images[n], extent=extent)
-                        axes.set_title("\n".join(textwrap.wrap(names[n], 16)), size=SMALL, pad=3)
-                        continue
-                    axes.imshow(images[n].mean(-1), extent=extent, cmap="gray", vmin=0, vmax=255)
-                    image = axes.imshow(
-                        maps[label][n],
-                        extent=extent,
-                        cmap="inferno",
-                        vmin=0,
-                        vmax=1,
-                        alpha=0.6,
-                        interpolation="bilinear",
-                    )
-                    axes.set_title(f"p(fake) {scores[label][n]:.2f}", size=SMALL, pad=3)
-                    seen.append(axes)
-        if image is not None:
-            bar = figure.colorbar(image, ax=seen, location="bottom", shrink=0.5, aspect=40, pad=0.02)
-            bar.set_label("class activation, as a share of the row's greatest")
-            bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-        return figure
+                axes.imshow(images[n].mean(-1), extent=extent, cmap="gray", vmin=0, vmax=255)
+                axes.imshow(
+                    maps[label][n],
+                    extent=extent,
+                    cmap="inferno",
+                    vmin=0,
+                    vmax=1,
+                    alpha=0.6,
+                    interpolation="bilinear",
+                )
+                axes.set_title(f"p(fake) {scores[label][n]:.2f}", size=SMALL, pad=3)
+    return figure
 
 
+@_drawing
 def similarity_map(
     panels: Mapping[str, Float[np.ndarray, "n n"]],
     offsets: Mapping[str, Float[np.ndarray, " n"]],
@@ -598,47 +641,39 @@ def similarity_map(
         note: How to read it.
         banner: Warning under the plot.
     """
-    with _style():
-        across = 2 if len(panels) == 4 else min(3, len(panels))
-        down = math.ceil(len(panels) / across)
-        side = min((WIDTH - 0.6) / across - 0.1, 2.6)
-        side = side if down < 3 else 1.9
-        figure = _page(down * (side + 1.15) + 0.5, title, note, banner)
-        heights = [side + 0.2, 0.95] * down + [0.5]
-        grid = figure.add_gridspec(down * 2 + 1, across, height_ratios=heights)
-        apart = np.concatenate([m[~np.eye(len(m), dtype=bool)] for m in panels.values()])
-        low, high = float(apart.min()), float(np.quantile(apart, 0.99))
-        ends = np.concatenate([line[1:] for line in offsets.values()])
-        room = 0.06 * max(float(ends.max() - ends.min()), 1e-6)
-        maps: list[Axes] = []
-        for i, (name, matrix) in enumerate(panels.items()):
-            row, column = 2 * (i // across), i % across
-            axes = figure.add_subplot(grid[row, column])
-            axes.imshow(matrix, cmap="cividis", vmin=low, vmax=high)
-            maps.append(axes)
-            axes.set_title(name)
-            axes.spines[:].set_visible(False)
-            axes.set_xticks([])
-            below = figure.add_subplot(grid[row + 1, column])
-            line = offsets[name]
-            below.plot(np.arange(1, len(line)), line[1:], color=LINES[0], linewidth=1.0)
-            below.set_ylim(float(ends.min()) - room, float(ends.max()) + room)
-            below.set_xlim(0, len(line) - 1)
-            below.grid(axis="both")
-            below.set_xlabel("offset (px)")
-            if column == 0:
-                axes.set_ylabel("patch (px along\nthe diagonal)")
-                below.set_ylabel("mean\nsimilarity")
-            else:
-                axes.set_yticks([])
-                below.tick_params(labelleft=False)
-        bars_room = figure.add_subplot(grid[-1, :])
-        bars_room.axis("off")
-        place = bars_room.inset_axes((0.25, 0.75, 0.5, 0.25))
-        bar = figure.colorbar(maps[0].images[0], cax=place, orientation="horizontal")
-        bar.set_label("mean cosine similarity")
-        bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-        return figure
+    across = 2 if len(panels) == 4 else min(3, len(panels))
+    down = math.ceil(len(panels) / across)
+    side = min((WIDTH - 0.6) / across - 0.1, 2.6)
+    side = side if down < 3 else 1.9
+    figure = _page(down * (side + 1.15) + 0.5, title, note, banner)
+    heights = [side + 0.2, 0.95] * down + [0.5]
+    grid = figure.add_gridspec(down * 2 + 1, across, height_ratios=heights)
+    apart = np.concatenate([m[~np.eye(len(m), dtype=bool)] for m in panels.values()])
+    low, high = float(apart.min()), float(np.quantile(apart, 0.99))
+    ends = np.concatenate([line[1:] for line in offsets.values()])
+    room = 0.06 * max(float(ends.max() - ends.min()), 1e-6)
+    for i, (name, matrix) in enumerate(panels.items()):
+        row, column = 2 * (i // across), i % across
+        axes = figure.add_subplot(grid[row, column])
+        axes.imshow(matrix, cmap="cividis", vmin=low, vmax=high)
+        axes.set_title(name)
+        axes.spines[:].set_visible(False)
+        axes.set_xticks([])
+        below = figure.add_subplot(grid[row + 1, column])
+        line = offsets[name]
+        below.plot(np.arange(1, len(line)), line[1:], color=LINES[0], linewidth=1.0)
+        below.set_ylim(float(ends.min()) - room, float(ends.max()) + room)
+        below.set_xlim(0, len(line) - 1)
+        below.grid(axis="both")
+        below.set_xlabel("offset (px)")
+        if column == 0:
+            axes.set_ylabel("patch (px along\nthe diagonal)")
+            below.set_ylabel("mean\nsimilarity")
+        else:
+            axes.set_yticks([])
+            below.tick_params(labelleft=False)
+    _bar_below(figure, grid, "cividis", (low, high), "mean cosine similarity")
+    return figure
 
 
 FIGURES: dict[str, Callable[..., Figure]] = {
@@ -701,19 +736,17 @@ COMMON: dict[str, Any] = {
 }
 """Keys that every figure may have, with their defaults."""
 
+CELL: dict[str, Any] = {"benchmark": None, "perturbation": "none", "checkpoint": "last"}
+"""Which of a run's metrics are drawn (null: any); a panel and then a row may say otherwise."""
+
 METRIC_KINDS: dict[str, dict[str, Any]] = {
-    "heat_map": {"rows": ..., "metric": "accuracy", "where": {}, "subsets": [], "mean": True},
-    "ratio_curve": {
-        "rows": ...,
-        "x_label": ...,
-        "panels": [{}],
-        "metric": "accuracy",
-        "where": {},
-        "log": False,
-    },
-    "robustness_curve": {"rows": ..., "panels": ..., "metric": "ap_fake", "where": {}},
-    "steps_curve": {"rows": ..., "panels": [{}], "metric": "accuracy", "where": {}, "axis": "epoch"},
-    "bars": {"rows": ..., "metric": "ap_fake", "where": {}, "subsets": [], "mean": True},
+    "heat_map": CELL | {"rows": ..., "metric": "accuracy", "subsets": [], "mean": True},
+    "ratio_curve": CELL
+    | {"rows": ..., "x_label": ..., "panels": [{}], "metric": "accuracy", "subset": "mean", "log": False},
+    "robustness_curve": CELL | {"rows": ..., "panels": ..., "metric": "ap_fake", "subset": "mean"},
+    "steps_curve": CELL
+    | {"rows": ..., "panels": [{}], "metric": "accuracy", "subset": "mean", "axis": "epoch"},
+    "bars": CELL | {"rows": ..., "metric": "ap_fake", "subsets": [], "mean": True},
 }
 """Kinds made from metrics alone: their keys with defaults; ``...`` marks a key that must be given."""
 
@@ -742,24 +775,48 @@ NETWORK_KINDS: dict[str, dict[str, Any]] = {
 """Kinds made from networks and images, likewise."""
 
 
+PARTS: dict[str, tuple[str, ...]] = {
+    "panels": ("title", "x_label", "severities", "metric", "subset", *CELL),
+    "rows": ("label", "run", "grid", "field", "panel", "train", "x", "encoder", "rescale", "subsets", *CELL),
+}
+"""Keys of the mappings inside a figure's lists."""
+
+
 def complete_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
     """A figure's entry of a paper file with every default filled in.
 
-    Needs neither matplotlib nor torch, so that a plan can check its figures before anything runs.
+    Needs neither matplotlib nor torch, so that a plan can check its figures before anything runs. A complete
+    specification is completed to itself.
 
     Raises:
         UserError: unknown kind, unknown key (with the near miss) or missing key.
     """
+    kind = str(spec.get("kind", ""))
     where = f"figure {spec.get('name', '')!r}"
-    kinds = METRIC_KINDS | NETWORK_KINDS
-    kind = spec.get("kind", "")
-    own = COMMON | choose(kinds, str(kind), f"kind of {where}")
-    known = {"kind", "paper", "name", *own}
-    for key in spec:
-        if key not in known:
-            listed = ", ".join(sorted(known))
-            raise UserError(f"{where} ({kind}): unknown key {key!r}.{near_miss(key, known)} Known: {listed}.")
+    own = COMMON | choose(METRIC_KINDS | NETWORK_KINDS, kind, f"kind of {where}")
+    where += f" ({kind})"
+    _refuse_unknown(spec, ("kind", "paper", "name", *own), where)
     missing = [key for key, value in own.items() if value is ... and key not in spec]
     if missing:
-        raise UserError(f"{where} ({kind}): key {missing[0]!r} is missing.")
-    return {"paper": "", "name": "", **own, **spec}
+        raise UserError(f"{where}: key {missing[0]!r} is missing.")
+    for part, known in PARTS.items():
+        for entry in spec.get(part, ()):
+            _refuse_unknown(entry, known, f"{part} of {where}")
+    complete = {"paper": "", "name": "", **own, **spec}
+    if "panels" in complete:
+        complete["panels"] = [_in_order(panel) for panel in complete["panels"]]
+    return complete
+
+
+def _in_order(panel: Mapping[str, Any]) -> dict[str, Any]:
+    """A panel with its severities as (tick, test set) pairs: JSON may lose the order of a mapping."""
+    severities = panel.get("severities", {})
+    pairs = severities.items() if isinstance(severities, Mapping) else severities
+    return {**panel, "severities": [[str(tick), str(name)] for tick, name in pairs]}
+
+
+def _refuse_unknown(given: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    for key in given:
+        if key not in known:
+            listed = ", ".join(sorted(known))
+            raise UserError(f"{where}: unknown key {key!r}.{near_miss(key, known)} Known: {listed}.")

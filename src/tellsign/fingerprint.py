@@ -22,8 +22,6 @@ NEUTRAL = frozenset(
         "tellsign.__main__",  # turns flags into arguments
         "tellsign.demo",  # a docstring
         "tellsign.errors",  # messages
-        "tellsign.fingerprint",
-        "tellsign.plan",
         "tellsign.recipe",  # its values enter as settings, with defaults resolved
         "tellsign.runtime",  # files, progress, device
         "tellsign.stages",  # a docstring

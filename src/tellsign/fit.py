@@ -89,7 +89,7 @@ class Adam:
         """All tensors needed to go on as if never stopped."""
         out: dict[str, Tensor] = {}
         for i, (a, b, n) in enumerate(zip(self.first, self.second, self.steps, strict=True)):
-            out |= {f"first.{i}": a, f"second.{i}": b, f"steps.{i}": n}
+            out |= {f"first.{i}": a.contiguous(), f"second.{i}": b.contiguous(), f"steps.{i}": n}
         return out
 
     def load_state(self, state: dict[str, Tensor]) -> None:

@@ -22,23 +22,14 @@ from PIL import Image, ImageOps
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Pillow's own limit warns by a global of the process. Ours is a setting of the index and is checked in `_header`,
-# before a pixel is decoded; both at once would report the same file twice, one of them as a warning.
+# Pillow's own limit is a global of the process, and at first only warns. Ours is a setting of the index,
+# checked in `_check_size` before a pixel is decoded; with both, one file would be reported twice.
 Image.MAX_IMAGE_PIXELS = None
 
 MIN_SIDE = 8
 MAX_PIXELS = 100_000_000
-FORMATS = (
-    "JPEG",
-    "PNG",
-    "WEBP",
-    "GIF",
-    "BMP",
-    "TIFF",
-    "PPM",
-    "JPEG2000",
-    "AVIF",
-)  # raster only: EPS would run a program
+# raster formats only: to read an EPS, Pillow would run a program
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 SIGNATURES = (b"\xff\xd8", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 STATUSES = ("ok", "empty", "corrupt", "not an image", "too small", "too large")
 
@@ -57,17 +48,28 @@ DAMAGE = (
 )
 
 # ITU-T T.81 Annex K.1, tables K.1 (luminance) and K.2 (chrominance), in natural (row) order.
-LUMINANCE = np.array(
-    [16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55]
-    + [14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62]
-    + [18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92]
-    + [49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99]
-)
-CHROMINANCE = np.array(
-    [17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99]
-    + [24, 26, 56, 99, 99, 99, 99, 99, 47, 66, 99, 99, 99, 99, 99, 99]
-    + [99] * 32
-)
+# fmt: off
+LUMINANCE = np.array([
+    16, 11, 10, 16,  24,  40,  51,  61,
+    12, 12, 14, 19,  26,  58,  60,  55,
+    14, 13, 16, 24,  40,  57,  69,  56,
+    14, 17, 22, 29,  51,  87,  80,  62,
+    18, 22, 37, 56,  68, 109, 103,  77,
+    24, 35, 55, 64,  81, 104, 113,  92,
+    49, 64, 78, 87, 103, 121, 120, 101,
+    72, 92, 95, 98, 112, 100, 103,  99,
+])
+CHROMINANCE = np.array([
+    17, 18, 24, 47, 99, 99, 99, 99,
+    18, 21, 26, 66, 99, 99, 99, 99,
+    24, 26, 56, 99, 99, 99, 99, 99,
+    47, 66, 99, 99, 99, 99, 99, 99,
+    99, 99, 99, 99, 99, 99, 99, 99,
+    99, 99, 99, 99, 99, 99, 99, 99,
+    99, 99, 99, 99, 99, 99, 99, 99,
+    99, 99, 99, 99, 99, 99, 99, 99,
+])
+# fmt: on
 
 
 class RefusedError(Exception):
@@ -92,7 +94,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Decoded:
-    """An image as 8-bit RGB, what its header said, and in ``notes`` what was done to get there (empty: nothing)."""
+    """An image as 8-bit RGB and what its header said; ``notes`` says what decoding changed, if anything."""
 
     pixels: UInt8[np.ndarray, "height width 3"]
     header: Header
@@ -101,8 +103,11 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Facts:
-    """One file's row of an index. ``quality`` is -1 unless JPEG; width and height are those of the decoded image,
-    or the header's where the file was refused (0 where it has none)."""
+    """What an index says of one file.
+
+    Width and height are those of the decoded image; the header's where the file was refused, 0 where it has
+    none. ``quality`` is -1 unless JPEG.
+    """
 
     width: int
     height: int
@@ -117,8 +122,9 @@ class Facts:
 def jpeg_quality(tables: Mapping[int, Iterable[int]]) -> int:
     """Estimate a JPEG's quality, 1 to 100, from its quantisation tables.
 
-    The quality whose tables, scaled as libjpeg does (``5000 / q`` per cent below 50, ``200 - 2 q`` above), lie nearest
-    in absolute difference; exact for files written by libjpeg, the nearest standard equivalent for other encoders.
+    The quality whose tables, scaled as libjpeg does (``5000 / q`` per cent below 50, ``200 - 2 q`` above),
+    lie nearest in absolute difference; exact for files written by libjpeg, the nearest standard equivalent
+    for other encoders.
 
     Args:
         tables: table number → 64 divisors in natural order; 0 is luminance, others are taken for chrominance.
@@ -267,7 +273,7 @@ def inspect(source: Path | bytes, *, min_side: int = MIN_SIDE, max_pixels: int =
 
 
 def center_window(image: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
-    """Central ``size``×``size`` crop of one image; an image with a shorter side is tiled from the top left first.
+    """Central ``size``×``size`` crop of one image; an image with a shorter side is tiled first.
 
     The same rule as :meth:`tellsign.pixels.PixelTable.center_crops` (there with its source), for one image.
     """
@@ -287,7 +293,7 @@ def recompress(image: UInt8[np.ndarray, "h w 3"], quality: int) -> UInt8[np.ndar
 
 @dataclass(frozen=True)
 class BiasControl:
-    """What is done alike to the images of both labels, so that size and compression cannot tell them apart."""
+    """What is done alike to images of both labels, so that size and compression cannot tell them apart."""
 
     crop: bool
     jpeg: bool

@@ -1,4 +1,4 @@
-"""Which image files a raw folder holds, and one digest of their contents that survives new modification times."""
+"""Which image files a raw folder holds, and a digest of their contents that outlives modification times."""
 
 from __future__ import annotations
 
@@ -37,10 +37,13 @@ SUFFIXES = frozenset(
 )
 VERSION = 1
 
-# A file written in the same clock tick as its stat was taken can change again without a trace in the stat; one this
-# much older than the moment of hashing cannot. (Git treats its own index in the same way.)
+# A file written in the same clock tick as its stat was taken can change again without a trace in the stat;
+# one this much older than the moment of hashing cannot. (Git treats its own index in the same way.)
 SETTLED_NS = 2_000_000_000
 
+Folder = tuple[
+    str, str, tuple[tuple[int, int], ...]
+]  # path, path below the root, (device, inode) of all above
 Entry = tuple[str, int, int, int]  # relative posix path, size, mtime_ns, ctime_ns
 
 
@@ -49,8 +52,9 @@ def walk(root: Path, skipped: Counter[str] | None = None, exclude: Sequence[str]
 
     Folders directly under the root whose names are in ``exclude`` are left out.
 
-    What is passed over is counted in ``skipped`` by the reason: hidden files and folders, ``__MACOSX`` folders (what
-    macOS leaves in archives), unknown suffixes, broken links, and links back to a folder they lie in.
+    What is passed over is counted in ``skipped`` by the reason: hidden files and folders, ``__MACOSX``
+    folders (what macOS leaves in archives), unknown suffixes, broken links, and links back to a folder they
+    lie in.
 
     Raises:
         OSError: a folder cannot be read.
@@ -58,7 +62,7 @@ def walk(root: Path, skipped: Counter[str] | None = None, exclude: Sequence[str]
     skipped = Counter() if skipped is None else skipped
     status = root.stat()
     # a folder together with the folders it lies in: one folder linked from two places is no loop
-    pending = [(str(root), "", ((status.st_dev, status.st_ino),))]
+    pending: list[Folder] = [(str(root), "", ((status.st_dev, status.st_ino),))]
     while pending:
         folder, prefix, above = pending.pop()
         with os.scandir(folder) as entries:
@@ -108,16 +112,19 @@ def _known(record: object, stamp: list[int]) -> str | None:
     return None
 
 
-def inventory_digest(roots: Mapping[str, Path], cache_file: Path) -> dict[str, str]:
+def inventory_digest(
+    roots: Mapping[str, Path], cache_file: Path, exclude: Sequence[str] = ()
+) -> dict[str, str]:
     """Digest the images under each root: sha256 over the sorted relative paths and the sha256 of their bytes.
 
-    The same files give the same digest whatever their times; a changed, added, removed or renamed image gives a new
-    one. Files that no layout reads (see :func:`walk`) do not count.
+    The same files give the same digest whatever their times; a changed, added, removed or renamed image gives
+    a new one. Files that no layout reads (see :func:`walk`) do not count.
 
     Args:
         roots: key → folder.
-        cache_file: hashes of files whose size, modification and change time are as before are taken from here; it is
-            local to this machine, written whole when something was hashed, and rebuilt when damaged.
+        cache_file: gives the hashes of files whose size, modification and change time are as before; local to
+            this machine, written whole when something was hashed, rebuilt when damaged.
+        exclude: folders directly under a root that are left out.
 
     Returns:
         Key → hex digest.
@@ -133,14 +140,13 @@ def inventory_digest(roots: Mapping[str, Path], cache_file: Path) -> dict[str, s
     for key, root in roots.items():
         place = str(root.resolve())
         before = cache.get(place, {})
-        entries = sorted(walk(root))
+        entries = sorted(walk(root, exclude=exclude))
         hashes = {path: _known(before.get(path), stamp) for path, *stamp in entries}
         unknown = [path for path, known in hashes.items() if known is None]
         if unknown:
             with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-                hashes.update(
-                    zip(unknown, pool.map(lambda path: sha256_of_file(root / path), unknown), strict=True)
-                )
+                found = pool.map(sha256_of_file, [root / path for path in unknown])
+                hashes.update(zip(unknown, found, strict=True))
         if unknown or hashes.keys() != before.keys():
             changed = True
             fresh[place] = {

@@ -19,9 +19,9 @@ from tellsign.runtime import read_rows
 class PixelTable:
     """Images of any size, one after another in ``pixels``; row ``i`` is the image ``ids[i]``.
 
-    An image smaller than a crop is tiled: repeated whole from its top left corner until the crop fits, as MPFT §4.3 and
-    LoL §4 say ("expanded by stitching repeated content"). The canvas is ``h ceil(S/h)`` by ``w ceil(S/w)``; it is never
-    built, rows and columns are taken modulo h and w. No image is resized.
+    An image smaller than a crop is tiled: repeated whole from its top left corner until the crop fits, as
+    MPFT §4.3 and LoL §4 say ("expanded by stitching repeated content"). The canvas is ``h ceil(S/h)`` by ``w
+    ceil(S/w)``; it is never built, rows and columns are taken modulo h and w. No image is resized.
     """
 
     ids: tuple[str, ...]
@@ -35,7 +35,7 @@ class PixelTable:
         """Memory-map a folder that the crops stage wrote (``pixels.npy``, ``images.parquet``)."""
         rows = read_rows(folder / "images.parquet")
         offsets, heights, widths = (
-            torch.from_numpy(rows[name].to_numpy().astype(np.int64)) for name in ("offset", "height", "width")
+            torch.tensor(rows[name].to_pylist(), dtype=torch.int64) for name in ("offset", "height", "width")
         )
         # copy-on-write: read like "r", and torch accepts it without complaint
         pixels = torch.from_numpy(np.load(folder / "pixels.npy", mmap_mode="c"))
@@ -59,8 +59,8 @@ class PixelTable:
         missing = [name for name in ids if name not in row]
         if missing:
             raise UserError(
-                f"{len(missing)} of {len(ids)} images are not among these {len(self)} crops, the first is {missing[0]}. "
-                "Crops and split come from different samples; make the crops of this split."
+                f"{len(missing)} of {len(ids)} images are not among these {len(self)} crops, the first is "
+                f"{missing[0]}. Crops and split differ; make the crops of this split."
             )
         return torch.tensor([row[name] for name in ids], dtype=torch.int64)
 
@@ -72,7 +72,7 @@ class PixelTable:
     def windows(
         self, rows: Int64[Tensor, " b"], tops: Int64[Tensor, " b"], lefts: Int64[Tensor, " b"], size: int
     ) -> UInt8[Tensor, "b 3 size size"]:
-        """Crops of the tiled images with their upper left corners at ``(tops, lefts)``, cut where the pixels are."""
+        """Crops of the tiled images with upper left corners ``(tops, lefts)``, cut where the pixels are."""
         device = self.pixels.device
         rows, tops, lefts = rows.to(device), tops.to(device), lefts.to(device)
         steps = torch.arange(size, device=device)
@@ -100,7 +100,7 @@ class PixelTable:
         return self.windows(rows, tops, lefts, size)
 
     def center_crops(self, rows: Int64[Tensor, " b"], size: int) -> UInt8[Tensor, "b 3 size size"]:
-        """The central crop of every (tiled) image; an odd margin is rounded half to even, as torchvision does."""
+        """The central crop of every (tiled) image; half a pixel is rounded to even, as torchvision does."""
         tops, lefts = (self.slack(rows, size) / 2).round().long().unbind(1)
         return self.windows(rows, tops, lefts, size)
 
@@ -112,8 +112,9 @@ def augment(
 
     Draws from the CPU generator, b numbers for each that is on; works on any device and any dtype.
 
-    Source: MPFT §4.3 and LoL §4 ("horizontal flipping and rotation"); that rotations are multiples of 90° is our
-    reading: any other angle would interpolate, and these methods look at pixels that no interpolation has touched.
+    Source: MPFT §4.3 and LoL §4 ("horizontal flipping and rotation"); that rotations are multiples of 90° is
+    our reading: any other angle would interpolate, and these methods look at pixels that no interpolation has
+    touched.
 
     Raises:
         ValueError: ``rotate`` and the images are not square.

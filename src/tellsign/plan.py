@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tellsign.errors import UserError, choose
+from tellsign.figures import METRIC_KINDS, complete_spec
 from tellsign.fingerprint import code_digest
 from tellsign.recipe import (
     Annotate,
@@ -35,6 +36,7 @@ from tellsign.recipe import (
     plain,
     read_yaml,
 )
+from tellsign.tables import read_spec
 
 # Where each stage keeps its artifacts, and what ends their names. Crops are large and quick to remake: they live
 # in cache/, which is not versioned.
@@ -114,6 +116,16 @@ class Run:
     tests: tuple[str, ...]
 
 
+def named_under(node: Any, key: str) -> list[str]:
+    """Every text that stands under ``key`` anywhere in plain data, in order, once each."""
+    if isinstance(node, Mapping):
+        found = [node[key]] if isinstance(node.get(key), str) else []
+        return list(dict.fromkeys(found + [n for value in node.values() for n in named_under(value, key)]))
+    if isinstance(node, list):
+        return list(dict.fromkeys(n for value in node for n in named_under(value, key)))
+    return []
+
+
 def fill(value: Any, given: Mapping[str, str]) -> Any:
     """Replace ``{root}`` and the like in every string of plain data."""
     if isinstance(value, str):
@@ -132,7 +144,8 @@ class Plan:
 
     Args:
         config: The configuration as plain data.
-        raw_digests: Gives the content digest of each folder outside the pipeline, by key.
+        raw_digests: Gives the content digest of each folder outside the pipeline, by key; folders named in the second
+            argument are left out.
         file_digest: Gives the sha256 of a weight file.
         folder: Where relative paths of the configuration start.
 
@@ -143,7 +156,7 @@ class Plan:
     def __init__(
         self,
         config: Mapping[str, Any],
-        raw_digests: Callable[[dict[str, Path]], dict[str, str]],
+        raw_digests: Callable[[dict[str, Path], tuple[str, ...]], dict[str, str]],
         file_digest: Callable[[Path], str],
         folder: Path,
     ) -> None:
@@ -240,7 +253,7 @@ class Plan:
             held = [("pretrain", self.demo_photos("pretrain"))]
             return self._make("index", benchmark, settings, made=held)
         if benchmark not in self._raw:
-            self._raw[benchmark] = self._raw_digests(self._raw_folders(benchmark))
+            self._raw[benchmark] = self._raw_digests(self._raw_folders(benchmark), spec.exclude)
         roots = {k: str(v) for k, v in self._raw_folders(benchmark).items()}
         return self._make("index", benchmark, settings, raw=self._raw[benchmark], roots=roots)
 
@@ -440,17 +453,17 @@ class Plan:
         return list(found.values())
 
     def _presented(self, paper: str, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
-        settings = dict(spec) | {"paper": paper, "name": name}
-        settings |= {"banner": self.config.banner, "comparable": self.config.comparable}
+        settings = dict(spec) | {"paper": paper, "name": name, "banner": self.config.banner}
         settings["recipes"] = {r.name: plain(r.recipe) for r in self.runs_in(paper, spec)}
         return settings
 
     def table(self, paper: str, name: str) -> Artifact:
         """One table of a paper."""
         spec = choose(self.papers[paper].tables, name, f"table of {paper}")
-        settings = self._presented(paper, name, spec)
+        settings = {"comparable": self.config.comparable} | self._presented(paper, name, spec)
+        read_spec(settings)
         published = self._folder / "config" / "published" / f"{paper}.csv"
-        raw = {"published": self._file_digest(published)} if published.is_file() else {}
+        raw = {"published": self._file_digest(published)} if spec.get("quoted") else {}
         metrics = [("", self.evaluate(run)) for run in self.runs_in(paper, spec)]
         roots = {"published": str(published)} if raw else {}
         return self._make("table", f"{paper}/{name}", settings, metrics=metrics, raw=raw, roots=roots)
@@ -458,16 +471,27 @@ class Plan:
     def figure(self, paper: str, name: str) -> Artifact:
         """One figure of a paper."""
         spec = choose(self.papers[paper].figures, name, f"figure of {paper}")
-        settings = self._presented(paper, name, spec)
+        settings = complete_spec(self._presented(paper, name, spec))
         runs = self.runs_in(paper, spec)
-        needs: dict[str, Any] = {"metrics": [("", self.evaluate(run)) for run in runs] or None}
-        if spec.get("networks"):
-            needs["checkpoints"] = [(run.name, self.checkpoint(run, run.seeds[0])) for run in runs] or None
-            encoders = spec.get("encoders", [])
-            needs["encoders"] = [(e, self.pretrain(paper, e)) for e in encoders] or None
-            needs["split"] = self.split(spec["split"])
-            crops = self.crops(spec["split"], "center", spec["crop"], Perturbation(), Bias())
-            needs["crops"] = crops
+        if spec["kind"] in METRIC_KINDS:
+            metrics = [("", self.evaluate(run)) for run in runs]
+            return self._make("figure", f"{paper}/{name}", settings, metrics=metrics)
+        encoders = named_under(spec, "encoder")
+        image_runs = [run for run in runs if isinstance(run.recipe, Recipe)]
+        feature_runs = [run for run in runs if isinstance(run.recipe, FeatureRecipe)]
+        needs: dict[str, Any] = {
+            "checkpoints": [(run.name, self.checkpoint(run, run.seeds[0])) for run in image_runs] or None,
+            "encoders": [(e, self.pretrain(paper, e)) for e in encoders] or None,
+            "split": self.split(spec["split"]),
+        }
+        if spec.get("crop"):
+            needs["crops"] = self.crops(spec["split"], "center", spec["crop"], Perturbation(), Bias())
+        held = []
+        for run in feature_runs:
+            assert isinstance(run.recipe, FeatureRecipe)
+            whole = self.crops(spec["split"], "whole", 0, Perturbation(), run.recipe.bias)
+            held.append((run.name, self.embed(paper, run.recipe.annotate, whole)))
+        needs["features"] = held or None
         return self._make("figure", f"{paper}/{name}", settings, **needs)
 
     def tables(self) -> list[Artifact]:

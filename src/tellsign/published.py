@@ -1,9 +1,9 @@
 """Numbers printed in the papers, as printed.
 
-``config/published/<paper>.csv`` holds every number of the papers' result tables. ``method`` is the label of the
-table's row, ``setting`` the group it stands in (a benchmark, a backbone, a heading; empty where there is none),
-``subset`` the test set or ``Avg``; ``value`` and ``std`` are percent, in the printed digits; ``note`` says where a
-column was renamed or the paper contradicts itself.
+``config/published/<paper>.csv`` holds every number of the papers' result tables. ``method`` is the label of
+the table's row, ``setting`` the group it stands in (a benchmark, a backbone, a heading; empty where there is
+none), ``subset`` the test set or ``Avg``; ``value`` and ``std`` are percent, in the printed digits; ``note``
+says where a column was renamed or the paper contradicts itself.
 """
 
 from __future__ import annotations
@@ -105,7 +105,25 @@ def lookup(
         if not left:
             listed = ", ".join(repr(name) for name in known)
             asked = " / ".join((artifact, method, setting, subset, metric))
-            raise UserError(
-                f"no printed number {asked}: no {key} {wanted!r} there.{near_miss(wanted, known)} Known: {listed}."
-            )
+            problem = f"no printed number {asked}: no {key} {wanted!r} there."
+            raise UserError(f"{problem}{near_miss(wanted, known)} Known: {listed}.")
     return left[0]
+
+
+def mean(rows: Sequence[Quoted], artifact: str, method: str, setting: str, metric: str) -> Quoted:
+    """The plain mean of a row whose table prints none (Tables 1 and 2 of TIDY); its note says so.
+
+    Raises:
+        UserError: there is no such row.
+    """
+    same = [q for q in rows if (q.artifact, q.metric) == (artifact, metric) and q.subset != "Avg"]
+    held = [q for q in same if (q.method, q.setting) == (method, setting)]
+    if not held:
+        asked = " / ".join((artifact, method, setting, metric))
+        known = list(dict.fromkeys(q.method for q in same))
+        listed = ", ".join(known)
+        raise UserError(f"no printed numbers {asked}.{near_miss(method, known)} Known methods: {listed}.")
+    digits = max(len(q.value.partition(".")[2]) for q in held)
+    value = f"{math.fsum(q.number for q in held) / len(held):.{digits}f}"
+    note = f"not printed: the plain mean of the {len(held)} printed numbers"
+    return Quoted(artifact, method, setting, "Avg", metric, value, "", note)

@@ -511,6 +511,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin is dict:
         if not isinstance(value, Mapping):
             raise UserError(f"{where}: expected a mapping, got {value!r}.")
+        for key in value:
+            if isinstance(key, bool):
+                raise UserError(f"{where}: YAML reads a key such as on, yes or no as {key}; put it in quotes.")
         return {str(k): _convert(args[1], v, f"{where}.{k}") for k, v in value.items()}
     if dataclasses.is_dataclass(hint):
         return build(hint, value, where)  # type: ignore[arg-type]

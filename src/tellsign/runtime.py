@@ -66,22 +66,65 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def column(values: Sequence[Any]) -> pa.Array:
+    """An Arrow column of numbers, truth values or texts.
+
+    Built from buffers, because ``pa.array`` imports pandas, which costs every job a second; nested lists, which few
+    jobs write, go that way.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iuf":
+        held = np.ascontiguousarray(values)
+        return pa.Array.from_buffers(pa.from_numpy_dtype(held.dtype), len(held), [None, pa.py_buffer(held)])
+    kinds = {type(v) for v in values}
+    if kinds <= {str}:
+        texts = [v.encode() for v in values]
+        ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
+        return pa.Array.from_buffers(
+            pa.string(), len(texts), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(texts))]
+        )
+    if kinds <= {bool}:
+        bits = np.packbits(np.asarray(values, dtype=bool), bitorder="little")
+        return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(bits)])
+    if kinds <= {int}:
+        return column(np.asarray(values, dtype=np.int64))
+    if kinds <= {float, int}:
+        return column(np.asarray(values, dtype=np.float64))
+    return pa.array(values)
+
+
 def write_rows(path: Path, columns: Mapping[str, Sequence[Any]] | pa.Table) -> None:
     """Write a Parquet file whole or not at all; equal columns give equal bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = columns if isinstance(columns, pa.Table) else pa.table(dict(columns))
+    if isinstance(columns, Mapping):
+        arrays = [column(values) for values in columns.values()]
+        columns = pa.Table.from_arrays(arrays, names=list(columns))
     with file_beside(path) as part:
-        pq.write_table(table, part, compression="zstd")
+        pq.write_table(columns, part, compression="zstd")
 
 
 def read_rows(path: Path) -> pa.Table:
-    """Read a Parquet file."""
+    """Read a Parquet file.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    # memory_map off: a mapped file that is replaced while read would change under the reader
-    return pq.read_table(path, memory_map=False, partitioning=None)
+    try:
+        # not mapped: a file that is replaced while mapped would change under the reader
+        with pq.ParquetFile(path, memory_map=False) as stored:
+            return stored.read()
+    except (FileNotFoundError, pa.ArrowInvalid, OSError) as problem:
+        raise UserError(
+            f"{path} cannot be read as Parquet: {str(problem).splitlines()[0]}. Delete it and run the same command "
+            "again; it is made anew."
+        ) from problem
 
 
 def sha256_of_file(path: Path) -> str:

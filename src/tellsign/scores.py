@@ -10,6 +10,13 @@ import pyarrow as pa
 from jaxtyping import Float
 
 from tellsign.errors import UserError
+from tellsign.runtime import column
+
+
+def rows_of_subset(split: pa.Table, subset: str) -> pa.Table:
+    """The rows of one subset."""
+    held = [i for i, name in enumerate(split["subset"].to_pylist()) if name == subset]
+    return split.slice(held[0], len(held)) if held else split.slice(0, 0)
 
 
 def join_scores(
@@ -30,8 +37,9 @@ def join_scores(
     missing = [name for name in names if name not in of]
     if missing:
         raise UserError(f"{len(missing)} of {len(names)} listed images have no score, the first is {missing[0]}.")
-    columns: dict[str, Any] = {key: pa.array([value] * len(names)) for key, value in facts.items()}
-    columns |= {"subset": split["subset"], "id": split["id"], "label": split["label"]}
-    columns["score"] = pa.array([of[name] for name in names], pa.float32())
+    columns: dict[str, Sequence[Any]] = {key: [value] * len(names) for key, value in facts.items()}
+    columns |= {"subset": split["subset"].to_pylist(), "id": names}
+    columns["label"] = np.array(split["label"].to_pylist(), dtype=np.int8)
+    columns["score"] = np.array([of[name] for name in names], dtype=np.float32)
     order = ["paper", "run", "seed", "epoch", "benchmark", "subset", "perturbation", "id", "label", "score"]
-    return pa.table({key: columns[key] for key in order})
+    return pa.Table.from_arrays([column(columns[key]) for key in order], names=order)

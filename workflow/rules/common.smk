@@ -27,7 +27,7 @@ def read_plan():
     try:
         plan = Plan(
             {key: value for key, value in config.items() if value is not None},
-            raw_digests=lambda roots: inventory_digest(roots, Path("cache/inventory.json")),
+            raw_digests=lambda roots, exclude: inventory_digest(roots, Path("cache/inventory.json"), exclude),
             file_digest=sha256_of_file,
             folder=Path(workflow.basedir),
         )

@@ -52,17 +52,20 @@ rule figure:
     threads: 1
     params:
         settings=settings("figure"),
+        checkpoints=keyed("figure", "checkpoints"),
+        encoders=keyed("figure", "encoders"),
+        features=keyed("figure", "features"),
         split=optional("figure", "split"),
         crops=optional("figure", "crops"),
     shell:
         "tellsign figure"
         " --settings {params.settings:q}"
         " --metrics {input.metrics:q}"
-        " --checkpoints {input.checkpoints:q}"
-        " --encoders {input.encoders:q}"
+        " --checkpoints {params.checkpoints:q}"
+        " --encoders {params.encoders:q}"
         " {params.split:q}"
         " {params.crops:q}"
-        " --features {input.features:q}"
+        " --features {params.features:q}"
         " --out {output.figure:q}"
         " > {log:q} 2>&1"
 

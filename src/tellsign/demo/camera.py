@@ -79,9 +79,9 @@ def _mosaic(light: Planes) -> Float32[np.ndarray, "h w"]:
 def _demosaic(raw: Float32[np.ndarray, "h w"]) -> Planes:
     """Bilinear interpolation of the missing colours.
 
-    Red and blue lie on every second row and column, so the outer product of (1/2, 1, 1/2) fills them; green
-    lies on a quincunx, filled by the mean of its four neighbours. Mirroring without repeating the border keeps
-    the phase of the mosaic.
+    Red and blue lie on every second row and column, so the outer product of (1/2, 1, 1/2) fills them;
+    green lies on a quincunx, filled by the mean of its four neighbours. Mirroring without repeating the
+    border keeps the phase of the mosaic.
     """
     height, width = raw.shape
     padded = np.pad(raw, 1, mode="reflect")

@@ -1,9 +1,10 @@
 """Eight small generators, trained on the spot in seconds, that re-make a photograph.
 
-Each leaves the trace of its family: transposed convolutions, nearest or bilinear upsampling, sub-pixel convolution,
-quantised latents, diffusion in a latent space or on pixels, a layout-to-image GAN. All follow the same recipe for
-what would otherwise give a fake away at a glance: noise channels, a small patch discriminator (hinge loss; Lim & Ye
-2017) and the spectral loss after Durall et al. 2020, so that a fake carries as much fine detail as a photograph.
+Each leaves the trace of its family: transposed convolutions, nearest or bilinear upsampling, sub-pixel
+convolution, quantised latents, diffusion in a latent space or on pixels, a layout-to-image GAN. Those of one
+pass share what keeps a fake from being given away at a glance: grain, a small patch discriminator (hinge
+loss; Lim & Ye 2017) and a spectral loss after Durall et al. 2020, so that it carries as much fine detail as a
+photograph.
 
 Photographs are tensors in [-1, 1]. Height and width are multiples of 8.
 """
@@ -14,6 +15,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -21,12 +23,14 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from tellsign.fit import Adam
+from tellsign.runtime import seeded
 
 Photos = Float[Tensor, "b 3 h w"]
 Draw = Callable[[int, int, int], Tensor]
 """Standard normal noise for the batch at hand: (channels, height, width) to (b, channels, height, width)."""
 Crops = Callable[[], Photos]
 
+M = TypeVar("M", bound=nn.Module)
 ACTIVATION = partial(nn.LeakyReLU, 0.2, inplace=True)
 
 
@@ -36,7 +40,7 @@ def batch_draw(count: int, generator: torch.Generator, device: torch.device) -> 
 
 
 def image_draw(generators: Sequence[torch.Generator], device: torch.device) -> Draw:
-    """Noise for sampling: each image has its own generator, so its noise does not depend on its neighbours."""
+    """Noise for sampling: each image has its own generator, whatever batch it is in."""
     return lambda c, h, w: _last(
         torch.stack([torch.randn(c, h, w, generator=g) for g in generators]).to(device)
     )
@@ -74,6 +78,11 @@ def to_bytes(photos: Photos) -> UInt8[Tensor, "b 3 h w"]:
     return ((photos.clamp(-1, 1) + 1) * 127.5 + 0.5).clamp(0, 255).to(torch.uint8)
 
 
+def to_device(module: M, device: torch.device) -> M:
+    """Move a network, in the memory layout that small convolutions are fastest in."""
+    return module.to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
 # ------------------------------------------------------------------------------------------------ losses
 
 
@@ -95,20 +104,17 @@ def radial_spectrum(photos: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 3 ring
 def spectral_loss(fake: Float[Tensor, "b 3 s s"], real: Float[Tensor, "b 3 s s"]) -> Float[Tensor, ""]:
     """Mean absolute difference of the radial spectra of each fake and its photograph.
 
-    The idea is Durall et al. 2020 (section 4.2); they compare profiles by cross-entropy, here their logarithms are
-    compared in L1, which weighs the weak high frequencies like the strong low ones.
+    The idea is Durall et al. 2020; they compare profiles by cross-entropy, here their logarithms are compared
+    in L1, which weighs the weak high frequencies like the strong low ones.
     """
     return (radial_spectrum(fake) - radial_spectrum(real)).abs().mean()
 
 
 def one_cycle(step: int, steps: int, warm: float = 0.15) -> float:
-    """Share of the peak learning rate: a cosine up over the first ``warm`` of the steps, a cosine down after."""
-    at = (step + 1) / steps
-    return (
-        0.5 - 0.5 * math.cos(math.pi * at / warm)
-        if at < warm
-        else 0.5 + 0.5 * math.cos(math.pi * (at - warm) / (1 - warm) * 0.98)
-    )
+    """Share of the peak learning rate: half a cosine up for the first ``warm`` of the steps, then down."""
+    at = (step + 1) / (steps + 1)
+    phase = at / warm - 1 if at < warm else (at - warm) / (1 - warm)
+    return 0.5 + 0.5 * math.cos(math.pi * phase)
 
 
 # ------------------------------------------------------------------------------------------------ parts
@@ -164,11 +170,16 @@ class Shuffle(nn.Module):
         return F.pixel_shuffle(self.conv(x), 2)
 
 
-class Transposed(nn.ConvTranspose2d):
+class Transposed(nn.Module):
     """Transposed convolution, kernel 4, stride 2."""
 
     def __init__(self, wide: int, narrow: int) -> None:
-        super().__init__(wide, narrow, 4, 2, 1)
+        super().__init__()
+        self.conv = nn.ConvTranspose2d(wide, narrow, 4, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Doubles height and width."""
+        return self.conv(x)
 
 
 Upsampler = Callable[[int, int], nn.Module]
@@ -198,7 +209,7 @@ class Decoder(nn.Module):
         self.head = nn.Sequential(nn.Conv2d(latents, width, 3, 1, 1), ACTIVATION(), Residual(width))
         self.up = nn.ModuleList([upsampler(width, width // 2), upsampler(width // 2, 16)])
         self.grain = nn.ModuleList([Grain(width // 2), Grain(16)])
-        self.colours = nn.ModuleList([_plain_upsampler(upsampler) for _ in range(2)])
+        self.colours = nn.ModuleList([interpolating(upsampler) for _ in range(2)])
         self.out = nn.Conv2d(16, 3, 3, 1, 1)
 
     def forward(self, z: Tensor, draw: Draw) -> Photos:
@@ -210,29 +221,39 @@ class Decoder(nn.Module):
         return colours + self.out(x)
 
 
-def _plain_upsampler(upsampler: Upsampler) -> nn.Module:
-    """Upsampling of three colours that starts as plain interpolation, of the kind the layer belongs to."""
-    if upsampler is Transposed:
-        layer = Transposed(3, 3)
-        tent = torch.tensor([0.25, 0.75, 0.75, 0.25])
-        with torch.no_grad():
-            layer.weight.copy_(torch.eye(3)[:, :, None, None] * torch.outer(tent, tent))
-            nn.init.zeros_(layer.bias) if layer.bias is not None else None
-        return layer
-    if upsampler is Bilinear:
-        return nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
-    return nn.Upsample(scale_factor=2, mode="nearest")
+def interpolating(upsampler: Upsampler) -> nn.Module:
+    """An upsampling layer for three colours whose weights start as bilinear interpolation."""
+    layer = upsampler(3, 3)
+    weight, bias = (dict(layer.named_parameters())[f"conv.{name}"] for name in ("weight", "bias"))
+    colours = torch.eye(3)
+    with torch.no_grad():
+        bias.zero_()
+        if isinstance(layer, Transposed):
+            taps = torch.tensor([0.25, 0.75, 0.75, 0.25])
+            weight.copy_(torch.einsum("oi,y,x->oiyx", colours, taps, taps))
+        elif isinstance(
+            layer, Shuffle
+        ):  # output channel: colour, then row and column within the block of four
+            taps = torch.tensor([[0.25, 0.75, 0.0], [0.0, 0.75, 0.25]])
+            weight.copy_(torch.einsum("oi,ay,bx->oabiyx", colours, taps, taps).reshape(12, 3, 3, 3))
+        else:
+            taps = torch.tensor([0.25, 0.5, 0.25] if isinstance(layer, Nearest) else [0.0, 1.0, 0.0])
+            weight.copy_(torch.einsum("oi,y,x->oiyx", colours, taps, taps))
+    return layer
 
 
 def encoder(latents: int, width: int = 16) -> nn.Sequential:
     """Photograph to latent channels at a quarter of its size."""
+    last = nn.Conv2d(2 * width, latents, 1)
+    with torch.no_grad():
+        last.weight.mul_(5)  # latents of about unit size from the start, well above noise and quantisation
     return nn.Sequential(
         nn.Conv2d(3, width, 4, 2, 1),
         ACTIVATION(),
         nn.Conv2d(width, 2 * width, 4, 2, 1),
         ACTIVATION(),
         Residual(2 * width),
-        nn.Conv2d(2 * width, latents, 1),
+        last,
     )
 
 
@@ -270,7 +291,7 @@ class OneShot(Remaker):
     """A generator of one forward pass, trained with L1, spectral and adversarial losses."""
 
     adversarial = 0.02
-    spectral = 0.15
+    spectral = 0.1
 
     @abstractmethod
     def forward(self, photos: Photos, draw: Draw) -> tuple[Photos, Float[Tensor, ""]]:
@@ -278,7 +299,8 @@ class OneShot(Remaker):
 
     def learn(self, crops: Callable[[], Photos], steps: int, generator: torch.Generator) -> list[float]:
         """Train; the discriminator starts at a quarter of the steps and is listened to from 0.4 on."""
-        critic = _place(discriminator(), next(self.parameters()).device)
+        with seeded(int(torch.randint(2**31, (), generator=generator))):
+            critic = to_device(discriminator(), next(self.parameters()).device)
         mine = Adam(self.parameters(), lr=3e-3, betas=(0.5, 0.99))
         its = Adam(critic.parameters(), lr=1e-3, betas=(0.5, 0.99))
         losses = []
@@ -334,13 +356,13 @@ class Autoencoder(OneShot):
     def forward(self, photos: Photos, draw: Draw) -> tuple[Photos, Float[Tensor, ""]]:
         """Reconstruction, and a small pull of the latent towards 0 where it is noisy."""
         z = self.encode(photos)
-        if self.noise:
+        if self.noise and self.training:
             z = z + self.noise * draw(*z.shape[1:])
         return self.decoder(z, draw), 1e-4 * z.square().mean()
 
 
 class SuperResolution(OneShot):
-    """A photograph reduced to a quarter of its size and enlarged again; detail is made up (SRGAN; Ledig et al. 2017)."""
+    """A photograph reduced to a quarter of its side and enlarged again (SRGAN; Ledig et al. 2017)."""
 
     adversarial = 0.04
 
@@ -357,23 +379,23 @@ class SuperResolution(OneShot):
 class LayoutGan(OneShot):
     """A map of flat regions to a photograph (pix2pix; Isola et al. 2017).
 
-    The map is the photograph smoothed and posterised to ten levels a colour: it says where something is and
-    roughly of what colour; all texture and shading are made up.
+    The map is the photograph smoothed and posterised to fourteen levels a colour: it says where something is
+    and roughly of what colour; texture, grain and edges are made up.
     """
 
     adversarial = 0.04
-    levels = 10
+    levels = 14
 
-    def __init__(self, width: int = 24) -> None:
+    def __init__(self, width: int = 16) -> None:
         super().__init__()
         self.fine = nn.Sequential(nn.Conv2d(3, 16, 3, 1, 1), ACTIVATION())
         self.middle = nn.Sequential(nn.Conv2d(16, width, 4, 2, 1), ACTIVATION())
         self.quarter = nn.Sequential(
             nn.Conv2d(width + 2, 2 * width, 4, 2, 1), ACTIVATION(), Residual(2 * width), Residual(2 * width)
         )
-        self.up = nn.ModuleList([Nearest(2 * width, width), Nearest(2 * width, 16)])
+        self.up = nn.ModuleList([Nearest(2 * width, width), Nearest(width, 16)])
         self.grain = nn.ModuleList([Grain(width), Grain(16)])
-        self.out = nn.Conv2d(32, 3, 3, 1, 1)
+        self.out = nn.Conv2d(16, 3, 3, 1, 1)
 
     def layout(self, photos: Photos) -> Photos:
         """The map, as colours in [-1, 1]."""
@@ -388,9 +410,9 @@ class LayoutGan(OneShot):
         half = self.middle(fine)
         deep = self.quarter(torch.cat([half, draw(2, *half.shape[2:])], 1))
         x = F.leaky_relu(self.grain[0](self.up[0](deep), draw), 0.2)
-        x = F.leaky_relu(self.grain[1](self.up[1](torch.cat([x, half], 1)), draw), 0.2)
+        x = F.leaky_relu(self.grain[1](self.up[1](x + half), draw), 0.2)
         base = F.avg_pool2d(F.pad(layout, (2, 2, 2, 2), mode="reflect"), 5, 1)
-        return base + self.out(torch.cat([x, fine], 1)), photos.new_zeros(())
+        return base + self.out(x + fine), photos.new_zeros(())
 
 
 class Denoiser(nn.Module):
@@ -449,7 +471,7 @@ class Denoiser(nn.Module):
         return losses
 
     def edit(self, x: Tensor, draw: Draw, levels: Sequence[float]) -> Tensor:
-        """Add noise of the first level, then walk down the levels to 0 by Euler steps (SDEdit; Meng et al. 2022)."""
+        """Add noise of the first level, then walk down to 0 by Euler steps (SDEdit; Meng et al. 2022)."""
         x = x + levels[0] * draw(*x.shape[1:])
         for now, following in zip(levels, (*levels[1:], 0.0), strict=True):
             clean = self(x, x.new_full((len(x),), now))
@@ -460,7 +482,7 @@ class Denoiser(nn.Module):
 class LatentDiffusion(Remaker):
     """Diffusion in the latent space of a variational autoencoder (Rombach et al. 2022)."""
 
-    levels = (0.2, 0.12, 0.07)
+    levels = (0.15, 0.09, 0.05)
 
     def __init__(self) -> None:
         super().__init__()
@@ -481,7 +503,7 @@ class LatentDiffusion(Remaker):
         def latents() -> Tensor:
             return (self.autoencoder.encode(crops()) - self.mean) / self.scale
 
-        return losses + self.denoiser.learn(latents, steps, 0.05, 0.5, generator)
+        return losses + self.denoiser.learn(latents, steps, 0.04, 0.3, generator)
 
     def remake(self, photos: Photos, draw: Draw) -> Photos:
         """Encode, noise and denoise, decode."""
@@ -512,7 +534,7 @@ class PixelDiffusion(Remaker):
 
 GENERATORS: dict[str, Callable[[], Remaker]] = {
     "ldm": LatentDiffusion,
-    "vae_deconv": partial(Autoencoder, Transposed, noise=0.12),
+    "vae_deconv": partial(Autoencoder, Transposed, noise=0.08),
     "ae_nearest": partial(Autoencoder, Nearest),
     "sr_bilinear": partial(SuperResolution, Bilinear),
     "sr_shuffle": partial(SuperResolution, Shuffle),
@@ -520,7 +542,3 @@ GENERATORS: dict[str, Callable[[], Remaker]] = {
     "layout_gan": LayoutGan,
     "pixel_ddpm": PixelDiffusion,
 }
-
-
-def _place(module: nn.Module, device: torch.device) -> nn.Module:
-    return module.to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

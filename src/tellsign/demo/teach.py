@@ -6,17 +6,12 @@ import itertools
 import math
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
-from tellsign.captioners import DemoCaptioner, PrefixLanguageModel
-from tellsign.demo.towers import ColourAndResidual, ModifiedResNet, TextTransformer, VisionTransformer
 from tellsign.demo.words import PAD
-from tellsign.fit import Adam
-from tellsign.grounders import STRIDE, UNIT, CentreNetwork, places
 
 Pixels = UInt8[Tensor, "n 3 h w"]
 Words = Int64[Tensor, "n 24"]
@@ -32,9 +27,15 @@ def one_cycle(step: int, steps: int, peak: float) -> float:
 
 def rows(count: int, batch: int, steps: int, generator: torch.Generator) -> Iterator[Int64[Tensor, " b"]]:
     """``steps`` batches of row numbers, epoch after epoch without repetition within one."""
+
     def endless() -> Iterator[Int64[Tensor, " b"]]:
         while True:
-            yield from (chunk for chunk in torch.randperm(count, generator=generator).split(batch) if len(chunk) == batch)
+            yield from (
+                chunk
+                for chunk in torch.randperm(count, generator=generator).split(batch)
+                if len(chunk) == batch
+            )
+
     return itertools.islice(endless(), steps)
 
 

@@ -189,13 +189,17 @@ class ModifiedResNet(nn.Module):
         self.to_query, self.to_key_value = nn.Linear(width, width), nn.Linear(width, 2 * width)
         self.project = nn.Linear(width, EMBEDDING, bias=False)
 
-    def forward(self, x: Float[Tensor, "b 6 72 72"]) -> Float[Tensor, "b 96"]:
-        """Embed: the mean of the map asks, all places answer."""
-        x = self.stages(self.stem(x)).flatten(2).transpose(1, 2)
+    def pool(self, features: Float[Tensor, "b k h w"]) -> Float[Tensor, "b 96"]:
+        """Attention pooling: the mean of the map asks, all places answer."""
+        x = features.flatten(2).transpose(1, 2)
         x = torch.cat([x.mean(1, keepdim=True), x], dim=1) + self.position
         query = self.to_query(x[:, :1]).unflatten(2, (HEADS, -1)).transpose(1, 2)
         key, value = self.to_key_value(x).unflatten(2, (2, HEADS, -1)).permute(2, 0, 3, 1, 4).unbind()
         return self.project(F.scaled_dot_product_attention(query, key, value).flatten(1))
+
+    def forward(self, x: Float[Tensor, "b 6 72 72"]) -> Float[Tensor, "b 96"]:
+        """Embed."""
+        return self.pool(self.stages(self.stem(x)))
 
 
 class Separable(nn.Sequential):

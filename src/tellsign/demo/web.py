@@ -23,7 +23,7 @@ _FILTER_SHARES = (0.5, 0.35, 0.15)
 def rescale(pixels: Pixels, generator: np.random.Generator) -> tuple[Pixels, tuple[int, int]]:
     """Resample by a random factor in 0.75 to 1.4 and cut right and bottom to a multiple of 8.
 
-    The generators of the demo work on a grid of 8 pixels; cutting the photographs too keeps their sizes alike.
+    The demo's generators work on a grid of 8 pixels; cutting the photographs too keeps their sizes alike.
 
     Returns:
         The image, and the height and width before the cut (to place boxes given as fractions).

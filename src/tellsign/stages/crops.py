@@ -1,12 +1,12 @@
 """Decode the images of a split into one memory-mapped file of 8-bit pixels.
 
-Reads a split and the benchmark's folders. Writes a folder: pixels.npy, (total pixels, 3) uint8, one image after
-another, and images.parquet: id, height, width, offset (in pixels). Every image is stored once, however many subsets
-share it.
+Reads a split and the benchmark's folders. Writes a folder: pixels.npy, (total pixels, 3) uint8, one image
+after another, and images.parquet: id, height, width, offset (in pixels). Every image is stored once, however
+many subsets share it.
 
-In this order: decode; bias control (common centre crop, common JPEG), alike for real and fake; perturbation, whose
-draws follow from its seed and the image id alone; centre crop, where `store` is `center` (images smaller than the crop
-are tiled). A file whose bytes are no longer those that were indexed is an error.
+In this order: decode; bias control (common centre crop, common JPEG), alike for real and fake; perturbation,
+whose draws follow from its seed and the image id alone; centre crop, where `store` is `center` (images
+smaller than the crop are tiled). A file whose bytes are no longer those that were indexed is an error.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from jaxtyping import UInt8
 
 from tellsign.errors import UserError, choose
@@ -92,7 +91,8 @@ def main(*, settings: dict, split: Path, roots: dict[str, Path], out: Path) -> N
     """Make the crops of one split.
 
     Args:
-        settings: store (``whole`` or ``center``), size (side of the centre crop, pixels), bias_control (``none``,
+        settings: store (``whole`` or ``center``), size (side of the centre crop, pixels), bias_control
+        (``none``,
             ``jpeg``, ``jpeg+size``), bias_quality, bias_size, perturbation (name, options, seed).
         split: the split.
         roots: key → folder.
@@ -129,9 +129,9 @@ def main(*, settings: dict, split: Path, roots: dict[str, Path], out: Path) -> N
         del pixels
         heights, widths = zip(*shapes, strict=True)
         columns = {
-            "id": pa.array([row["id"] for row in rows]),
-            "height": pa.array(heights, pa.int32()),
-            "width": pa.array(widths, pa.int32()),
-            "offset": pa.array(offsets[:-1], pa.int64()),
+            "id": [row["id"] for row in rows],
+            "height": np.array(heights, np.int32),
+            "width": np.array(widths, np.int32),
+            "offset": offsets[:-1],
         }
         write_rows(part / "images.parquet", columns)

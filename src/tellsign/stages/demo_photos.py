@@ -2,12 +2,13 @@
 
 Reads nothing. Settings: part, count, side (of the scene, pixels), seed.
 
-Writes a folder: images named by a counter and ``scenes.parquet``, the ground truth, with one row an image: file,
-caption, width, height, phrases (list of text), x0, y0, x1, y1 (lists of pixels of the saved image, one box a phrase).
+Writes a folder: images named by a counter and ``scenes.parquet``, the ground truth, with one row an image:
+file, caption, width, height, phrases (list of text), x0, y0, x1, y1 (lists of pixels of the saved image, one
+box a phrase).
 
-Parts: ``pretrain`` (camera originals, PNG), ``source`` (what the generators learn from, JPEG), ``train`` and ``test``
-(the benchmark's real images, JPEG, under ``0_real/``), ``prompt_train`` and ``prompt_test`` (what the generators
-re-make into the benchmark's fakes, PNG: the JPEG comes after the generator).
+Parts: ``pretrain`` (camera originals, PNG), ``source`` (what the generators learn from, JPEG), ``train`` and
+``test`` (the benchmark's real images, JPEG, under ``0_real/``), ``prompt_train`` and ``prompt_test`` (what
+the generators re-make into the benchmark's fakes, PNG: the JPEG comes after the generator).
 """
 
 from __future__ import annotations

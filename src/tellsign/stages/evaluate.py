@@ -3,7 +3,7 @@
 Reads:
   --scores       Parquet files of score: seed, epoch, benchmark, subset, perturbation, id, label, score.
   --splits       TEST=PATH: the split each test set was scored on; every listed image must have its score.
-  --checkpoints  SEED=FOLDER: the run's trainings; provenance.json there tells the seconds they took.
+  --checkpoints  SEED=FOLDER: the run's trainings; provenance.json there tells how many images they saw.
   --baseline     scores of a second run on the same images, for the paired rows accuracy_gain and mcnemar_p.
 
 Settings: paper, run; tests {TEST: {benchmark, perturbation}}; threshold (a score above it is called fake);
@@ -12,9 +12,10 @@ resamples and seed of the bootstrap; recipe, code, data (digests that travel wit
 Writes:
   --out  Parquet, one row a number. checkpoint is "last", "mean" (of the kept epochs, if several)
          or "epoch"; epoch is the last one that entered and epochs how many. subset is a subset's name or
-         "mean", the plain mean over subsets that the papers print. value is a fraction in [0, 1] with its 95 %
-         interval low-high over test images; spread is the standard deviation over the kept epochs. n_real and
-         n_fake count distinct images. seconds is the training time.
+         "mean", the plain mean over subsets, as the papers print it. value is a fraction in [0, 1] with its
+         95 % interval low-high over test images; spread is the standard deviation over the kept epochs.
+         n_real and n_fake count distinct images. images_seen is the cost of the training: images times epochs,
+         which, unlike seconds, is the same in every repetition.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "paper", "run", "seed", "checkpoint", "epoch", "epochs", "benchmark", "subset", "perturbation",
-    "threshold_rule", "metric", "value", "low", "high", "spread", "n_real", "n_fake", "seconds", "recipe",
+    "threshold_rule", "metric", "value", "low", "high", "spread", "n_real", "n_fake", "images_seen", "recipe",
     "code", "data",
 )  # fmt: skip
 """Columns of the metrics, in order."""
@@ -98,7 +99,7 @@ def main(
             class, a missing test set or seed.
     """
     written: list[tuple[Any, ...]] = []
-    seconds = {int(seed): _seconds(folder) for seed, folder in checkpoints.items()}
+    seen = {int(seed): _images_seen(folder) for seed, folder in checkpoints.items()}
     tests = _tests(settings["tests"], splits)
     tables = _by_test(scores)
     others = _by_test([baseline]) if baseline else {}
@@ -109,9 +110,9 @@ def main(
         if (benchmark, perturbation) not in tables:
             raise UserError(f"{where}: there are no scores. Score the run on this test set first.")
         rows = tables[benchmark, perturbation]
-        if (scored := sorted(set(rows.seed.tolist()))) != sorted(seconds):
+        if (scored := sorted(set(rows.seed.tolist()))) != sorted(seen):
             raise UserError(
-                f"{where}: there are trainings of seeds {sorted(seconds)}, but scores of {scored}."
+                f"{where}: there are trainings of seeds {sorted(seen)}, but scores of {scored}."
             )
         _check_values(rows, where)
         _check_listed(rows, split, where)
@@ -124,7 +125,7 @@ def main(
             test = (benchmark, subset, perturbation)
             digests = (settings["recipe"], settings["code"], settings["data"])
             head = (settings["paper"], settings["run"], seed, checkpoint, epoch, epochs)
-            written.append((*head, *test, rule, metric, *number, seconds[seed], *digests))
+            written.append((*head, *test, rule, metric, *number, seen[seed], *digests))
     write_rows(
         out, {name: list(held) for name, held in zip(COLUMNS, zip(*written, strict=True), strict=True)}
     )
@@ -163,9 +164,9 @@ def _strings(table: pa.Table, name: str) -> np.ndarray:
     return np.asarray(table.column(name).to_pylist(), dtype=np.str_)
 
 
-def _seconds(folder: Path) -> float:
+def _images_seen(folder: Path) -> float:
     facts = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-    return float(facts.get("seconds", math.nan))
+    return float(facts.get("images_seen", math.nan))
 
 
 def _threshold_rule(metric: str, threshold: float) -> str:

@@ -10,7 +10,8 @@ Reads, as the kind needs:
 Settings: kind, paper, name, title, banner, note (how to read it, beside what is said automatically), names
 {subset: printed name}, and the kind's own keys (`tellsign.figures.METRIC_KINDS` and `NETWORK_KINDS`). A row
 names a run by `run: NAME` (or PAPER/NAME), or several by `grid: NAME` with `field`, the dotted field of the
-recipe that varies. `where` picks rows of the metrics by column (default: checkpoint last, perturbation none).
+recipe that varies. benchmark, perturbation and checkpoint say which of a run's metrics are drawn; panels and
+rows may say otherwise.
 
 Writes the folder --out: figure.png, figure.svg, figure.csv (the data behind it).
 """
@@ -26,6 +27,7 @@ from jaxtyping import Float
 
 from tellsign.errors import UserError, choose, near_miss
 from tellsign.figures import (
+    CELL,
     FIGURES,
     Line,
     Panel,
@@ -101,20 +103,17 @@ class Metrics:
             self.rows.setdefault(f"{row['paper']}/{row['run']}", []).append(row)
 
     def select(self, run: str, where: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Rows of a run; ``where`` goes before the figure's own ``where``, and that before the defaults.
+        """Rows of a run; ``where`` says more than the figure does, or otherwise. None as a value means any.
 
         Raises:
             UserError: there are none; the message says which condition leaves none.
         """
         full = run if "/" in run else f"{self.spec['paper']}/{run}"
         found = choose(self.rows, full, "run among the metrics")
-        asked = {"checkpoint": "last", "perturbation": "none", "metric": self.spec["metric"]}
-        for column, value in (asked | self.spec["where"] | dict(where)).items():
-            if column not in found[0]:
-                raise UserError(
-                    f"figure {self.spec['name']!r}: 'where' names the column {column!r}; metrics have none."
-                    f"{near_miss(column, found[0])} They have: {', '.join(found[0])}."
-                )
+        asked = {key: self.spec[key] for key in (*CELL, "metric")}
+        for column, value in (asked | dict(where)).items():
+            if value is None:
+                continue
             kept = [row for row in found if row[column] == value]
             if not kept:
                 present = list(dict.fromkeys(str(row[column]) for row in found))
@@ -141,22 +140,22 @@ class Metrics:
                 column = open_columns[0] if open_columns else "value"
                 raise UserError(
                     f"figure {self.spec['name']!r}: run {run} has several values for seed {row['seed']}: its "
-                    f"rows differ in {column} ({other[column]!r}, {row[column]!r}). Say which in 'where'."
+                    f"rows differ in {column} ({other[column]!r}, {row[column]!r}). Say which {column}."
                 )
         self.seed_counts.add(len(by_seed))
         values = np.array([by_seed[seed]["value"] for seed in sorted(by_seed)], dtype=np.float64)
         values *= metric_factor(found[0]["metric"])
         return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else np.nan, len(values)
 
-    def subsets(self, run: str) -> list[str]:
-        """The subsets to draw: those of the figure, or all that the run has, then the mean if wanted."""
-        held = list(dict.fromkeys(row["subset"] for row in self.select(run, {})))
+    def subsets(self, run: Mapping[str, Any]) -> list[str]:
+        """The subsets to draw: those of the figure, or all that a row's run has, then the mean if wanted."""
+        held = list(dict.fromkeys(row["subset"] for row in self.select(run["run"], cell_of(run))))
         wanted = list(self.spec["subsets"]) or [name for name in held if name != "mean"]
         return [*wanted, *(["mean"] if self.spec["mean"] and "mean" not in wanted else [])]
 
     def caption(self, spread: str) -> str:
         """What is drawn, in one sentence: checkpoint rule and seeds."""
-        rule = self.spec["where"].get("checkpoint", "last")
+        rule = self.spec["checkpoint"]
         rules = {"last": "Last epoch", "mean": "Mean of the kept epochs", "epoch": "Every epoch"}
         counts = sorted(self.seed_counts)
         if counts == [1]:
@@ -164,6 +163,11 @@ class Metrics:
         seeds = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         said = f"{rules.get(rule, rule)}, mean of {seeds} seeds"
         return f"{said}; {spread} ± one standard deviation over seeds." if spread else f"{said}."
+
+
+def cell_of(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What a panel or row says about the metrics to draw."""
+    return {key: value for key, value in entry.items() if key in ("subset", "metric", *CELL)}
 
 
 def printed(spec: Mapping[str, Any], name: str) -> str:
@@ -228,7 +232,7 @@ def as_label(value: Any) -> str:
 def heat_map(spec: Mapping[str, Any], metrics: Metrics) -> Drawn:
     """Cells of every (panel, trained on, tested on)."""
     cells = [
-        (str(row.get("panel", "")), as_label(train), run)
+        (str(row.get("panel", "")), as_label(train), row | {"run": run})
         for row in spec["rows"]
         for train, run in expanded(spec, row, "train")
     ]
@@ -236,9 +240,9 @@ def heat_map(spec: Mapping[str, Any], metrics: Metrics) -> Drawn:
     tests = metrics.subsets(cells[0][2])
     panels = {name: np.full((len(trains), len(tests)), np.nan) for name, _, _ in cells}
     columns: Columns = {c: [] for c in ("panel", "trained_on", "tested_on", "metric", "value", "sd", "seeds")}
-    for name, train, run in cells:
+    for name, train, row in cells:
         for j, test in enumerate(tests):
-            mean, sd, n = metrics.over_seeds(run, {"subset": test})
+            mean, sd, n = metrics.over_seeds(row["run"], cell_of(row) | {"subset": test})
             panels[name][trains.index(train), j] = mean
             add(columns, name, train, test, spec["metric"], mean, sd, n)
     arguments = {
@@ -253,12 +257,12 @@ def heat_map(spec: Mapping[str, Any], metrics: Metrics) -> Drawn:
 def bars(spec: Mapping[str, Any], metrics: Metrics) -> Drawn:
     """Bars of every (test set, run)."""
     rows = spec["rows"]
-    tests = metrics.subsets(rows[0]["run"])
+    tests = metrics.subsets(rows[0])
     values, errors = np.full((2, len(rows), len(tests)), np.nan)
     columns: Columns = {c: [] for c in ("bar", "tested_on", "metric", "value", "sd", "seeds")}
     for i, row in enumerate(rows):
         for j, test in enumerate(tests):
-            values[i, j], errors[i, j], n = metrics.over_seeds(row["run"], {"subset": test})
+            values[i, j], errors[i, j], n = metrics.over_seeds(row["run"], cell_of(row) | {"subset": test})
             add(columns, row["label"], test, spec["metric"], values[i, j], errors[i, j], n)
     arguments = {
         "values": values,
@@ -288,29 +292,28 @@ def line_of(points: Sequence[tuple[float, float, float]], label: str) -> Line:
 
 
 def panels_of(spec: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Title, metric and conditions of each panel; the subset is ``mean`` unless said."""
+    """Title, metric and conditions of each panel."""
     for panel in spec["panels"]:
-        where = {key: value for key, value in panel.items() if key not in ("title", "x_label", "severities")}
-        where = {"subset": "mean", "metric": spec["metric"]} | spec["where"] | where
+        where = {"subset": spec["subset"], "metric": spec["metric"]} | cell_of(panel)
         title = panel.get("title", "" if where["subset"] == "mean" else printed(spec, where["subset"]))
         yield str(title), where["metric"], where
 
 
 def ratio_curve(spec: Mapping[str, Any], metrics: Metrics) -> Drawn:
     """Lines over a setting of the recipe."""
-    lines: dict[str, list[tuple[float, str]]] = {}
+    lines: dict[str, list[tuple[float, str, dict[str, Any]]]] = {}
     for row in spec["rows"]:
         for value, run in expanded(spec, row, "x"):
             x = as_number(value, f"figure {spec['name']!r}, run {run}")
-            lines.setdefault(row["label"], []).append((x, run))
+            lines.setdefault(row["label"], []).append((x, run, cell_of(row)))
     columns = curve_columns()
     panels = []
     for title, metric, where in panels_of(spec):
         drawn = []
         for label, places in lines.items():
             points = []
-            for x, run in sorted(places):
-                mean, sd, n = metrics.over_seeds(run, where)
+            for x, run, own in sorted(places, key=lambda place: place[0]):
+                mean, sd, n = metrics.over_seeds(run, where | own)
                 points.append((x, mean, sd))
                 add(columns, title, label, x, spec["x_label"], metric, mean, sd, n)
             drawn.append(line_of(points, label))
@@ -319,21 +322,27 @@ def ratio_curve(spec: Mapping[str, Any], metrics: Metrics) -> Drawn:
 
 
 def robustness_curve(spec: Mapping[str, Any], metrics: Metrics) -> Drawn:
-    """Lines over the severities of perturbations."""
+    """Lines over the severities of perturbations.
+
+    Raises:
+        UserError: a panel has no severities.
+    """
     columns = curve_columns()
     panels = []
     for panel, (title, metric, where) in zip(spec["panels"], panels_of(spec), strict=True):
-        severities = {str(tick): str(name) for tick, name in panel["severities"].items()}
+        ticks = tuple(tick for tick, _ in panel["severities"])
+        if not ticks:
+            raise UserError(f"figure {spec['name']!r}: panel {title!r} needs severities {{tick: test set}}.")
         x_label = panel.get("x_label", "severity")
         drawn = []
         for row in spec["rows"]:
             points = []
-            for x, (tick, name) in enumerate(severities.items()):
-                mean, sd, n = metrics.over_seeds(row["run"], where | {"perturbation": name})
+            for x, (tick, name) in enumerate(panel["severities"]):
+                mean, sd, n = metrics.over_seeds(row["run"], where | cell_of(row) | {"perturbation": name})
                 points.append((float(x), mean, sd))
                 add(columns, title, row["label"], tick, x_label, metric, mean, sd, n)
             drawn.append(line_of(points, row["label"]))
-        panels.append(Panel(title, x_label, metric_label(metric), tuple(drawn), tuple(severities)))
+        panels.append(Panel(title, x_label, metric_label(metric), tuple(drawn), ticks))
     return {"panels": panels}, columns, metrics.caption("bands are")
 
 
@@ -346,7 +355,7 @@ def steps_curve(spec: Mapping[str, Any], metrics: Metrics) -> Drawn:
     for title, metric, where in panels_of(spec):
         drawn = []
         for row in spec["rows"]:
-            every = where | {"checkpoint": "epoch"}
+            every = where | cell_of(row) | {"checkpoint": "epoch"}
             points = []
             for epoch in sorted({found["epoch"] for found in metrics.select(row["run"], every)}):
                 mean, sd, n = metrics.over_seeds(row["run"], every | {"epoch": epoch})
@@ -613,8 +622,22 @@ def similarity_map(spec: Mapping[str, Any], networks: Networks) -> Drawn:
         offsets[printed(spec, name)] = offset_means(matrix)
         for i, line in enumerate(matrix):
             add(columns, name, i, *(f"{value:.5f}" for value in line))
-    said = f"{patches} patches of {patch} × {patch} px, stride 1 px; mean of {spec['images']} images a class."
+    stride = stride_of(backbone, patch, networks.device)
+    said = (
+        f"{patches} patches of {patch} × {patch} px, stride 1 px; mean of {spec['images']} images a class. "
+        f"The encoder itself steps by {stride} px: peaks at multiples of that, seen in every class, are "
+        "its own."
+    )
     return {"panels": panels, "offsets": offsets}, columns, said
+
+
+def stride_of(backbone: Backbone, patch: int, device: torch.device) -> int:
+    """Pixels from one place of a backbone's last map to the next; features repeat with this period anyway."""
+    import torch
+
+    with torch.no_grad():
+        x = backbone.preprocess(torch.zeros(1, 3, patch, patch, dtype=torch.uint8, device=device))
+        return round(patch / backbone.feature_map(x).shape[-1])
 
 
 def mean_similarity(

@@ -4,11 +4,11 @@ Reads the benchmark's folders. Writes one Parquet row per subset and image: subs
 (sha256 of the bytes), root, path, width, height, format, mode, quality, bytes, status, reason.
 
 A file that cannot be used keeps its row, with a status and a reason; nothing is put in its place. With
-`on_bad: fail` the stage ends after the last file with one list of all such files; with `on_bad: drop` they stay in
-the index and no split draws them. Either way they are listed in OUT's neighbour `.bad.csv`.
+`on_bad: fail` the stage ends after the last file with one list of all such files; with `on_bad: drop` they
+stay in the index and no split draws them. Either way they are listed in OUT's neighbour `.bad.csv`.
 
-Two more things make a row unusable, because they would falsify every number: an image that is both real and fake
-(status `two labels`, all its rows) and an image of the test part that is also in the train part (status
+Two more things make a row unusable, because they would falsify every number: an image that is both real and
+fake (status `two labels`, all its rows) and an image of the test part that is also in the train part (status
 `two parts`, its train rows: the test set stays what others used).
 """
 
@@ -21,7 +21,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
+import numpy as np
 
 from tellsign.benchmarks import ImageFile, list_images, part_of
 from tellsign.errors import UserError
@@ -30,25 +30,24 @@ from tellsign.runtime import file_beside, progress, threads, write_rows
 
 log = logging.getLogger(__name__)
 
-SCHEMA = pa.schema(
-    [
-        ("subset", pa.string()),
-        ("part", pa.string()),
-        ("label", pa.int8()),
-        ("generator", pa.string()),
-        ("id", pa.string()),
-        ("root", pa.string()),
-        ("path", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("format", pa.string()),
-        ("mode", pa.string()),
-        ("quality", pa.int16()),
-        ("bytes", pa.int64()),
-        ("status", pa.string()),
-        ("reason", pa.string()),
-    ]
-)
+TEXT = None
+COLUMNS: dict[str, type[np.integer] | None] = {
+    "subset": TEXT,
+    "part": TEXT,
+    "label": np.int8,
+    "generator": TEXT,
+    "id": TEXT,
+    "root": TEXT,
+    "path": TEXT,
+    "width": np.int32,
+    "height": np.int32,
+    "format": TEXT,
+    "mode": TEXT,
+    "quality": np.int16,
+    "bytes": np.int64,
+    "status": TEXT,
+    "reason": TEXT,
+}
 
 
 def row_of(file: ImageFile, image_id: str, facts: Facts, settings: dict) -> dict[str, Any]:
@@ -71,10 +70,7 @@ def mark_contradictions(rows: list[dict[str, Any]]) -> None:
         if len(labels[row["id"]]) > 1:
             row |= {"status": "two labels", "reason": "the same bytes are under real and under fake"}
         elif row["part"] != "test" and "test" in parts[row["id"]]:
-            row |= {
-                "status": "two parts",
-                "reason": f"the same bytes are in part {row['part']} and in part test",
-            }
+            row |= {"status": "two parts", "reason": f"the same bytes are in {row['part']} and in test"}
 
 
 def bad_files(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -129,7 +125,8 @@ def main(*, settings: dict, roots: dict[str, Path], out: Path) -> None:
     report_bad(bad, report)
     lines = [f"  {row['status']}: {roots[row['root']] / row['path']} ({row['reason']})" for row in bad]
     counts = Counter(row["status"] for row in bad)
-    summary = f"{len(bad)} of {len(places)} files cannot be used ({', '.join(f'{n} {s}' for s, n in counts.items())})"
+    kinds = ", ".join(f"{count} {status}" for status, count in counts.items())
+    summary = f"{len(bad)} of {len(places)} files cannot be used ({kinds})"
     if bad and settings["on_bad"] == "fail":
         raise UserError(
             f"benchmark {settings['benchmark']!r}: {summary}:\n" + "\n".join(lines) + "\n"
@@ -138,4 +135,5 @@ def main(*, settings: dict, roots: dict[str, Path], out: Path) -> None:
         )
     if bad:
         log.warning("dropped: %s:\n%s", summary, "\n".join(lines))
-    write_rows(out, pa.Table.from_pylist(rows, schema=SCHEMA))
+    columns = {name: [row[name] for row in rows] for name in COLUMNS}
+    write_rows(out, {n: v if COLUMNS[n] is TEXT else np.array(v, COLUMNS[n]) for n, v in columns.items()})

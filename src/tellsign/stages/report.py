@@ -38,13 +38,16 @@ h3 { margin-bottom: .4rem; overflow-wrap: anywhere; }
 nav ul { padding-left: 1.2rem; } nav > ul > li { margin-top: .5rem; }
 .banner { border-left: .3rem solid var(--warn); padding: .4rem .8rem; color: var(--warn); font-weight: 600;
   background: #fdf3f3; }
-.wide { overflow-x: auto; -webkit-overflow-scrolling: touch; }
+.wide, .scroll { overflow-x: auto; }
 .wide > img { display: block; width: 100%; min-width: 30rem; max-width: 46rem; height: auto; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .6rem; border-bottom: 1px solid var(--rule); text-align: left; white-space: nowrap; }
-thead th { border-bottom: 2px solid var(--ink); }
+th, td { padding: .2rem .6rem; border-bottom: 1px solid var(--rule); text-align: right; white-space: nowrap;
+  font-weight: 400; }
+th:first-child, td:first-child, tr.group th { text-align: left; } tr.group th { font-style: italic; }
+thead tr:last-child th { border-bottom: 2px solid var(--ink); } thead th[colspan] { text-align: center; }
+.quoted { color: var(--soft); font-style: italic; } ul { font-size: .85rem; }
 details { margin: .4rem 0; color: var(--soft); font-size: .8rem; } code { overflow-wrap: anywhere; }
-figure { margin: 0; }
+figure { margin: 0; } h4 { margin: 1rem 0 .3rem; }
 @media print { body { max-width: none; } section { break-inside: avoid; } details { display: none; } }
 """
 
@@ -99,9 +102,8 @@ def contents(titles: dict[str, str], held: dict[str, tuple[list[Path], list[Path
     """The list of everything on the page."""
 
     def item(kind: str, folder: Path) -> str:
-        return (
-            f'<li><a href="#{escape(anchor(kind, folder))}">{kind}: {escape(title_of(kind, folder))}</a></li>'
-        )
+        title = escape(title_of(kind, folder))
+        return f'<li><a href="#{escape(anchor(kind, folder))}">{title}</a> ({kind})</li>'
 
     lines = ['<nav aria-label="Contents"><ul>']
     for paper, (tables, figures) in held.items():
@@ -115,8 +117,8 @@ def contents(titles: dict[str, str], held: dict[str, tuple[list[Path], list[Path
 def title_of(kind: str, folder: Path) -> str:
     """The title that the table or figure carries itself, or else its name."""
     if kind == "table":
-        found = re.search(r"<caption[^>]*>(.*?)</caption>", read(folder / "table.html"), re.DOTALL)
-        text = re.sub(r"<[^>]*>", "", found[1]) if found else ""
+        found = re.search(r"<h1[^>]*>(.*?)</h1>", read(folder / "table.html"), re.DOTALL)
+        text = found[1] if found else ""
     else:
         text = said_by(folder).partition("\n")[0]
     return " ".join(unescape(text).split()) or name_of(folder)
@@ -139,12 +141,18 @@ def read(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+def heading(kind: str, folder: Path) -> str:
+    """The beginning of a table's or figure's section."""
+    title = escape(title_of(kind, folder))
+    return f'<section id="{escape(anchor(kind, folder))}"><h3>{title}</h3>'
+
+
 def table_section(folder: Path) -> str:
     """A table with what its numbers were made from."""
     return "\n".join(
         [
-            f'<section id="{escape(anchor("table", folder))}"><h3>Table: {escape(name_of(folder))}</h3>',
-            f'<div class="wide">{body_of(read(folder / "table.html"))}</div>',
+            heading("table", folder),
+            body_of(read(folder / "table.html")),
             provenance_of(folder),
             "</section>",
         ]
@@ -152,10 +160,10 @@ def table_section(folder: Path) -> str:
 
 
 def body_of(page: str) -> str:
-    """What a page shows, without the frame and style of its own."""
-    found = re.search(r"<body[^>]*>(.*)</body>", page, re.DOTALL | re.IGNORECASE)
-    body = found[1] if found else page
-    return re.sub(r"<(style|script)\b.*?</\1>", "", body, flags=re.DOTALL | re.IGNORECASE).strip()
+    """What table.html shows under its title, its headings two levels down; not its frame and style."""
+    found = re.search(r"<body[^>]*>(.*)</body>", page, re.DOTALL)
+    body = re.sub(r"<(h1|style)\b.*?</\1>", "", found[1] if found else page, flags=re.DOTALL)
+    return re.sub(r"(</?)h2\b", r"\1h4", body).strip()
 
 
 def provenance_of(folder: Path) -> str:
@@ -185,7 +193,7 @@ def figure_section(folder: Path) -> str:
     words = " ".join((said_by(folder) or name_of(folder)).split())
     return "\n".join(
         [
-            f'<section id="{escape(anchor("figure", folder))}"><h3>Figure: {escape(name_of(folder))}</h3>',
+            heading("figure", folder),
             f'<figure class="wide"><img alt="{escape(words)}" src="{source}"></figure>',
             f"<details><summary>made from</summary>artifact <code>{escape(folder.name)}</code></details>",
             "</section>",

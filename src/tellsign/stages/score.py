@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as compute
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -20,7 +19,7 @@ from tellsign.detectors import load_detector, read_recipe, weight_files
 from tellsign.heads import Detector
 from tellsign.pixels import PixelTable
 from tellsign.runtime import pick_device, progress, read_rows, write_rows
-from tellsign.scores import join_scores
+from tellsign.scores import join_scores, rows_of_subset
 
 
 @torch.inference_mode()
@@ -63,7 +62,7 @@ def main(
             for test, facts in settings["tests"].items():
                 wanted = rows[test]
                 if target:
-                    wanted = wanted.filter(compute.equal(wanted["subset"], target))
+                    wanted = rows_of_subset(wanted, target)
                 if not len(wanted):
                     continue
                 ids = list(dict.fromkeys(wanted["id"].to_pylist()))  # shared reals are scored once

@@ -1,21 +1,23 @@
 """Draw a seeded sample of an index: as many real as fake images of every subset.
 
-Reads an index. Writes the chosen rows as Parquet: subset, part, label, generator, id, root, path, width, height, rank
-(0.. within subset and label), ordered by subset, label and rank.
+Reads an index. Writes the chosen rows as Parquet: subset, part, label, generator, id, root, path, width,
+height, rank (0.. within subset and label), ordered by subset, label and rank.
 
-The order within a subset and label is that of a keyed hash of seed and image id: it depends on nothing else in the
-index, so that with one seed the smaller sample is the beginning of the larger, and images that subsets share are
-drawn together. An image that lies twice in a subset is drawn once. Files with a status other than ok are never drawn.
+The order within a subset and label is that of a keyed hash of seed and image id: it depends on nothing else
+in the index, so that with one seed the smaller sample is the beginning of the larger, and images that subsets
+share are drawn together. An image that lies twice in a subset is drawn once. Files with a status other than
+ok are never drawn.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
+import numpy as np
 
 from tellsign.errors import UserError, near_miss
 from tellsign.runtime import read_rows, write_rows
@@ -23,6 +25,7 @@ from tellsign.runtime import read_rows, write_rows
 log = logging.getLogger(__name__)
 
 COLUMNS = ("subset", "part", "label", "generator", "id", "root", "path", "width", "height")
+NUMBERS = {"label": np.int8, "width": np.int32, "height": np.int32, "rank": np.int32}
 
 
 def sampling_key(image_id: str, seed: int) -> str:
@@ -68,15 +71,18 @@ def sample(rows: list[dict[str, Any]], settings: dict) -> list[dict[str, Any]]:
     labels = {0: "real"} if part == "pretrain" else {0: "real", 1: "fake"}
     if count != "all" and count % len(labels):
         raise UserError(
-            f"count is {count} images per subset, but half of them are real and half fake: give an even number."
+            f"count is {count} images per subset, half of them real and half fake: give an even number."
         )
     usable = [row for row in rows if row["status"] == "ok"]
+    groups: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
+    for row in usable:
+        if row["part"] == part:
+            groups[row["subset"], row["label"]].append(row)
     chosen: list[dict[str, Any]] = []
     lacking: list[str] = []
     for subset in chosen_subsets(usable, settings):
         for label, name in labels.items():
-            held = [r for r in usable if (r["subset"], r["part"], r["label"]) == (subset, part, label)]
-            queue = ordered(held, seed)
+            queue = ordered(groups[subset, label], seed)
             need = max(1, len(queue)) if count == "all" else count // len(labels)
             if len(queue) < need:
                 lacking.append(f"  {subset}: {len(queue)} {name}, {need} wanted")
@@ -95,7 +101,8 @@ def main(*, settings: dict, index: Path, out: Path) -> None:
     """Draw one split.
 
     Args:
-        settings: part (``train``, ``test``, ``pretrain``: real only), subsets (a list; empty or ``all``: every one),
+        settings: part (``train``, ``test``, ``pretrain``: real only), subsets (a list; empty or ``all``:
+        every one),
             count (images per subset, half real and half fake; ``all``: every image, balanced or not), seed.
         index: the benchmark's index.
         out: the Parquet file to write.
@@ -103,7 +110,6 @@ def main(*, settings: dict, index: Path, out: Path) -> None:
     Raises:
         UserError: see :func:`sample`.
     """
-    table = read_rows(index)
-    rows = sample(table.select([*COLUMNS, "status"]).to_pylist(), settings)
-    types = {name: table.schema.field(name).type for name in COLUMNS} | {"rank": pa.int32()}
-    write_rows(out, pa.Table.from_pylist(rows, schema=pa.schema(list(types.items()))))
+    rows = sample(read_rows(index).to_pylist(), settings)
+    columns = {name: [row[name] for row in rows] for name in (*COLUMNS, "rank")}
+    write_rows(out, {n: np.array(v, NUMBERS[n]) if n in NUMBERS else v for n, v in columns.items()})

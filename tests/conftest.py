@@ -1,0 +1,29 @@
+"""What several tests share: a plan of the demo that touches no images, and the reference corpus if it is there."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+
+
+def demo_config() -> dict:
+    """The default configuration as plain data, fresh."""
+    return yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+
+
+def make_plan(config: dict, raw: dict[str, str] | None = None, folder: Path = ROOT):
+    """A plan whose raw folders have the digests given, and whose weight files hash to their names."""
+    from tellsign.plan import Plan
+
+    return Plan(config, lambda roots, exclude: raw or dict.fromkeys(roots, "0"), lambda path: path.name, folder)
+
+
+@pytest.fixture
+def corpus() -> Path:
+    """A small corpus of real and generated images beside the checkout."""
+    folder = ROOT.parent / "shared" / "corpus"
+    if not folder.is_dir():
+        pytest.skip("needs the image corpus in ../shared/corpus, which is not part of this repository")
+    return folder

@@ -1,0 +1,203 @@
+import copy
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, demo_config, make_plan
+
+from tellsign import fingerprint
+from tellsign.errors import UserError
+from tellsign.plan import Plan
+
+
+def prints(plan: Plan) -> dict[tuple[str, str], str]:
+    return {(a.stage, a.name): a.fingerprint for a in plan.everything().values()}
+
+
+def moved(before: Plan, after: Plan) -> set[str]:
+    a, b = prints(before), prints(after)
+    return {f"{stage} {name}" for stage, name in a.keys() | b.keys() if a.get((stage, name)) != b.get((stage, name))}
+
+
+def edited(paper: str, change, tmp_path: Path) -> Plan:
+    """The demo's plan with one paper file changed."""
+    config = demo_config()
+    for name in config["papers"]:
+        data = yaml.safe_load((ROOT / name).read_text())
+        if name.endswith(f"/{paper}.yaml"):
+            change(data)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(yaml.safe_dump(data))
+    published = tmp_path / "config" / "published"
+    published.mkdir(exist_ok=True)
+    for file in (ROOT / "config" / "published").glob("*.csv"):
+        (published / file.name).write_text(file.read_text())
+    return make_plan(config, folder=tmp_path)
+
+
+@pytest.fixture(scope="module")
+def demo() -> Plan:
+    return make_plan(demo_config())
+
+
+def test_a_runs_rate_moves_that_run_its_scores_and_its_tables(demo, tmp_path):
+    after = edited("mpft", lambda d: d["runs"]["cutout"].update(optimiser={"lr": 1e-3}), tmp_path)
+    changed = moved(demo, after)
+    assert {"train mpft/cutout-s0", "score mpft/cutout", "evaluate mpft/cutout"} <= changed
+    rest = {c.split()[0] for c in changed} - {"train", "score", "evaluate"}
+    assert rest <= {"table", "figure", "report"}
+    assert {c for c in changed if c.startswith("train")} == {"train mpft/cutout-s0"}
+
+
+def test_a_mask_ratio_of_mpft_moves_nothing_of_lol(demo, tmp_path):
+    after = edited("mpft", lambda d: d["base"]["mask"].update(ratio=[0.5, 0.8]), tmp_path)
+    changed = moved(demo, after)
+    assert "train mpft/tam-s0" in changed
+    assert not {c for c in changed if " lol/" in c or " rescale/" in c or " tidy/" in c}
+
+
+def test_order_of_keys_and_written_out_defaults_move_nothing(demo, tmp_path):
+    def change(data):
+        data["base"] = dict(reversed(data["base"].items()))
+        data["base"]["batch_norm"] = "train"
+
+    assert moved(demo, edited("lol", change, tmp_path)) == set()
+
+
+def test_a_new_seed_trains_only_that_seed(demo, tmp_path):
+    after = edited("lol", lambda d: d["runs"].update(direct={"mask": {"name": "none"}, "seeds": [0, 1, 2, 3]}), tmp_path)
+    assert {c for c in moved(demo, after) if c.startswith("train")} == {"train lol/direct-s3"}
+
+
+def test_threshold_moves_metrics_but_no_training(demo):
+    config = demo_config()
+    config["evaluate"]["threshold"] = 0.4
+    stages = {c.split()[0] for c in moved(demo, make_plan(config))}
+    assert stages == {"evaluate", "table", "figure", "report"} & stages | {"evaluate", "table"}
+
+
+def test_a_test_count_moves_no_training(demo):
+    config = demo_config()
+    config["splits"]["test"]["count"] = 100
+    assert not {c for c in moved(demo, make_plan(config)) if c.startswith(("train", "pretrain"))}
+
+
+def test_one_generators_steps_move_what_follows_but_no_other_generator(demo):
+    config = demo_config()
+    config["demo"]["generators"]["fsq"]["steps"] += 1
+    changed = moved(demo, make_plan(config))
+    assert {c for c in changed if c.startswith("demo_generator")} == {"demo_generator fsq"}
+    assert "index demo" in changed and "pretrain rescale/encoder" not in changed
+
+
+@pytest.mark.parametrize(
+    ("module", "stages"),
+    [
+        ("tellsign.masks", {"train"}),
+        ("tellsign.lattice", {"pretrain"}),
+        ("tellsign.discrepancy", {"train_head", "score_head"}),
+        ("tellsign.tables", {"table"}),
+    ],
+)
+def test_an_edited_module_moves_the_stages_that_import_it_and_what_follows(demo, module, stages, monkeypatch):
+    before = prints(demo)
+    real = fingerprint.module_digest
+    fingerprint.code_digest.cache_clear()
+    monkeypatch.setattr(fingerprint, "module_digest", lambda m: "edited" if m == module else real(m))
+    after_plan = make_plan(demo_config())
+    after = prints(after_plan)
+    fingerprint.code_digest.cache_clear()
+    codes = {
+        a.stage
+        for a in after_plan.everything().values()
+        if before[a.stage, a.name] != a.fingerprint
+        and not any(before[n.stage, n.name] != n.fingerprint for held in a.needs.values() for _, n in held)
+    }
+    assert codes == stages
+
+
+def test_reverting_gives_the_old_paths(demo, tmp_path):
+    edited("mpft", lambda d: d["runs"]["tam"], tmp_path)
+    assert moved(demo, make_plan(demo_config())) == set()
+
+
+def test_equal_recipes_are_trained_once(demo):
+    main, cell = demo.run("lol", "lol"), demo.run("lol", "mask-0.6_0.8-0.33_3.0")
+    assert demo.checkpoint(main, 0) is demo.checkpoint(cell, 0)
+
+
+def test_a_changed_image_moves_index_split_and_what_follows():
+    config = folder_config()
+    before, after = (make_plan(config, raw={"images": digest}, folder=ROOT) for digest in ("a", "b"))
+    changed = moved(before, after)
+    assert "index folder" in changed and "split test" in changed
+    assert not {c for c in changed if c.startswith("pretrain")}
+
+
+def folder_config() -> dict:
+    config = yaml.safe_load((ROOT / "config" / "folder.yaml").read_text())
+    return {k: v for k, v in config.items() if v is not None} | {"root": str(ROOT / "tests"), "photos": str(ROOT / "tests")}
+
+
+def refusal(change) -> str:
+    config = copy.deepcopy(demo_config())
+    change(config)
+    with pytest.raises(UserError) as caught:
+        make_plan(config).everything()
+    return str(caught.value)
+
+
+def test_typos_are_refused_before_any_job():
+    assert "Did you mean 'splits'" in refusal(lambda c: c.update(split=c.pop("splits")))
+    assert "Did you mean 'demo'" in refusal(lambda c: c["splits"]["test"].update(benchmark="dmo"))
+    assert "config/demo/mpf.yaml" in refusal(lambda c: c["papers"].append("config/demo/mpf.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda d: d["runs"].update(x={"start": "run:nothing"}), "unknown run"),
+        (lambda d: d["runs"].update(x={"start": "nothing"}), "pretrain:NAME or run:NAME"),
+        (lambda d: d["runs"].update(x={"shots": 4, "start": None}), "shots but no start"),
+        (lambda d: d["runs"].update(x={"backbone": {"weights": "no/such.safetensors"}}), "no weight file"),
+        (lambda d: d["runs"].update(x={"tests": ["tset"]}), "Did you mean 'test'"),
+        (lambda d: d["runs"].update(x={"mask": {"name": "random_box", "ratio": [20, 40]}}), "Percent?"),
+        (lambda d: d["tables"].update(x={"rows": [{"run": "fulll"}]}), "Did you mean 'rescale/full'"),
+    ],
+)
+def test_a_wrong_paper_file_is_refused(change, words, tmp_path):
+    with pytest.raises(UserError) as caught:
+        plan = edited("rescale", lambda d: (change(d), d["figures"].update(y={"runs": list(d["runs"])})), tmp_path)
+        plan.everything()
+    assert words in str(caught.value)
+
+
+def test_a_missing_folder_names_the_command():
+    config = folder_config()
+    del config["root"], config["photos"]
+    with pytest.raises(UserError, match="--config root=PATH"):
+        make_plan(config).everything()
+    with pytest.raises(UserError, match="there is no folder"):
+        make_plan(config | {"root": "/no/such/place"}).everything()
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "folder.yaml"])
+def test_every_shipped_configuration_resolves(name):
+    config = folder_config() if name == "folder.yaml" else demo_config()
+    artifacts = make_plan(config).everything()
+    assert {a.stage for a in artifacts.values()} >= {"index", "split", "crops", "train", "score", "evaluate", "table"}
+    assert len({a.path for a in artifacts.values()}) == len(artifacts)
+
+
+def test_planning_imports_no_torch():
+    code = "import sys, tellsign.plan, tellsign.inventory, tellsign.publish; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_artifacts_cannot_change(demo):
+    artifact = next(iter(demo.everything().values()))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        artifact.name = "other"

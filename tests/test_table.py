@@ -1,0 +1,66 @@
+"""The stage that writes a table's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tellsign.errors import UserError
+from tellsign.runtime import sha256_of_file, write_rows
+from tellsign.stages import table
+from tellsign.stages.evaluate import COLUMNS
+
+SETTINGS = {
+    "paper": "mpft", "name": "t", "title": "T", "kind": "subsets", "metric": "accuracy", "quoted": "table1",
+    "rows": [{"run": "tam", "quoted": "MPFT"}],
+}  # fmt: skip
+PUBLISHED = "artifact,method,setting,subset,metric,value,std,note\ntable1,MPFT,,Avg,accuracy,98.2,,\n"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    row = (
+        "mpft",
+        "tam",
+        0,
+        "last",
+        1,
+        1,
+        "demo",
+        "",
+        "none",
+        "0.5",
+        "accuracy",
+        0.9,
+        0.8,
+        1.0,
+        float("nan"),
+        9,
+        9,
+    )
+    rows = [
+        dict(zip(COLUMNS, (*row[:7], subset, *row[8:], 3.0, "r", "c", "d"), strict=True))
+        for subset in ("ldm", "mean")
+    ]
+    write_rows(tmp_path / "m.parquet", {name: [held[name] for held in rows] for name in COLUMNS})
+    (tmp_path / "p.csv").write_text(PUBLISHED)
+    return tmp_path / "m.parquet", tmp_path / "p.csv"
+
+
+def test_four_files_of_equal_bytes_each_time(files: tuple[Path, Path], tmp_path: Path) -> None:
+    digests = []
+    for name in ("one", "two"):
+        table.main(settings=SETTINGS, metrics=[files[0]], published=files[1], out=tmp_path / name)
+        held = sorted((tmp_path / name).iterdir())
+        assert [path.name for path in held] == ["table.csv", "table.html", "table.md", "table.tex"]
+        digests.append([sha256_of_file(path) for path in held])
+    assert digests[0] == digests[1]
+    assert "90.0 ± –" in (tmp_path / "one" / "table.md").read_text(encoding="utf-8")
+
+
+def test_quoting_without_printed_numbers_is_an_error(files: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="give --published"):
+        table.main(settings=SETTINGS, metrics=[files[0]], out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    table.main(settings=SETTINGS | {"quoted": None}, metrics=[files[0]], out=tmp_path / "out")

@@ -1,0 +1,338 @@
+"""Tables from metrics and printed numbers, in four formats."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+import statistics
+from html.parser import HTMLParser
+
+import pytest
+
+from tellsign.errors import UserError
+from tellsign.published import Quoted
+from tellsign.stages.evaluate import COLUMNS
+from tellsign.tables import FORMATS, Document, build, escape_latex
+
+BANNER = "Demo: this exercises the pipeline; it says nothing about the papers' claims."
+SUBSETS = ("ldm", "fsq")
+PUBLISHED = [
+    Quoted("table1", method, setting, subset, metric, value, "", "")
+    for method, setting, subset, metric, value in (
+        ("MPFT", "", "Avg", "accuracy", "98.2"),
+        ("MPFT", "", "ADM", "accuracy", "91.5"),
+        ("MPFT", "", "Avg", "ap", "99.9"),
+        ("MPFT", "", "ADM", "ap", "99.0"),
+        ("NPR", "", "Avg", "accuracy", "88.6"),
+        ("NPR", "", "ADM", "accuracy", "76.9"),
+    )
+]
+GRID = [
+    Quoted("table3", ratio, aspect, "Avg", "accuracy", value, std, "")
+    for ratio, aspect, value, std in (
+        ("(0.0, 0.2)", "(1.0, 1.0)", "91.6", "3.6"),
+        ("(0.0, 0.2)", "(0.5, 2.0)", "93.9", "1.4"),
+        ("(0.6, 0.8)", "(1.0, 1.0)", "94.4", "1.5"),
+        ("(0.6, 0.8)", "(0.5, 2.0)", "95.9", "0.9"),
+    )
+]
+
+
+def metrics(run: str, values: dict[int, float], perturbation: str = "none", benchmark: str = "demo") -> list:
+    """Metrics of a run whose accuracy of the mean is ``values`` by seed; AP is 0.05 higher."""
+    rows = []
+    for seed, value in values.items():
+        for subset, shift in (("ldm", 0.01), ("fsq", -0.01), ("mean", 0.0)):
+            for metric, more in (("accuracy", 0.0), ("ap_fake", 0.05)):
+                at = value + shift + more
+                for rule, epochs, spread in (("last", 1, math.nan), ("mean", 5, 0.007)):
+                    rule_of = "0.5" if metric == "accuracy" else "none"
+                    held = (
+                        "mpft",
+                        run,
+                        seed,
+                        rule,
+                        10,
+                        epochs,
+                        benchmark,
+                        subset,
+                        perturbation,
+                        rule_of,
+                        metric,
+                    )
+                    held += (at, at - 0.02, at + 0.02, spread, 100, 100, 30.0 + seed, "rec", "cod", "dat")
+                    rows.append(dict(zip(COLUMNS, held, strict=True)))
+    return rows
+
+
+TAM = metrics("tam", {0: 0.90, 1: 0.92, 2: 0.97})
+BASE = metrics("base", {0: 0.80})
+
+
+def spec(**change: object) -> dict:
+    return {
+        "paper": "mpft", "name": "table1", "title": "MPFT on GenImage", "kind": "subsets",
+        "metric": "accuracy",
+        "rows": [{"run": "tam", "label": "MPFT (TAM)", "quoted": "MPFT"}, {"run": "base", "label": "direct"},
+                 {"quoted": "NPR"}],
+        "quoted": {"artifact": "table1"}, "banner": BANNER, "comparable": False,
+    } | change  # fmt: skip
+
+
+def panel(document: Document, number: int = 0) -> tuple[list[str], dict[str, list[str]]]:
+    held = document.panels[number]
+    names = [f"{column.group} {column.name}".strip() for column in held.columns]
+    return names, {line.cells[0]: list(line.cells[1:]) for line in held.lines}
+
+
+def test_mean_panel_keeps_quoted_and_ours_apart() -> None:
+    names, lines = panel(build(spec(), TAM + BASE, PUBLISHED))
+    assert names[1:] == [
+        "accuracy quoted", "accuracy ours ± sd", "accuracy 95 % interval", "accuracy delta", "images seen",
+        "seeds",
+    ]  # fmt: skip
+    sd = statistics.stdev([90.0, 92.0, 97.0])
+    assert lines["MPFT (TAM)"] == ["98.2", f"93.0 ± {sd:.1f}", "91.0–95.0", "n/a†", "31", "3"]
+    assert lines["direct"] == ["–", "80.0 ± –", "78.0–82.0", "–", "30", "1"]
+    assert lines["NPR‡"] == ["88.6", "–", "–", "–", "–", "–"]
+
+
+def test_no_column_holds_quoted_and_own_numbers() -> None:
+    document = build(spec(), TAM + BASE, PUBLISHED)
+    ours = {f"{n.value:.1f}" for n in document.numbers if n.source == "ours"}
+    quoted = {f"{n.value:.1f}" for n in document.numbers if n.source == "quoted"}
+    assert not ours & quoted
+    for held in document.panels:
+        for column in range(1, len(held.columns)):
+            first = {line.cells[column].split(" ")[0].rstrip("†‡") for line in held.lines}
+            assert not (first & ours and first & quoted), held.columns[column]
+
+
+def test_panels_by_subset() -> None:
+    document = build(spec(), TAM + BASE, PUBLISHED)
+    names, lines = panel(document, 1)
+    assert names[1:] == ["ldm", "fsq", "mean"]
+    assert lines["direct"] == ["81.0 ± –", "79.0 ± –", "80.0 ± –"]
+    assert set(lines) == {"MPFT (TAM)", "direct"}
+    names, lines = panel(document, 2)
+    assert names[1:] == ["Avg", "ADM"]
+    assert lines == {"MPFT (TAM)": ["98.2", "91.5"], "NPR": ["88.6", "76.9"]}
+    assert len(document.panels) == 3
+
+
+def test_delta_only_where_it_may_be_compared() -> None:
+    columns = [{"subset": "ldm", "quoted": "ADM"}, "fsq"]
+    document = build(spec(comparable=True, columns=columns), TAM + BASE, PUBLISHED)
+    assert panel(document)[1]["MPFT (TAM)"][3] == "−5.2"
+    names, lines = panel(document, 3)
+    assert names[1:] == ["ldm"]
+    assert lines == {"MPFT (TAM)": ["+2.5"]}  # 94.0 against 91.5
+    deltas = [number.value for number in document.numbers if number.source == "delta"]
+    assert deltas == pytest.approx([-5.2, 2.5])
+    apart = build(spec(), TAM + BASE, PUBLISHED)
+    assert not [number for number in apart.numbers if number.source == "delta"]
+    assert any("measured on demo" in note for note in apart.footnotes)
+    assert any(note == "† Other." for note in build(spec(why="Other."), TAM + BASE, PUBLISHED).footnotes)
+
+
+def test_pairs_put_two_metrics_in_a_cell() -> None:
+    rows = [{"run": "tam", "label": "TAM", "quoted": "MPFT"}]
+    document = build(spec(kind="pairs", metric=["accuracy", "ap_fake"], rows=rows), TAM, PUBLISHED)
+    assert panel(document)[1]["TAM"][4] == "99.9"
+    assert panel(document, 1)[1]["TAM"] == ["94.0 / 99.0", "92.0 / 97.0", "93.0 / 98.0"]
+    assert panel(document, 2)[1]["TAM"] == ["98.2 / 99.9", "91.5 / 99.0"]
+    assert any("which class" in note for note in document.footnotes)
+    document = build(spec(metric=["ap_fake", "ap_fake"], rows=rows), TAM, PUBLISHED)
+    assert panel(document, 2)[1]["TAM"] == ["99.9", "99.0"]  # the paper prints one AP
+
+
+def test_runs_have_a_block_of_columns_for_each_metric() -> None:
+    accuracies = [quoted for quoted in PUBLISHED if quoted.metric == "accuracy"]
+    held = spec(kind="runs", metric=["accuracy", "ap_fake"], cost=False)
+    document = build(held, TAM + BASE, accuracies)
+    names, lines = panel(document)
+    assert names[1::4] == ["accuracy quoted", "AP (fake positive) quoted", "seeds"]
+    assert lines["direct"] == ["–", "80.0 ± –", "78.0–82.0", "–", "–", "85.0 ± –", "83.0–87.0", "–", "1"]
+    assert lines["MPFT (TAM)"][4] == "–"  # a table of the paper without any AP
+    assert all(math.isnan(number.images_seen) for number in document.numbers)
+
+
+def test_a_row_may_average_several_runs_seed_by_seed() -> None:
+    other = metrics("other", {0: 0.70, 1: 0.90, 2: 0.91})
+    rows = [{"runs": ["tam", "other"], "label": "both"}]
+    document = build(spec(rows=rows, quoted=None), TAM + other, [])
+    sd = statistics.stdev([80.0, 91.0, 94.0])
+    assert panel(document)[1]["both"][1:] == [f"88.3 ± {sd:.1f}", "86.3–90.3", "–", "62", "3"]
+    with pytest.raises(UserError, match="different seeds"):
+        build(spec(rows=[{"runs": ["tam", "base"], "label": "both"}], quoted=None), TAM + BASE, [])
+
+
+def test_robustness_has_perturbations_as_rows() -> None:
+    rows = [{"perturbation": "blur", "group": "Blurred"}, "none"]
+    held = spec(kind="robustness", run="tam", rows=rows, quoted=None)
+    document = build(held, TAM + metrics("tam", {0: 0.6}, "blur"), [])
+    lines = document.panels[0].lines
+    assert [line.cells[:3] for line in lines] == [
+        ("Blurred",), ("blur", "–", "60.0 ± –"), ("none", "–", "93.0 ± 3.6")
+    ]  # fmt: skip
+    assert {number.row for number in document.numbers} == {"Blurred: blur", "none"}
+
+
+def grid_spec(**change: object) -> tuple[dict, list]:
+    recipes, rows = {}, []
+    for k, (ratio, aspect) in enumerate(
+        (r, a) for r in ([0.0, 0.2], [0.6, 0.8]) for a in ([1.0, 1.0], [0.5, 2.0])
+    ):
+        recipes[f"ratio-{k}"] = {"mask": {"ratio": ratio, "aspect": aspect}}
+        rows += metrics(f"ratio-{k}", {0: 0.5 + k / 10})
+    held = spec(kind="grid", grid="ratio", recipes=recipes | {"tam": {}}, quoted="table3", checkpoint="mean")
+    axes = {"rows": {"field": "mask.ratio", "label": "mask ratio"}, "columns": {"field": "mask.aspect"}}
+    return held | axes | {"spread": "epochs"} | change, rows
+
+
+def test_grid_is_laid_out_by_recipe_fields() -> None:
+    held, rows = grid_spec()
+    document = build(held, rows, GRID)
+    names, lines = panel(document)
+    assert names[0] == "mask ratio"
+    assert names[1::4] == ["(1.0, 1.0) quoted", "(0.5, 2.0) quoted", "images seen"]
+    assert lines["(0.6, 0.8)"][:2] == ["94.4 ± 1.5", "70.0 ± 0.7"]
+    assert lines["(0.6, 0.8)"][4:6] == ["95.9 ± 0.9", "80.0 ± 0.7"]
+    assert lines["(0.0, 0.2)"][8] == "60"  # both runs of the row
+    assert any("mean of the last 5 epochs" in note for note in document.footnotes)
+
+
+def test_grid_axes_rename_values_and_map_printed_names() -> None:
+    axis = {"field": "mask.ratio", "names": {"(0.6, 0.8)": "most"}, "quoted": {"(0.6, 0.8)": "(0.6, 0.8)"}}
+    held, rows = grid_spec(rows=axis)
+    lines = panel(build(held, rows, GRID))[1]
+    assert lines["most"][0] == "94.4 ± 1.5"
+    assert lines["(0.0, 0.2)"][0] == "–"
+    one = {
+        name: recipe
+        for name, recipe in held["recipes"].items()
+        if recipe and recipe["mask"]["aspect"][0] == 1
+    }
+    single = build(held | {"recipes": one, "columns": None, "quoted": None}, rows, [])
+    assert panel(single)[1]["most"][1] == "70.0 ± 0.7"
+    with pytest.raises(UserError, match="ratio-0 and ratio-1 both stand at"):
+        build(held | {"columns": None, "quoted": None}, rows, [])
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"kind": "subset"}, "Did you mean 'subsets'"),
+        ({"titel": "x"}, "unknown key 'titel'. Did you mean 'title'"),
+        ({"metric": "acuracy"}, "Did you mean 'accuracy'"),
+        ({"metric": "auc"}, "no metrics of metric 'auc'"),
+        ({"rows": [{"run": "tma"}]}, "unknown run in the metrics 'mpft/tma'. Did you mean 'mpft/tam'"),
+        ({"rows": [{"run": "tam", "quotd": "MPFT"}]}, "row 1: unknown key 'quotd'. Did you mean 'quoted'"),
+        ({"rows": [{"run": "tam", "quoted": "MPTF"}]}, "no method 'MPTF' there. Did you mean 'MPFT'"),
+        ({"rows": [{"quoted": "NPR"}]}, "no row names a run"),
+        ({"columns": ["ldn"]}, "no metrics of subset 'ldn'. Did you mean 'ldm'"),
+        ({"checkpoint": "best"}, "no metrics of checkpoint 'best'"),
+        ({"spread": "runs"}, "Known: seeds, epochs"),
+        ({"perturbation": "blurr"}, "no metrics of perturbation 'blurr'"),
+    ],
+)
+def test_what_is_not_there_is_named(change: dict, problem: str) -> None:
+    with pytest.raises(UserError, match=re.escape(problem)):
+        build(spec(**change), TAM + BASE, PUBLISHED)
+
+
+def test_a_run_on_two_benchmarks_needs_to_be_told_which() -> None:
+    rows = metrics("tam", {0: 0.9}) + metrics("tam", {0: 0.7}, benchmark="folder")
+    held = spec(rows=[{"run": "tam"}], quoted=None)
+    with pytest.raises(UserError, match="tested on demo, folder"):
+        build(held, rows, [])
+    assert panel(build(held | {"benchmark": "folder"}, rows, []))[1]["tam"][1] == "70.0 ± –"
+
+
+def test_one_kept_epoch_has_no_mean_and_the_error_says_what_to_do() -> None:
+    rows = [row for row in TAM if row["checkpoint"] == "last"]
+    with pytest.raises(UserError, match="Keep more than one epoch"):
+        build(spec(rows=[{"run": "tam"}], checkpoint="mean"), rows, PUBLISHED)
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_banner_stands_above_in_every_format_and_text_is_stable(ending: str) -> None:
+    write = FORMATS[ending]
+    text = write(build(spec(), TAM + BASE, PUBLISHED))
+    assert text == write(build(spec(), list(reversed(BASE + TAM))[::-1], PUBLISHED))
+    plain = text.replace("\\", "").replace("&#x27;", "'")
+    assert BANNER in plain
+    if ending != "csv":
+        assert plain.index(BANNER) < plain.index("98.2")
+        assert BANNER not in write(build(spec(banner=""), TAM + BASE, PUBLISHED)).replace("\\", "")
+
+
+def test_csv_holds_every_number_with_its_digests() -> None:
+    document = build(spec(), TAM + BASE, PUBLISHED)
+    rows = list(csv.DictReader(io.StringIO(FORMATS["csv"](document))))
+    ours = [row for row in rows if row["source"] == "ours"]
+    assert len(ours) == 2 * 3
+    assert {(row["recipe"], row["code"], row["data"]) for row in ours} == {("rec", "cod", "dat")}
+    first = ours[0]
+    assert (first["seeds"], first["low"], first["high"], first["run"]) == ("3", "91.0000", "95.0000", "tam")
+    assert ours[1]["sd"] == ""  # one seed: nothing, never 0
+    quoted = [row for row in rows if row["source"] == "quoted"]
+    assert {row["printed"] for row in quoted} == {
+        f"table1 / {method} / {subset} / accuracy" for method in ("MPFT", "NPR") for subset in ("Avg", "ADM")
+    }
+
+
+def test_markdown_columns_agree_and_pipes_are_escaped() -> None:
+    rows = [{"run": "tam", "label": "a|b_c*", "quoted": "MPFT"}]
+    text = FORMATS["md"](build(spec(rows=rows, banner=""), TAM, PUBLISHED))
+    assert r"a\|b\_c\*" in text
+    for block in text.split("\n\n"):
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines() if line.startswith("|")}
+        assert len(widths) <= 1
+
+
+def test_latex_is_escaped_and_its_columns_agree() -> None:
+    assert escape_latex("R&D 5% a_b {x} ± −1 †") == r"R\&D 5\% a\_b \{x\} $\pm$ $-$1 $^\dagger$"
+    text = FORMATS["tex"](build(spec(title="50% & more_#1"), TAM + BASE, PUBLISHED))
+    assert r"50\% \& more\_\#1" in text
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 3
+    for body in re.findall(r"\\begin\{tabular\}\{(l(?:r+))\}(.*?)\\end", text, re.DOTALL):
+        width = len(body[0])
+        for line in body[1].split("\\midrule")[1].splitlines():
+            if line.endswith(r"\\"):
+                assert len(re.findall(r"(?<!\\)&", line)) == width - 1
+
+
+class Balance(HTMLParser):
+    """Counts cells a row and checks that tags close."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.widths: list[int] = []
+        self.outside: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        held = dict(attrs)
+        self.outside += [value for key, value in held.items() if key in ("src", "href") and value]
+        if tag == "tr":
+            self.widths.append(0)
+        if tag in ("td", "th"):
+            self.widths[-1] += int(held.get("colspan") or 1)
+        if tag not in ("meta", "!doctype"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_html_is_whole_and_stands_alone() -> None:
+    held = spec(title="a <b> & c", kind="runs", metric=["accuracy", "ap_fake"], quoted=None)
+    held["rows"] = [{"run": "tam", "group": "G"}]
+    page = Balance()
+    page.feed(FORMATS["html"](build(held, TAM, [])))
+    assert page.open == []
+    assert page.outside == []
+    assert set(page.widths) == {1 + 2 * 4 + 2}
