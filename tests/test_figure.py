@@ -295,7 +295,7 @@ def test_similarity_map_finds_the_period_of_an_image(tmp_path, folder):
     }
     rows = draw(tmp_path, spec, encoders={"xception": folder}, **inputs)
     fake = np.array([[float(r[f"with_{i}"]) for i in range(9)] for r in rows if r["class"] == "ldm"])
-    assert "The encoder itself steps by 2 px" in (tmp_path / "out" / "figure.svg").read_text()
+    assert "The encoder itself subsamples by 2 px" in (tmp_path / "out" / "figure.svg").read_text()
     for i in range(9):
         for j in range(9):
             assert (fake[i, j] > 0.99999) == ((i - j) % 4 == 0)

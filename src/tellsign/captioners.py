@@ -1,7 +1,8 @@
 """Captioners: images to one sentence each.
 
-The demo's is BLIP-2 in small (Li et al. 2023): tokens of a frozen image tower, a linear projection, and a causal
-language model that reads them as a prefix and writes greedily.
+The demo's is BLIP-2 in small (Li et al. 2023): tokens of a frozen image encoder (as there, another than the CLIP that
+measures the discrepancy), a linear projection, and a causal language model that reads them as a prefix and writes
+greedily.
 """
 
 from __future__ import annotations
@@ -11,17 +12,18 @@ from typing import Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64, UInt8
 from PIL import Image
 from torch import Tensor, nn
 
 from tellsign.demo import weights as shipped
-from tellsign.demo.towers import CROP, PATCH, WIDTH, Block, Cache, ColourAndResidual, VisionTransformer, causal
+from tellsign.demo.towers import WIDTH, Block, Cache, PlaceEncoder, causal
 from tellsign.demo.words import END, LENGTH, PAD, START, VOCABULARY, text_of
 from tellsign.errors import UserError, choose
 
-PREFIX = (CROP // PATCH) ** 2 + 1
-CHUNK = 32
+SIDE, POOL, CHUNK = 96, 4, 32
+PREFIX = (SIDE // PlaceEncoder.stride // POOL) ** 2
 
 
 class Captioner(Protocol):
@@ -39,7 +41,8 @@ class PrefixLanguageModel(nn.Module):
 
     def __init__(self, depth: int = 2) -> None:
         super().__init__()
-        self.read = nn.Linear(WIDTH, WIDTH)
+        self.read = nn.Linear(2 * PlaceEncoder.dim, WIDTH)
+        self.place = nn.Parameter(0.02 * torch.randn(1, PREFIX, WIDTH))
         self.embedding = nn.Embedding(len(VOCABULARY), WIDTH)
         self.position = nn.Parameter(0.02 * torch.randn(1, LENGTH, WIDTH))
         self.blocks = nn.ModuleList(Block() for _ in range(depth))
@@ -47,24 +50,28 @@ class PrefixLanguageModel(nn.Module):
         self.to_words = nn.Linear(WIDTH, len(VOCABULARY))
         self.register_buffer("allowed", prefix_mask(PREFIX, LENGTH), persistent=False)
 
+    def prefix(self, image_tokens: Float[Tensor, "b 36 128"]) -> Float[Tensor, "b 36 96"]:
+        """Project an image's tokens to what the language model reads."""
+        return self.read(image_tokens) + self.place
+
     def forward(
-        self, image_tokens: Float[Tensor, "b 37 96"], words: Int64[Tensor, "b n"]
+        self, image_tokens: Float[Tensor, "b 36 128"], words: Int64[Tensor, "b n"]
     ) -> Float[Tensor, "b n v"]:
         """Logits of the word that follows each of ``words``."""
         count = words.shape[1]
-        x = torch.cat([self.read(image_tokens), self.embedding(words) + self.position[:, :count]], dim=1)
+        x = torch.cat([self.prefix(image_tokens), self.embedding(words) + self.position[:, :count]], dim=1)
         for block in self.blocks:
             x = block(x, self.allowed[: PREFIX + count, : PREFIX + count])
         return self.to_words(self.norm_out(x[:, PREFIX:]))
 
     @torch.inference_mode()
-    def write(self, image_tokens: Float[Tensor, "b 37 96"]) -> Int64[Tensor, "b n"]:
+    def write(self, image_tokens: Float[Tensor, "b 36 128"]) -> Int64[Tensor, "b n"]:
         """Numbers of the likeliest words, one after another, to the END of the longest caption or LENGTH.
 
         Keys and values of what was read are kept, so a word costs one token's work.
         """
         word = torch.full((len(image_tokens), 1), START, device=image_tokens.device)
-        x = torch.cat([self.read(image_tokens), self.embedding(word) + self.position[:, :1]], dim=1)
+        x = torch.cat([self.prefix(image_tokens), self.embedding(word) + self.position[:, :1]], dim=1)
         caches: list[Cache] = [[] for _ in self.blocks]
         allowed = self.allowed[: PREFIX + 1, : PREFIX + 1]
         written: list[Tensor] = []
@@ -98,13 +105,19 @@ def whole_views(images: list[UInt8[np.ndarray, "h w 3"]], side: int) -> UInt8[Te
     return torch.from_numpy(np.stack([np.asarray(square) for square in squares])).permute(0, 3, 1, 2)
 
 
-class DemoCaptioner(nn.Module):
-    """The demo's captioner: frozen `VisionTransformer` and `PrefixLanguageModel`."""
+def image_tokens(encoder: PlaceEncoder, pixels: UInt8[Tensor, "b 3 96 96"]) -> Float[Tensor, "b 36 128"]:
+    """Mean and maximum of the encoder's features over squares of 16 × 16 pixels, row by row."""
+    features = encoder(pixels.float() / 127.5 - 1)
+    pooled = torch.cat([F.avg_pool2d(features, POOL), F.max_pool2d(features, POOL)], dim=1)
+    return pooled.flatten(2).transpose(1, 2)
 
-    def __init__(self, tower: VisionTransformer, language: PrefixLanguageModel) -> None:
+
+class DemoCaptioner(nn.Module):
+    """The demo's captioner: frozen `PlaceEncoder` and `PrefixLanguageModel`."""
+
+    def __init__(self, encoder: PlaceEncoder, language: PrefixLanguageModel) -> None:
         super().__init__()
-        self.front, self.tower, self.language = ColourAndResidual(), tower, language
-        self.tower.requires_grad_(False)
+        self.encoder, self.language = encoder.requires_grad_(False), language
 
     @torch.inference_mode()
     def caption(self, images: list[UInt8[np.ndarray, "h w 3"]]) -> list[str]:
@@ -114,12 +127,12 @@ class DemoCaptioner(nn.Module):
         an image's caption must not depend on its neighbours.
         """
         captions: list[str] = []
-        device = self.tower.position.device
+        device = self.language.position.device
         for start in range(0, len(images), CHUNK):
-            views = whole_views(images[start : start + CHUNK], CROP)
+            views = whole_views(images[start : start + CHUNK], SIDE)
             full = torch.zeros(CHUNK, *views.shape[1:], dtype=torch.uint8)
             full[: len(views)] = views
-            written = self.language.write(self.tower.tokens(self.front(full.to(device))))
+            written = self.language.write(image_tokens(self.encoder, full.to(device)))
             captions += [text_of(row) for row in written[: len(views)].tolist()]
         return captions
 
@@ -127,12 +140,12 @@ class DemoCaptioner(nn.Module):
 def _demo(weights: str) -> DemoCaptioner:
     if weights != "shipped":
         raise UserError(f"the demo's captioner has no weights but the shipped ones; {weights!r} came.")
-    tower, language = VisionTransformer(), PrefixLanguageModel()
-    prefix = "image.net."
-    clip = shipped.read("demo-clip-vit")
-    tower.load_state_dict({k.removeprefix(prefix): v for k, v in clip.items() if k.startswith(prefix)})
+    encoder, language = PlaceEncoder(), PrefixLanguageModel()
+    prefix = "body."
+    grounder = shipped.read("demo-grounder")
+    encoder.load_state_dict({k.removeprefix(prefix): v for k, v in grounder.items() if k.startswith(prefix)})
     language.load_state_dict(shipped.read("demo-captioner"))
-    return DemoCaptioner(tower, language).eval()
+    return DemoCaptioner(encoder, language).eval()
 
 
 CAPTIONERS: dict[str, Callable[[str], Captioner]] = {"demo": _demo}

@@ -17,10 +17,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tellsign.demo import weights as shipped
+from tellsign.demo.towers import PlaceEncoder
 from tellsign.demo.words import COLOURS, SHAPES, article
 from tellsign.errors import UserError, choose
 
-SIDE, STRIDE, CHUNK = 96, 4, 16
+SIDE, CHUNK = 96, 16
+UNIT = 16.0  # pixels; distances from an object's middle to its sides are about 1 in it
 
 
 class Grounding(NamedTuple):
@@ -58,42 +60,29 @@ def phrases(caption: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _layer(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride, dilation, dilation, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
-    )
-
-
 class CentreNetwork(nn.Module):
     """Fully convolutional: one place for every 4 × 4 pixels."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            *(_layer(3, 16, 2), _layer(16, 32, 2), _layer(32, 64)),
-            *(_layer(64, 64, dilation=2), _layer(64, 64, dilation=3), _layer(64, 64)),
-        )
-        self.objectness = nn.Conv2d(64, 1, 1)
-        self.colour, self.shape = nn.Conv2d(64, len(COLOURS), 1), nn.Conv2d(64, len(SHAPES), 1)
-        self.box = nn.Conv2d(64, 4, 1)
+        self.body = PlaceEncoder()
+        self.objectness = nn.Conv2d(PlaceEncoder.dim, 1, 1)
+        self.colour, self.shape = nn.Conv2d(PlaceEncoder.dim, len(COLOURS), 1), nn.Conv2d(PlaceEncoder.dim, len(SHAPES), 1)
+        self.box = nn.Conv2d(PlaceEncoder.dim, 4, 1)
 
     def forward(
         self, pixels: UInt8[Tensor, "b 3 h w"]
     ) -> tuple[
         Float[Tensor, "b h4 w4"], Float[Tensor, "b 8 h4 w4"], Float[Tensor, "b 6 h4 w4"], Float[Tensor, "b 4 h4 w4"]
     ]:
-        """Logits of objectness, of colours, of shapes; distances to left, top, right, bottom in units of 16 pixels."""
-        x = self.body(pixels.float() / 127.5 - 1)
-        return self.objectness(x)[:, 0], self.colour(x), self.shape(x), self.box(x).exp()
-
-
-UNIT = 16.0  # pixels; distances to sides are about 1 in it
+        """Logits of objectness, colours and shapes; distances to left, top, right, bottom in units of 16 pixels."""
+        return self.heads(self.body(pixels.float() / 127.5 - 1))
 
 
 def places(height: int, width: int) -> tuple[Float[Tensor, "h w"], Float[Tensor, "h w"]]:
     """Pixel coordinates x and y of the middle of each place of a map."""
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    return (x + 0.5) * STRIDE, (y + 0.5) * STRIDE
+    return (x + 0.5) * PlaceEncoder.stride, (y + 0.5) * PlaceEncoder.stride
 
 
 class DemoGrounder(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import logging
@@ -28,14 +29,21 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
+def _part_of(path: Path) -> Path:
+    """A fresh temporary name beside ``path``; what a killed process left of an earlier one is removed first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for stale in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+
+
 @contextlib.contextmanager
 def file_beside(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it to ``path`` when the block ends well.
 
     Nothing half-written is left under either name when the block fails.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    part = _part_of(path)
     try:
         yield part
         with part.open("rb+") as stream:
@@ -48,8 +56,7 @@ def file_beside(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def folder_beside(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; rename it to ``path`` when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    part = _part_of(path)
     part.mkdir()
     try:
         yield part

@@ -291,7 +291,7 @@ class OneShot(Remaker):
     """A generator of one forward pass, trained with L1, spectral and adversarial losses."""
 
     adversarial = 0.02
-    spectral = 0.1
+    spectral = 0.3
 
     @abstractmethod
     def forward(self, photos: Photos, draw: Draw) -> tuple[Photos, Float[Tensor, ""]]:

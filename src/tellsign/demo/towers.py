@@ -1,8 +1,10 @@
-"""The demo's small networks, each of the kind that the papers use: CLIP's vision transformer, ModifiedResNet and
-text transformer (Radford et al. 2021), Xception (Chollet 2017).
+"""The demo's small networks, each of the kind that the papers use.
 
-Networks this small do not find a generator's traces in raw colours within minutes; a fixed high-pass residual over
-its own RMS shows them what large networks learn to look for. It is preprocessing, so masks act on it as well.
+CLIP's vision transformer, ModifiedResNet and text transformer (Radford et al. 2021), Xception (Chollet 2017), and
+the convolutional encoder that captioner and grounder share.
+
+Networks this small do not find a generator's traces in raw colours within minutes; a fixed high-pass residual
+over its own RMS shows them what large networks learn to look for. It is preprocessing, so masks act on it too.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ class ColourAndResidual(nn.Module):
 
 
 class Residual(nn.Module):
-    """Three channels: the unit residual alone, in the memory layout that separable convolutions like on a CPU."""
+    """Three channels: the unit residual alone, in the memory layout that suits separable convolutions on a CPU."""
 
     def forward(self, pixels: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
         """Preprocess."""
@@ -50,6 +52,12 @@ class Residual(nn.Module):
 
 
 # ---------------------------------------------------------------------------------------------- transformers
+
+def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs)
+    )
+
 
 Cache = list[tuple[Float[Tensor, "b heads n k"], Float[Tensor, "b heads n k"]]]
 
@@ -72,8 +80,8 @@ class Block(nn.Module):
         Args:
             x: Tokens.
             allowed: True where a token (row) may read another (column); None lets all read all.
-            past: Keys and values of the tokens before ``x``, one entry (the list's first) or none; they are read
-                before ``x``'s own, and the entry is replaced by both together.
+            past: Keys and values of the tokens before ``x``, one entry or none; they are read as well, and the
+                entry is replaced by them and ``x``'s own together.
         """
         split = self.to_qkv(self.norm_1(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         query, key, value = split.unbind()
@@ -93,11 +101,18 @@ def causal(length: int) -> Bool[Tensor, "n n"]:
 
 
 class VisionTransformer(nn.Module):
-    """CLIP's ViT in small: 36 patches of 12 pixels, four blocks, class token, projection."""
+    """CLIP's ViT in small: 36 patches of 12 pixels, four blocks, class token, projection.
+
+    The patches are embedded by three convolutions (Xiao et al. 2021, "Early convolutions help transformers see
+    better"): with one, shapes are not learned in the minute that the demo has.
+    """
 
     def __init__(self, depth: int = 4) -> None:
         super().__init__()
-        self.patches = nn.Conv2d(6, WIDTH, PATCH, PATCH, bias=False)
+        self.patches = nn.Sequential(
+            *(nn.Conv2d(6, 24, 3, 3, bias=False), nn.BatchNorm2d(24), nn.ReLU()),
+            *(_convolution(24, 48, 3, 2), nn.ReLU(), nn.Conv2d(48, WIDTH, 3, 2, 1)),
+        )
         self.class_token = nn.Parameter(0.02 * torch.randn(1, 1, WIDTH))
         self.position = nn.Parameter(0.02 * torch.randn(1, (CROP // PATCH) ** 2 + 1, WIDTH))
         self.norm_in, self.norm_out = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
@@ -144,12 +159,6 @@ def encode(text: nn.Module, texts: list[str]) -> Float[Tensor, "b 96"]:
 
 
 # ---------------------------------------------------------------------------------------------- convolutions
-
-
-def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs)
-    )
 
 
 def _halve(stride: int) -> nn.Module:
@@ -200,6 +209,24 @@ class ModifiedResNet(nn.Module):
     def forward(self, x: Float[Tensor, "b 6 72 72"]) -> Float[Tensor, "b 96"]:
         """Embed."""
         return self.pool(self.stages(self.stem(x)))
+
+
+class PlaceEncoder(nn.Sequential):
+    """What is where: 64 features for every 4 × 4 pixels of an image in [-1, 1]; of any size."""
+
+    dim, stride = 64, 4
+
+    def __init__(self) -> None:
+        plan = ((3, 16, 2, 1), (16, 32, 2, 1), (32, 64, 1, 1), (64, 64, 1, 2), (64, 64, 1, 3), (64, 64, 1, 1))
+        super().__init__(
+            *(
+                nn.Sequential(
+                    nn.Conv2d(inputs, outputs, 3, stride, dilation, dilation, bias=False),
+                    *(nn.BatchNorm2d(outputs), nn.ReLU()),
+                )
+                for inputs, outputs, stride, dilation in plan
+            )
+        )
 
 
 class Separable(nn.Sequential):

@@ -625,8 +625,8 @@ def similarity_map(spec: Mapping[str, Any], networks: Networks) -> Drawn:
     stride = stride_of(backbone, patch, networks.device)
     said = (
         f"{patches} patches of {patch} × {patch} px, stride 1 px; mean of {spec['images']} images a class. "
-        f"The encoder itself steps by {stride} px: peaks at multiples of that, seen in every class, are "
-        "its own."
+        f"The encoder itself subsamples by {stride} px in all: peaks at that period or a divisor of it, "
+        "seen in every class, are its own."
     )
     return {"panels": panels, "offsets": offsets}, columns, said
 

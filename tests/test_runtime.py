@@ -1,0 +1,81 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tellsign.errors import UserError, choose
+from tellsign.runtime import file_beside, folder_beside, pick_device, read_rows, seeded, write_rows
+
+
+def test_a_failed_write_leaves_nothing_and_keeps_the_old(tmp_path: Path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), file_beside(path) as part:
+        part.write_text("half")
+        _ = 1 / 0
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_folder_leaves_nothing(tmp_path: Path):
+    with pytest.raises(ZeroDivisionError), folder_beside(tmp_path / "f") as part:
+        (part / "x").write_text("half")
+        _ = 1 / 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_process_left_is_cleared(tmp_path: Path):
+    (tmp_path / ".f.0123abcd.part").mkdir()
+    (tmp_path / ".f.0123abcd.part" / "x").write_text("half")
+    (tmp_path / ".other.0123abcd.part").write_text("someone else's")
+    with folder_beside(tmp_path / "f") as part:
+        (part / "x").write_text("whole")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".other.0123abcd.part", "f"]
+
+
+def test_rows_come_back_as_they_were_and_equal_rows_are_equal_bytes(tmp_path: Path):
+    columns = {
+        "text": ["a", "ß", ""], "truth": [True, False, True], "whole": [1, -2, 3],
+        "number": [0.5, 2, math.inf], "small": np.array([1, 2, 3], np.int8), "list": [[1.0], [], [2.0, 3.0]],
+    }  # fmt: skip
+    for name in ("one", "two"):
+        write_rows(tmp_path / name, columns)
+    back = read_rows(tmp_path / "one")
+    assert back.to_pydict() == {k: list(v) for k, v in columns.items()}
+    assert str(back.schema.field("small").type) == "int8"
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 but cut short"])
+def test_damaged_rows_are_named(tmp_path: Path, content: bytes):
+    (tmp_path / "x.parquet").write_bytes(content)
+    with pytest.raises(UserError, match=r"x\.parquet .*made anew"):
+        read_rows(tmp_path / "x.parquet")
+
+
+def test_seeded_restores_the_global_generator():
+    import torch
+
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    with seeded(7):
+        a = torch.rand(3)
+    with seeded(7):
+        b = torch.rand(3)
+    assert torch.equal(a, b)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_missing_device_is_an_error():
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    with pytest.raises(UserError, match="--device cpu"):
+        pick_device("cuda")
+
+
+def test_choose_names_the_near_miss():
+    with pytest.raises(UserError, match=r"Did you mean 'noise'\? Known: blur, noise"):
+        choose({"noise": 1, "blur": 2}, "niose", "perturbation")

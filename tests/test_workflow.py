@@ -1,0 +1,242 @@
+"""The pipeline as a user runs it: the whole demo, reruns after edits, kills, bad images. Network off where possible."""
+
+import hashlib
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from tellsign.plan import STAGES
+
+BIN = Path(sys.executable).parent
+pytestmark = pytest.mark.slow
+
+
+def offline() -> list[str]:
+    """A prefix that takes the network away, where this user may do so."""
+    for prefix in (["unshare", "-n"], ["unshare", "-rn"]):
+        if shutil.which("unshare") and subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode == 0:
+            return prefix
+    return []
+
+
+def copy_of_tree(folder: Path) -> Path:
+    """The files that git would commit, copied: a clone of the working tree."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split("\0")  # fmt: skip
+    for name in filter(None, listed):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+    return folder
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Jobs import the copy's sources, not the ones this environment was made for."""
+    return os.environ | {"PYTHONPATH": str(folder / "src")}
+
+
+def snakemake(folder: Path, *arguments: str, check: bool = True) -> str:
+    """Run snakemake in a copy; return all that it said."""
+    done = subprocess.run(
+        [*offline(), str(BIN / "snakemake"), "--cores", "2", *arguments],
+        cwd=folder, env=environment(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    assert not check or done.returncode == 0, done.stdout[-6000:]
+    return done.stdout
+
+
+def planned(folder: Path, *arguments: str) -> Counter[str]:
+    """How many jobs of each rule a dry run would start."""
+    said = snakemake(folder, "-n", "--quiet", "progress", *arguments)
+    table = re.findall(r"^(\w+) +(\d+)$", said, flags=re.M)
+    counts = Counter({rule: int(n) for rule, n in table if rule in STAGES})
+    assert counts or "Nothing to be done" in said, said
+    return counts
+
+
+def tables_of(folder: Path) -> dict[str, str]:
+    """Digest of every table file that results/ shows."""
+    found = sorted((folder / "results").glob("*/*/table.*"))
+    assert found
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in found}
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert text.count(old) >= 1, (path, old)
+    path.write_text(text.replace(old, new, 1))
+
+
+# ------------------------------------------------------------------------------------------------ the whole demo
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> Path:
+    """The demo at its real size, every table, figure and the report."""
+    folder = copy_of_tree(tmp_path_factory.mktemp("demo"))
+    snakemake(folder, "all")
+    return folder
+
+
+def test_every_paper_has_its_tables_figures_and_the_report(demo):
+    for paper in ("mpft", "lol", "rescale", "tidy"):
+        spec = yaml.safe_load((demo / "config" / "demo" / f"{paper}.yaml").read_text())
+        for name in spec["tables"]:
+            folder = demo / "results" / paper / name
+            assert {p.suffix for p in folder.iterdir()} == {".csv", ".md", ".tex", ".html"}
+            for path in folder.iterdir():
+                assert path.suffix == ".csv" or "says nothing about the papers" in path.read_text(), path
+        for name in spec["figures"]:
+            assert {p.suffix for p in (demo / "results" / paper / name).iterdir()} == {".png", ".svg", ".csv"}
+    assert (demo / "results" / "report.html").stat().st_size > 100_000
+
+
+def test_it_stays_small(demo):
+    used = sum(p.stat().st_size for top in ("data", "cache", "logs") for p in (demo / top).rglob("*") if p.is_file())
+    assert used < 200e6
+
+
+def test_nothing_changed_nothing_to_do(demo):
+    assert planned(demo, "all") == Counter()
+
+
+def test_one_runs_rate_reruns_that_run_and_back_again_nothing(demo):
+    config = demo / "config" / "demo" / "mpft.yaml"
+    kept = config.read_text()
+    edit(config, "cutout: {mask: {name: cutout, ratio: [0.6, 0.8]}", "cutout: {optimiser: {lr: 1.0e-3}, mask: {name: cutout, ratio: [0.6, 0.8]}")
+    assert planned(demo, "tables") == Counter(train=1, score=1, evaluate=1, table=1)
+    config.write_text(kept)
+    assert planned(demo, "tables") == Counter()
+
+
+def test_a_mask_ratio_of_mpft_reruns_nothing_of_lol(demo):
+    config = demo / "config" / "demo" / "mpft.yaml"
+    kept = config.read_text()
+    edit(config, "ratio: [0.6, 0.8], patch_size: 12", "ratio: [0.5, 0.8], patch_size: 12")
+    said = snakemake(demo, "-n", "tables")
+    config.write_text(kept)
+    assert "data/train/mpft/tam-s0" in said
+    assert "data/train/lol/" not in said
+
+
+def test_a_comment_and_a_docstring_rerun_nothing(demo):
+    source = demo / "src" / "tellsign" / "masks.py"
+    kept = source.read_text()
+    source.write_text('"""Another text."""\n\n# a comment\n' + kept.split('"""', 2)[2])
+    assert planned(demo, "all") == Counter()
+    source.write_text(kept)
+
+
+def test_an_edit_of_masks_reruns_the_trainings_that_import_it(demo):
+    source = demo / "src" / "tellsign" / "masks.py"
+    kept = source.read_text()
+    source.write_text(kept + "\nSOMETHING_NEW = 1\n")
+    counts = planned(demo, "tables")
+    source.write_text(kept)
+    assert counts["train"] > 20 and counts["table"] > 5
+    assert not set(counts) & {"demo_generator", "index", "split", "crops", "pretrain", "train_head", "embed"}
+
+
+def test_a_clone_with_the_data_has_nothing_to_do(demo, tmp_path):
+    for name in ("src", "config", "workflow", "profiles", "Snakefile"):
+        (shutil.copytree if (demo / name).is_dir() else shutil.copyfile)(demo / name, tmp_path / name)
+    shutil.copytree(demo / "data", tmp_path / "data", copy_function=shutil.copyfile)  # new times, no .snakemake
+    assert planned(tmp_path, "tables") == Counter()
+
+
+def test_lint_is_clean(demo):
+    done = subprocess.run(
+        [str(BIN / "snakemake"), "--lint"], cwd=demo, env=environment(demo), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# ------------------------------------------------------------------------------------------------ kills, on a small demo
+
+
+def shrink(folder: Path) -> Path:
+    """Rewrite a copy's demo to a few images, two generators and a few steps."""
+    config = yaml.safe_load((folder / "config" / "config.yaml").read_text())
+    for part in config["demo"]["photos"].values():
+        part["count"] = 12
+    chosen = {name: config["demo"]["generators"][name] for name in ("ldm", "fsq")}
+    for generator in chosen.values():
+        generator.update(steps=4, train_count=12, test_count=12)
+    config["demo"]["generators"] = chosen
+    config["splits"]["train"]["count"] = config["splits"]["test"]["count"] = 24
+    config["evaluate"]["resamples"] = 20
+    wanted = {"mpft": ["tam"], "lol": ["lol"], "rescale": ["full"], "tidy": ["both"]}
+    for name, runs in wanted.items():
+        path = folder / "config" / "demo" / f"{name}.yaml"
+        paper = yaml.safe_load(path.read_text())
+        paper |= {"seeds": [0], "runs": {run: paper["runs"][run] for run in runs}, "grids": {}, "figures": {}}
+        paper["base"]["epochs"] = 2
+        for spec in paper.get("pretrain", {}).values():
+            spec.update(epochs=2, steps=2)
+        paper["tables"] = {
+            "table1": {"title": name, "kind": "subsets", "metric": "accuracy", "rows": [{"run": run} for run in runs]}
+        }
+        path.write_text(yaml.safe_dump(paper, sort_keys=False))
+    (folder / "config" / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    folder = shrink(copy_of_tree(tmp_path_factory.mktemp("small")))
+    snakemake(folder, "tables")
+    return folder
+
+
+def kill_tree(process: subprocess.Popen) -> None:
+    """Kill -9 snakemake and every job it started."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_killed_three_times_the_tables_are_the_same_bytes(small, tmp_path):
+    folder = shrink(copy_of_tree(tmp_path))
+    moments = random.Random(3407)
+    for _ in range(3):
+        process = subprocess.Popen(
+            [str(BIN / "snakemake"), "--cores", "2", "tables"],
+            cwd=folder, env=environment(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+        time.sleep(moments.uniform(8, 18))
+        kill_tree(process)
+        snakemake(folder, "--unlock")
+    snakemake(folder, "tables")
+    assert tables_of(folder) == tables_of(small)
+    assert not list((folder / "data").rglob("*.part"))
+
+
+# ------------------------------------------------------------------------------------------------ errors before any job
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--configfile", "config/folder.yaml"], "--config root=PATH"),
+        (["--configfile", "config/folder.yaml", "--config", "root=/no/such/folder", "train=x"], "there is no folder"),
+        (["--config", "on_bad=dorp"], "Did you mean 'drop'"),
+        (["--config", "papers=[config/demo/mpf.yaml]"], "Did you mean 'mpft.yaml'"),
+    ],
+)
+def test_mistakes_are_said_before_any_job(small, arguments, words):
+    said = snakemake(small, "tables", *arguments, check=False)
+    assert words in said and "Traceback" not in said
+    assert "rule " not in said
