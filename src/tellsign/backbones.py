@@ -1,8 +1,8 @@
 """Backbones: networks that turn pixels into a feature vector, each with its own normalisation.
 
-Full-size ones are built by open_clip (CLIP; Radford et al. 2021) and timm (Xception, Chollet 2017; ResNet-50, He et
-al. 2016); the demo's are in `tellsign.demo.towers`. Building needs no network: weights come from a file, ship with
-the package (demo), or are random.
+Full-size ones are built by open_clip (CLIP; Radford et al. 2021) and timm (Xception, Chollet 2017;
+ResNet-50, He et al. 2016); the demo's are in `tellsign.demo.towers`. Building needs no network: weights
+come from a file, ship with the package (demo), or are random.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError  # what torch.load(weights_only=True) raises; nothing is unpickled
+from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
@@ -51,9 +52,10 @@ class Backbone(nn.Module):
         front: Pixels to input tensor; without trainable parts and stored tensors.
         dim: Length of a feature vector.
         size: Side in pixels of the square crop that the network needs; None when any size will do.
-        map_layer: Name within ``net`` of the layer whose output is the last spatial map. A layer of a transformer
-            gives tokens, class token first; it must be one that the class token still reads, hence not the last
-            block's output but its first norm (as in pytorch-grad-cam's advice for vision transformers).
+        map_layer: Name within ``net`` of the layer whose output is the last spatial map. A layer of a
+            transformer gives tokens, class token first; it must be one that the class token still reads,
+            hence not the last block's output but its first norm (as in pytorch-grad-cam's advice for vision
+            transformers).
     """
 
     def __init__(
@@ -82,8 +84,8 @@ class Backbone(nn.Module):
     def with_map(
         self, x: Float[Tensor, "b c h w"]
     ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b k h2 w2"]]:
-        """Features and the last spatial map, which lies on the features' way: gradients of what is computed from
-        the features reach it (Grad-CAM; Selvaraju et al. 2017).
+        """Features and the last spatial map, which lies on the features' way: gradients of what is computed
+        from the features reach it (Grad-CAM; Selvaraju et al. 2017).
         """
         held: list[Tensor] = []
 
@@ -157,7 +159,8 @@ def _demo_clip(kind: str) -> Clip:
     return Clip(_demo_image(kind), towers.TextTransformer(), towers.encode)
 
 
-# Name here → name of open_clip's configuration, length of the projected embedding. OpenAI trained with the quick GELU.
+# Name here → name of open_clip's configuration, length of the projected embedding. OpenAI trained with the
+# quick GELU.
 _OPEN_CLIP = {
     "clip-vit-l14": ("ViT-L-14-quickgelu", 768),
     "clip-vit-b16": ("ViT-B-16-quickgelu", 512),
@@ -172,7 +175,7 @@ def _open_clip(name: str) -> Clip:
     configuration, dim = _OPEN_CLIP[name]
     model = open_clip.create_model(configuration, pretrained=None, precision="fp32")
     tokenise = open_clip.get_tokenizer(configuration)
-    visual = model.visual
+    visual: Any = model.visual
     del model.visual  # it lives in the image tower alone
     layer = (
         f"transformer.resblocks.{len(visual.transformer.resblocks) - 1}.ln_1" if "vit" in name else "layer4"
@@ -180,7 +183,7 @@ def _open_clip(name: str) -> Clip:
     front = Standardise(CLIP_MEAN, CLIP_STD)
 
     def encode(text: nn.Module, texts: list[str]) -> Float[Tensor, "b d"]:
-        tokens = tokenise(texts).to(text.text_projection.device)
+        tokens = tokenise(texts).to(text.get_parameter("text_projection").device)
         return text.encode_text(tokens)  # pyright: ignore[reportCallIssue]
 
     return Clip(Backbone(visual, front, dim=dim, size=224, map_layer=layer), model, encode)
@@ -193,7 +196,7 @@ def _open_clip_image(name: str) -> Backbone:
 def _timm(name: str, front: Standardise, map_layer: str) -> Backbone:
     import timm
 
-    net = timm.create_model(name, pretrained=False, num_classes=0)
+    net: Any = timm.create_model(name, pretrained=False, num_classes=0)
     return Backbone(net, front, dim=net.num_features, size=None, map_layer=map_layer)
 
 
@@ -202,7 +205,9 @@ BACKBONES: dict[str, Callable[[], Backbone]] = {
     "demo-clip-rn": partial(_demo_image, "rn"),
     "demo-xception": _demo_xception,
     **{name: partial(_open_clip_image, name) for name in _OPEN_CLIP},
-    "legacy-xception": lambda: _timm("legacy_xception", Standardise((0.5,) * 3, (0.5,) * 3), "act4"),
+    "legacy-xception": lambda: _timm(
+        "legacy_xception", Standardise((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), "act4"
+    ),
     "resnet50": lambda: _timm("resnet50", Standardise(IMAGENET_MEAN, IMAGENET_STD), "layer4"),
 }
 
@@ -214,19 +219,19 @@ CLIPS: dict[str, Callable[[], Clip]] = {
 
 # ---------------------------------------------------------------------------------------------- weights
 
-# Where the files that the papers start from are published.
+# Where on huggingface.co the files that the papers start from are published: repository, file.
 SOURCES = {
-    "clip-vit-l14": "https://huggingface.co/timm/vit_large_patch14_clip_224.openai (open_clip_model.safetensors)",
-    "clip-vit-b16": "https://huggingface.co/timm/vit_base_patch16_clip_224.openai (open_clip_model.safetensors)",
-    "clip-rn50": "https://huggingface.co/timm/resnet50_clip.openai (open_clip_model.safetensors)",
-    "clip-rn101": "https://huggingface.co/timm/resnet101_clip.openai (open_clip_model.safetensors)",
-    "legacy-xception": "https://huggingface.co/timm/legacy_xception.tf_in1k (model.safetensors)",
-    "resnet50": "https://huggingface.co/timm/resnet50.tv_in1k (model.safetensors)",
+    "clip-vit-l14": "timm/vit_large_patch14_clip_224.openai, open_clip_model.safetensors",
+    "clip-vit-b16": "timm/vit_base_patch16_clip_224.openai, open_clip_model.safetensors",
+    "clip-rn50": "timm/resnet50_clip.openai, open_clip_model.safetensors",
+    "clip-rn101": "timm/resnet101_clip.openai, open_clip_model.safetensors",
+    "legacy-xception": "timm/legacy_xception.tf_in1k, model.safetensors",
+    "resnet50": "timm/resnet50.tv_in1k, model.safetensors",
 }
 SHIPPED = tuple(name for name in CLIPS if name.startswith("demo-"))
 
-# Prefixes of an image tower's tensors in the files we may meet: ours (a whole CLIP, a detector, a backbone), then
-# open_clip's whole model. A file without any holds the bare network.
+# Prefixes of an image tower's tensors in the files we may meet: ours (a whole CLIP, a detector, a
+# backbone), then open_clip's whole model. A file without any holds the bare network.
 _IMAGE_PREFIXES = ("image.net.", "backbone.net.", "net.", "visual.")
 _CLASSIFIER = ("net.fc.weight", "net.fc.bias")  # published by timm; a backbone has none
 
@@ -265,9 +270,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
         stored = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
         raise UserError(
-            f"{str(path)!r} cannot be read as weights: {str(error).splitlines()[0] if str(error) else type(error)}. "
-            "Allowed: .safetensors, or a .pt/.bin/.pth that torch.load(weights_only=True) reads as a dict of tensors "
-            "(no TorchScript archive; OpenAI's own .pt files are such, open_clip's safetensors are not)."
+            f"{str(path)!r} cannot be read as weights: {str(error).partition(chr(10))[0] or type(error)}. "
+            "Allowed: .safetensors, or a .pt/.bin/.pth that torch.load(weights_only=True) reads as a dict of "
+            "tensors (no TorchScript archive; OpenAI's .pt files are such, open_clip's safetensors are not)."
         ) from error
     state = stored.get("state_dict", stored) if isinstance(stored, dict) else stored
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
@@ -278,7 +283,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
 def load_strictly(module: nn.Module, state: State, what: str) -> None:
     """Load a state dict that must fit in every tensor.
 
-    Only BatchNorm's ``num_batches_tracked`` may lack: files of old torch versions have none and no number depends on it.
+    Only BatchNorm's ``num_batches_tracked`` may lack: files of old torch versions have none and no number
+    depends on it.
 
     Raises:
         UserError: lists every missing, unknown and misshapen tensor.
@@ -288,11 +294,11 @@ def load_strictly(module: nn.Module, state: State, what: str) -> None:
     state = {**counters, **state}
     faults = [f"missing: {key} {tuple(own[key].shape)}" for key in own if key not in state]
     faults += [f"unknown: {key} {tuple(state[key].shape)}" for key in state if key not in own]
-    faults += [
-        f"misshapen: {key} is {tuple(state[key].shape)}, not {tuple(own[key].shape)}"
-        for key in own
-        if key in state and state[key].shape != own[key].shape
-    ]
+    for key in own:
+        stored, expected = tuple(state[key].shape) if key in state else None, tuple(own[key].shape)
+        bank = expected[:1] == (0,) and stored is not None and stored[1:] == expected[1:]  # takes any rows
+        if stored not in (None, expected) and not bank:
+            faults.append(f"misshapen: {key} is {stored}, not {expected}")
     if faults:
         raise UserError(f"{what} does not fit: {len(faults)} tensors differ.\n  " + "\n  ".join(faults))
     module.load_state_dict(state)
@@ -303,8 +309,8 @@ def _stored(name: str, weights: str) -> State:
     if weights == "shipped":
         if name not in SHIPPED:
             raise UserError(
-                f"weights: shipped – no weights of {name!r} ship with the package, only of {', '.join(SHIPPED)}. "
-                f"Set weights to none (random) or to a file's path{_source(name)}."
+                f"weights: shipped – no weights of {name!r} ship with the package, only of "
+                f"{', '.join(SHIPPED)}. Set weights to none (random) or to a file's path{_source(name)}."
             )
         from tellsign.demo.weights import read
 
@@ -312,14 +318,15 @@ def _stored(name: str, weights: str) -> State:
     path = Path(weights)
     if not path.is_file():
         raise UserError(
-            f"weights of {name!r}: {weights!r} is no file. Allowed: none (random), shipped ({', '.join(SHIPPED)}), or the "
-            f"path of a .safetensors or .pt file. Set the recipe's field weights{_source(name)}."
+            f"weights of {name!r}: {weights!r} is no file. Allowed: none (random), "
+            f"shipped ({', '.join(SHIPPED)}), or the path of a .safetensors or .pt file. "
+            f"Set the recipe's field weights{_source(name)}."
         )
     return read_state(path)
 
 
 def _source(name: str) -> str:
-    return f"; the published file is at {SOURCES[name]}" if name in SOURCES else ""
+    return f"; the published file is on huggingface.co: {SOURCES[name]}" if name in SOURCES else ""
 
 
 def load_backbone(name: str, weights: str, seed: int) -> Backbone:
@@ -327,8 +334,9 @@ def load_backbone(name: str, weights: str, seed: int) -> Backbone:
 
     Args:
         name: One of `BACKBONES`.
-        weights: ``none`` (random, under ``seed``), ``shipped`` (demo CLIP towers), or a path: our checkpoints of a
-            backbone, a detector or a CLIP, open_clip's state dict of a whole model or its visual tower, timm's.
+        weights: ``none`` (random, under ``seed``), ``shipped`` (demo CLIP towers), or a path: our
+            checkpoints of a backbone, a detector or a CLIP, open_clip's state dict of a whole model or its
+            visual tower, timm's.
         seed: Of the initialisation; without effect when weights are loaded.
 
     Returns:

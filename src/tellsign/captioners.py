@@ -1,8 +1,8 @@
 """Captioners: images to one sentence each.
 
-The demo's is BLIP-2 in small (Li et al. 2023): tokens of a frozen image encoder (as there, another than the CLIP that
-measures the discrepancy), a linear projection, and a causal language model that reads them as a prefix and writes
-greedily.
+The demo's is BLIP-2 in small (Li et al. 2023): tokens of a frozen image encoder (as there, another than the
+CLIP that measures the discrepancy), a linear projection, and a causal language model that reads them as a
+prefix and writes greedily.
 """
 
 from __future__ import annotations
@@ -123,8 +123,8 @@ class DemoCaptioner(nn.Module):
     def caption(self, images: list[UInt8[np.ndarray, "h w 3"]]) -> list[str]:
         """One sentence for each image.
 
-        Every chunk is filled up to the same size: a product of matrices may round differently at another size, and
-        an image's caption must not depend on its neighbours.
+        Every chunk is filled up to the same size: a product of matrices may round differently at another
+        size, and an image's caption must not depend on its neighbours.
         """
         captions: list[str] = []
         device = self.language.position.device

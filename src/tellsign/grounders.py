@@ -1,7 +1,7 @@
 """Grounders: a phrase to the box that it names in an image.
 
-The demo's is a small CenterNet (Zhou et al. 2019): every place of a map says how likely an object's middle is there,
-its colour, its shape, and how far its box's sides are.
+The demo's is a small CenterNet (Zhou et al. 2019): every place of a map says how likely an object's middle
+is there, its colour, its shape, and how far its box's sides are.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ UNIT = 16.0  # pixels; distances from an object's middle to its sides are about 
 
 
 class Grounding(NamedTuple):
-    """Where a phrase is: corners in pixels of the original image, p that it is there, and whether that suffices."""
+    """Where a phrase is: corners in pixels of the original image, p that it is there, and whether that
+    suffices.
+    """
 
     x0: float
     y0: float
@@ -60,23 +62,37 @@ def phrases(caption: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+class Maps(NamedTuple):
+    """What the network says of every place: logits, and distances to the box's sides in 16 pixels."""
+
+    objectness: Float[Tensor, "b h w"]
+    colours: Float[Tensor, "b 8 h w"]
+    shapes: Float[Tensor, "b 6 h w"]
+    sides: Float[Tensor, "b 4 h w"]  # left, top, right, bottom
+
+
 class CentreNetwork(nn.Module):
     """Fully convolutional: one place for every 4 × 4 pixels."""
 
     def __init__(self) -> None:
         super().__init__()
+        dim = PlaceEncoder.dim
         self.body = PlaceEncoder()
-        self.objectness = nn.Conv2d(PlaceEncoder.dim, 1, 1)
-        self.colour, self.shape = nn.Conv2d(PlaceEncoder.dim, len(COLOURS), 1), nn.Conv2d(PlaceEncoder.dim, len(SHAPES), 1)
-        self.box = nn.Conv2d(PlaceEncoder.dim, 4, 1)
+        self.objectness, self.sides = nn.Conv2d(dim, 1, 1), nn.Conv2d(dim, 4, 1)
+        self.colours, self.shapes = nn.Conv2d(dim, len(COLOURS), 1), nn.Conv2d(dim, len(SHAPES), 1)
 
-    def forward(
-        self, pixels: UInt8[Tensor, "b 3 h w"]
-    ) -> tuple[
-        Float[Tensor, "b h4 w4"], Float[Tensor, "b 8 h4 w4"], Float[Tensor, "b 6 h4 w4"], Float[Tensor, "b 4 h4 w4"]
-    ]:
-        """Logits of objectness, colours and shapes; distances to left, top, right, bottom in units of 16 pixels."""
-        return self.heads(self.body(pixels.float() / 127.5 - 1))
+    def read(self, features: Float[Tensor, "b 64 h w"]) -> Maps:
+        """Maps of the encoder's features."""
+        return Maps(
+            self.objectness(features)[:, 0],
+            self.colours(features),
+            self.shapes(features),
+            self.sides(features).exp(),
+        )
+
+    def forward(self, pixels: UInt8[Tensor, "b 3 h4 w4"]) -> Maps:
+        """Maps of images."""
+        return self.read(self.body(pixels.float() / 127.5 - 1))
 
 
 def places(height: int, width: int) -> tuple[Float[Tensor, "h w"], Float[Tensor, "h w"]]:
@@ -104,37 +120,44 @@ class DemoGrounder(nn.Module):
 
         Args:
             images: RGB, any sizes; each is squeezed into a square for the network.
-            phrases: Per image, texts that hold a colour and a shape of the demo; others are not found (score 0).
+            phrases: Per image, texts that hold a colour and a shape of the demo; others are not found
+                (score 0).
             threshold: The least score of a box that counts as found.
         """
         found: list[list[Grounding]] = []
-        device = self.net.box.weight.device
+        device = self.net.sides.weight.device
         for start in range(0, len(images), CHUNK):
             batch = images[start : start + CHUNK]
             full = torch.zeros(CHUNK, 3, SIDE, SIDE, dtype=torch.uint8)  # one size always: see DemoCaptioner
             for row, image in enumerate(batch):
-                square = Image.fromarray(np.ascontiguousarray(image)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+                square = Image.fromarray(np.ascontiguousarray(image)).resize(
+                    (SIDE, SIDE), Image.Resampling.BICUBIC
+                )
                 full[row] = torch.from_numpy(np.array(square)).permute(2, 0, 1)
-            objectness, colour, shape, box = (part.cpu() for part in self.net(full.to(device)))
-            maps = objectness.sigmoid(), colour.softmax(1), shape.softmax(1), box
+            raw = Maps(*(part.cpu() for part in self.net(full.to(device))))
+            maps = raw._replace(
+                objectness=raw.objectness.sigmoid(),
+                colours=raw.colours.softmax(1),
+                shapes=raw.shapes.softmax(1),
+            )
             for row, image in enumerate(batch):
-                wanted = phrases[start + row]
-                found.append([_best(wish, [m[row] for m in maps], image.shape, threshold) for wish in wanted])
+                own = Maps(*(part[row] for part in maps))
+                found.append([_best(wish, own, image.shape, threshold) for wish in phrases[start + row]])
         return found
 
 
-def _best(phrase: str, maps: list[Tensor], shape: tuple[int, ...], threshold: float) -> Grounding:
-    objectness, colours, shapes, boxes = maps
+def _best(phrase: str, maps: Maps, size: tuple[int, ...], threshold: float) -> Grounding:
+    """The place of one image where objectness (p) × p(colour) × p(shape) is largest, and its box."""
     words = phrase.lower().split()
-    colour = [COLOURS.index(word) for word in words if word in COLOURS]
-    form = [SHAPES.index(word) for word in words if word in SHAPES]
-    if len(colour) != 1 or len(form) != 1:
+    colours = [COLOURS.index(word) for word in words if word in COLOURS]
+    shapes = [SHAPES.index(word) for word in words if word in SHAPES]
+    if len(colours) != 1 or len(shapes) != 1:
         return Grounding(0.0, 0.0, 0.0, 0.0, 0.0, False)
-    score = objectness * colours[colour[0]] * shapes[form[0]]
+    score = maps.objectness * maps.colours[colours[0]] * maps.shapes[shapes[0]]
     place = int(score.argmax())
     x, y = (float(plane.flatten()[place]) for plane in places(*score.shape))
-    left, top, right, bottom = (float(v) * UNIT for v in boxes.flatten(1)[:, place])
-    height, width = shape[:2]
+    left, top, right, bottom = (float(v) * UNIT for v in maps.sides.flatten(1)[:, place])
+    height, width = size[:2]
     across, down = width / SIDE, height / SIDE
     best = float(score.flatten()[place])
     return Grounding(

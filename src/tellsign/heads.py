@@ -5,7 +5,7 @@ A head gives one logit an image; its sigmoid is p(fake), and binary cross-entrop
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -44,8 +44,8 @@ class Mlp(nn.Module):
 class Discrepancy(nn.Module):
     """TIDY's head (§3.3, "output dimension of 2"): dim → hidden → 2 with a softmax.
 
-    The one logit is the difference of the two: softmax[fake] = sigmoid(z_fake - z_real), and binary cross-entropy
-    on it is the cross-entropy on the two.
+    The one logit is the difference of the two: softmax[fake] = sigmoid(z_fake - z_real), and binary cross-
+    entropy on it is the cross-entropy on the two.
     """
 
     def __init__(self, dim: int, hidden: int = 512, dropout: float = 0.0) -> None:
@@ -65,10 +65,11 @@ class Discrepancy(nn.Module):
 
 
 class Nearest(nn.Module):
-    """Nearest neighbour by cosine among stored features (Ojha et al. 2023, §4.2, k = 1). It has nothing to train.
+    """Nearest neighbour by cosine among stored features (Ojha et al. 2023, §4.2, k = 1). It has nothing to
+    train.
 
-    The logit is the nearest fake's cosine minus the nearest real's, in [-2, 2]: positive where the nearest of all is
-    fake. Its sigmoid orders and thresholds as the rule does; it is no calibrated probability.
+    The logit is the nearest fake's cosine minus the nearest real's, in [-2, 2]: positive where the nearest
+    of all is fake. Its sigmoid orders and thresholds as the rule does; it is no calibrated probability.
     """
 
     real: Tensor
@@ -78,6 +79,7 @@ class Nearest(nn.Module):
         super().__init__()
         self.register_buffer("real", torch.empty(0, dim))
         self.register_buffer("fake", torch.empty(0, dim))
+        self.register_load_state_dict_pre_hook(_make_room)
 
     def store(self, features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> None:
         """Replace the banks by labelled features (0 real, 1 fake).
@@ -101,12 +103,12 @@ class Nearest(nn.Module):
         unit = F.normalize(features, dim=1)
         return (unit @ self.fake.T).amax(1) - (unit @ self.real.T).amax(1)
 
-    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: object) -> None:
-        # banks have as many rows as were stored, so they are replaced, not copied into
-        for name in ("real", "fake"):
-            if f"{prefix}{name}" in state_dict:
-                setattr(self, name, torch.empty_like(state_dict[f"{prefix}{name}"], device=self.real.device))
-        super()._load_from_state_dict(state_dict, prefix, *rest)  # pyright: ignore[reportArgumentType]
+
+def _make_room(bank: Nearest, state: Mapping[str, Tensor], prefix: str, *_: object) -> None:
+    """Give the banks as many rows as the state about to be loaded has."""
+    for name in ("real", "fake"):
+        if f"{prefix}{name}" in state:
+            setattr(bank, name, torch.empty_like(state[f"{prefix}{name}"], device=bank.real.device))
 
 
 # Called with the length of the features and the recipe's settings of that head (hidden, dropout).

@@ -291,7 +291,7 @@ class OneShot(Remaker):
     """A generator of one forward pass, trained with L1, spectral and adversarial losses."""
 
     adversarial = 0.02
-    spectral = 0.3
+    spectral = 0.2
 
     @abstractmethod
     def forward(self, photos: Photos, draw: Draw) -> tuple[Photos, Float[Tensor, ""]]:
@@ -492,7 +492,7 @@ class LatentDiffusion(Remaker):
         self.register_buffer("scale", torch.ones(1, 9, 1, 1))
 
     def learn(self, crops: Callable[[], Photos], steps: int, generator: torch.Generator) -> list[float]:
-        """Half of the steps for the autoencoder, half for the denoiser on its latents."""
+        """Train the autoencoder, then the denoiser on its latents, ``steps`` steps each."""
         losses = self.autoencoder.learn(crops, steps, generator)
         with torch.no_grad():
             z = torch.cat([self.autoencoder.encode(crops()) for _ in range(4)])

@@ -1,10 +1,11 @@
 """The demo's small networks, each of the kind that the papers use.
 
-CLIP's vision transformer, ModifiedResNet and text transformer (Radford et al. 2021), Xception (Chollet 2017), and
-the convolutional encoder that captioner and grounder share.
+CLIP's vision transformer, ModifiedResNet and text transformer (Radford et al. 2021), Xception (Chollet
+2017), and the convolutional encoder that captioner and grounder share.
 
 Networks this small do not find a generator's traces in raw colours within minutes; a fixed high-pass residual
-over its own RMS shows them what large networks learn to look for. It is preprocessing, so masks act on it too.
+over its own RMS shows them what large networks learn to look for. It is preprocessing, so masks act on it
+too.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ class ColourAndResidual(nn.Module):
 
 
 class Residual(nn.Module):
-    """Three channels: the unit residual alone, in the memory layout that suits separable convolutions on a CPU."""
+    """Three channels: the unit residual alone, in the memory layout that suits separable convolutions on a
+    CPU.
+    """
 
     def forward(self, pixels: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
         """Preprocess."""
@@ -52,6 +55,7 @@ class Residual(nn.Module):
 
 
 # ---------------------------------------------------------------------------------------------- transformers
+
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
@@ -80,8 +84,8 @@ class Block(nn.Module):
         Args:
             x: Tokens.
             allowed: True where a token (row) may read another (column); None lets all read all.
-            past: Keys and values of the tokens before ``x``, one entry or none; they are read as well, and the
-                entry is replaced by them and ``x``'s own together.
+            past: Keys and values of the tokens before ``x``, one entry or none; they are read as well, and
+                the entry is replaced by them and ``x``'s own together.
         """
         split = self.to_qkv(self.norm_1(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         query, key, value = split.unbind()
@@ -103,8 +107,8 @@ def causal(length: int) -> Bool[Tensor, "n n"]:
 class VisionTransformer(nn.Module):
     """CLIP's ViT in small: 36 patches of 12 pixels, four blocks, class token, projection.
 
-    The patches are embedded by three convolutions (Xiao et al. 2021, "Early convolutions help transformers see
-    better"): with one, shapes are not learned in the minute that the demo has.
+    The patches are embedded by three convolutions (Xiao et al. 2021, "Early convolutions help transformers
+    see better"): with one, shapes are not learned in the minute that the demo has.
     """
 
     def __init__(self, depth: int = 4) -> None:

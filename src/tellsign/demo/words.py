@@ -45,8 +45,8 @@ def tokenise(texts: list[str]) -> Int64[Tensor, "b 24"]:
         for word in words:
             if word not in NUMBER:
                 raise UserError(
-                    f"the demo's networks know {len(VOCABULARY) - 3} words, and {word!r} of {text!r} is none of them."
-                    f"{near_miss(word, NUMBER)} Take a full-size CLIP and captioner for real captions."
+                    f"the demo's networks know {len(VOCABULARY) - 3} words; {word!r} of {text!r} is none of "
+                    f"them.{near_miss(word, NUMBER)} Take a full-size CLIP and captioner for real captions."
                 )
         tokens[row, : len(words) + 2] = torch.tensor([START, *(NUMBER[word] for word in words), END])
     return tokens

@@ -1,4 +1,6 @@
-"""The demo's trained networks, as they ship: safetensors beside this file, listed with their facts in weights.json."""
+"""The demo's trained networks, as they ship: safetensors beside this file, listed with their facts in
+weights.json.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+from tellsign.backbones import (
+    BACKBONES,
+    CLIPS,
+    Backbone,
+    Standardise,
+    load_backbone,
+    load_clip,
+    load_strictly,
+    read_state,
+)
+from tellsign.errors import UserError
+from tellsign.heads import Detector, Linear
+
+DEMO = ("demo-clip-vit", "demo-clip-rn", "demo-xception")
+
+
+def pixels(count: int = 2, side: int = 72) -> torch.Tensor:
+    return torch.randint(
+        0, 256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+
+
+def test_standardise_is_the_affine_map_of_its_statistics():
+    front = Standardise((0.5, 0.4, 0.3), (0.25, 0.5, 1.0))
+    x = front(torch.full((1, 3, 1, 1), 51, dtype=torch.uint8))
+    assert torch.allclose(x.flatten(), torch.tensor([(0.2 - 0.5) / 0.25, (0.2 - 0.4) / 0.5, 0.2 - 0.3]))
+    assert not front.state_dict()
+
+
+@pytest.mark.parametrize("name", DEMO)
+def test_demo_backbones_give_features_and_a_map_on_their_way(name):
+    backbone = load_backbone(name, "none", 0).eval()
+    x = backbone.preprocess(pixels())
+    features, feature_map = backbone.with_map(x)
+    assert features.shape == (2, backbone.dim)
+    assert feature_map.shape[0] == 2 and feature_map.ndim == 4
+    assert torch.equal(feature_map, backbone.feature_map(x))
+    assert torch.allclose(features, backbone(x), atol=1e-6)
+    gradient = torch.autograd.grad(features.sum(), feature_map)[0]
+    assert (gradient.flatten(2).abs().amax((0, 1)) > 0).all()  # every place counts
+
+
+def test_tokens_lie_on_the_map_row_by_row():
+    backbone = load_backbone("demo-clip-vit", "none", 0).eval()
+    black, one = torch.zeros(1, 3, 72, 72, dtype=torch.uint8), torch.zeros(1, 3, 72, 72, dtype=torch.uint8)
+    one[:, 0, 14:22, 50:58] = 255  # within the patch of row 1, column 4
+    backbone.net.blocks = torch.nn.Sequential(backbone.net.blocks[3])
+    backbone.map_layer = "blocks.0.norm_1"  # before any attention a token knows its own patch
+    backbone.front = torch.nn.Identity()
+    maps = [backbone.feature_map(F.pad(x.float(), (0, 0, 0, 0, 0, 3))) for x in (black, one)]
+    assert (maps[1] - maps[0]).abs().sum((0, 1)).argmax() == 1 * 6 + 4
+
+
+@pytest.mark.parametrize("name", DEMO)
+def test_the_seed_alone_decides_random_weights(name):
+    states = []
+    for seed, disturbance in ((3, 1), (3, 2), (4, 1)):
+        torch.manual_seed(disturbance)
+        states.append(load_backbone(name, "none", seed).state_dict())
+    first, same, other = states
+    assert all(torch.equal(first[key], same[key]) for key in first)
+    assert any(not torch.equal(first[key], other[key]) for key in first)
+
+
+def test_a_wrong_size_is_refused_where_the_size_is_fixed():
+    with pytest.raises(ValueError, match="72 × 72"):
+        load_backbone("demo-clip-rn", "none", 0).preprocess(pixels(side=80))
+    xception = load_backbone("demo-xception", "none", 0)
+    assert xception(xception.preprocess(pixels(side=57))).shape == (2, 192)
+
+
+def test_shipped_towers_are_those_of_the_shipped_clip():
+    for name in ("demo-clip-vit", "demo-clip-rn"):
+        clip, image = load_clip(name, "shipped", 0), load_backbone(name, "shipped", 1)
+        pairs = zip(clip.image.state_dict().values(), image.state_dict().values(), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+        random = load_backbone(name, "none", 1).state_dict()
+        assert any(not torch.equal(random[key], value) for key, value in image.state_dict().items())
+
+
+def test_own_files_of_backbone_detector_and_clip_load(tmp_path):
+    clip = load_clip("demo-clip-rn", "none", 5)
+    detector = Detector(clip.image, Linear(clip.image.dim))
+    for module in (clip, clip.image, clip.image.net, detector):
+        file = tmp_path / "weights.safetensors"
+        save_file(module.state_dict(), file)
+        loaded = load_backbone("demo-clip-rn", str(file), 0).state_dict()
+        assert all(torch.equal(loaded[key], value) for key, value in clip.image.state_dict().items())
+    torch.save(
+        {"state_dict": {f"module.{k}": v for k, v in clip.state_dict().items()}}, tmp_path / "weights.pt"
+    )
+    again = load_clip("demo-clip-rn", str(tmp_path / "weights.pt"), 0).state_dict()
+    assert all(torch.equal(again[key], value) for key, value in clip.state_dict().items())
+
+
+def test_every_tensor_that_does_not_fit_is_named(tmp_path):
+    state = load_backbone("demo-clip-vit", "none", 0).state_dict()
+    state["net.extra"], state["net.project.weight"] = torch.zeros(2), torch.zeros(7, 96)
+    del state["net.position"], state["net.norm_in.bias"]
+    save_file(state, tmp_path / "weights.safetensors")
+    with pytest.raises(UserError) as error:
+        load_backbone("demo-clip-vit", str(tmp_path / "weights.safetensors"), 0)
+    for line in (
+        "missing: net.position (1, 37, 96)",
+        "missing: net.norm_in.bias (96,)",
+        "unknown: net.extra (2,)",
+        "misshapen: net.project.weight is (7, 96), not (96, 96)",
+    ):
+        assert line in str(error.value)
+
+
+def test_only_batchnorm_counters_may_lack():
+    norm = torch.nn.BatchNorm2d(2)
+    state = norm.state_dict()
+    del state["num_batches_tracked"]
+    load_strictly(norm, state, "it")
+    del state["running_var"]
+    with pytest.raises(UserError, match="running_var"):
+        load_strictly(norm, state, "it")
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "message"),
+    [
+        ("demo-clip-vti", "none", "Did you mean 'demo-clip-vit'"),
+        ("demo-xception", "shipped", "no weights of 'demo-xception' ship"),
+        ("clip-vit-l14", "nowhere.safetensors", "timm/vit_large_patch14_clip_224.openai"),
+    ],
+)
+def test_what_is_wrong_with_a_name_or_weights_is_said(name, weights, message):
+    with pytest.raises(UserError, match=message):
+        load_backbone(name, weights, 0)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_files_that_are_no_weights_are_refused(tmp_path, suffix):
+    file = tmp_path / f"weights{suffix}"
+    file.write_bytes(b"no weights at all")
+    with pytest.raises(UserError, match="cannot be read as weights"):
+        read_state(file)
+    torch.save([1, 2], tmp_path / "list.pt")
+    with pytest.raises(UserError, match="no dict of tensors"):
+        read_state(tmp_path / "list.pt")
+
+
+def test_every_clip_has_its_image_tower_among_the_backbones():
+    assert set(CLIPS) <= set(BACKBONES)
+
+
+def quick_gelu(x: torch.Tensor) -> torch.Tensor:
+    return x * torch.sigmoid(1.702 * x)
+
+
+def slow_block(
+    x: torch.Tensor, state: dict[str, torch.Tensor], heads: int, allowed: torch.Tensor
+) -> torch.Tensor:
+    """One CLIP block of one text, token by token and head by head, from Vaswani et al. 2017."""
+    width = x.shape[1]
+    normed = F.layer_norm(x, (width,), state["ln_1.weight"], state["ln_1.bias"])
+    query, key, value = (normed @ state["attn.in_proj_weight"].T + state["attn.in_proj_bias"]).split(
+        width, dim=1
+    )
+    read = torch.empty_like(x)
+    for head in range(heads):
+        own = slice(head * width // heads, (head + 1) * width // heads)
+        for i in range(len(x)):
+            weights = torch.stack([query[i, own] @ key[j, own] for j in range(len(x)) if allowed[i, j]])
+            weights = (weights / (width / heads) ** 0.5).softmax(0)
+            read[i, own] = sum(w * value[j, own] for j, w in enumerate(weights))
+    x = x + read @ state["attn.out_proj.weight"].T + state["attn.out_proj.bias"]
+    inner = F.layer_norm(x, (width,), state["ln_2.weight"], state["ln_2.bias"])
+    inner = quick_gelu(inner @ state["mlp.c_fc.weight"].T + state["mlp.c_fc.bias"])
+    return x + inner @ state["mlp.c_proj.weight"].T + state["mlp.c_proj.bias"]
+
+
+@pytest.mark.slow
+def test_clip_rn50_takes_pixels_and_texts_and_open_clips_files(tmp_path):
+    clip = load_clip("clip-rn50", "none", 0).eval()
+    x = clip.image.preprocess(pixels(1, 224))
+    with torch.inference_mode():
+        assert clip.image(x).shape == (1, 1024) and clip.image.feature_map(x).shape == (1, 2048, 7, 7)
+        assert clip.encode_text(["a photo", "a cat"]).shape == (2, 1024)
+        text, length = clip.text, 4
+        state = {
+            k.removeprefix("transformer.resblocks.0."): v
+            for k, v in text.state_dict().items()
+            if "resblocks.0." in k
+        }
+        tokens = torch.randn(length, 512)
+        causal = torch.ones(length, length).tril().bool()
+        mask = torch.zeros(length, length).masked_fill(~causal, float("-inf"))
+        block = text.transformer.resblocks[0](tokens[None], attn_mask=mask)[0]
+        assert torch.allclose(block, slow_block(tokens, state, 8, causal), atol=1e-5)
+    whole = {
+        k.replace("image.net.", "visual.", 1).removeprefix("text."): v for k, v in clip.state_dict().items()
+    }
+    tower = {k.removeprefix("visual."): v for k, v in whole.items() if k.startswith("visual.")}
+    save_file(whole, tmp_path / "whole.safetensors")
+    save_file(tower, tmp_path / "tower.safetensors")
+    both = load_clip("clip-rn50", str(tmp_path / "whole.safetensors"), 1)
+    alone = [load_backbone("clip-rn50", str(tmp_path / f"{f}.safetensors"), 1) for f in ("whole", "tower")]
+    probe = "net.layer4.2.conv3.weight"
+    assert all(
+        torch.equal(b.state_dict()[probe], clip.image.state_dict()[probe]) for b in [both.image, *alone]
+    )
+    assert torch.equal(both.text.state_dict()["text_projection"], clip.text.state_dict()["text_projection"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "dim", "side", "map_shape"),
+    [
+        ("clip-vit-b16", 512, 224, (768, 14, 14)),
+        ("clip-rn101", 512, 224, (2048, 7, 7)),
+        ("legacy-xception", 2048, 128, (2048, 4, 4)),
+        ("resnet50", 2048, 128, (2048, 4, 4)),
+    ],
+)
+def test_full_size_backbones_have_their_dim_and_map(name, dim, side, map_shape):
+    backbone: Backbone = load_backbone(name, "none", 0).eval()
+    x = backbone.preprocess(pixels(1, side))
+    features, feature_map = backbone.with_map(x)
+    assert features.shape == (1, dim) == (1, backbone.dim) and feature_map.shape == (1, *map_shape)
+    assert torch.autograd.grad(features.sum(), feature_map)[0].abs().sum() > 0
+    if name == "legacy-xception":
+        assert x.min() >= -1 and x.max() <= 1 and x.min() < -0.9 and x.max() > 0.9
+
+
+@pytest.mark.slow
+def test_timms_classifier_is_left_out(tmp_path):
+    backbone = load_backbone("resnet50", "none", 0)
+    published = {k.removeprefix("net."): v for k, v in backbone.state_dict().items()}
+    published |= {"fc.weight": torch.zeros(1000, 2048), "fc.bias": torch.zeros(1000)}
+    save_file(published, tmp_path / "model.safetensors")
+    loaded = load_backbone("resnet50", str(tmp_path / "model.safetensors"), 1)
+    assert torch.equal(loaded.state_dict()["net.conv1.weight"], published["conv1.weight"])

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+from tellsign.backbones import load_backbone, load_strictly
+from tellsign.heads import HEADS, Detector, Discrepancy, Linear, Mlp, Nearest
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp", "mlp2"])
+def test_trainable_heads_give_one_logit_an_image(name):
+    assert HEADS[name](5)(torch.randn(3, 5)).shape == (3,)
+
+
+def test_mlp_is_two_layers_with_a_relu():
+    head = Mlp(2, hidden=2)
+    with torch.no_grad():
+        for layer, weight in ((head.layers[0], [[1.0, 0.0], [0.0, -1.0]]), (head.layers[3], [[2.0, 3.0]])):
+            layer.weight.copy_(torch.tensor(weight))
+            layer.bias.fill_(0.5)
+    assert head(torch.tensor([[1.0, 4.0], [-1.0, -2.0]])).tolist() == [2 * 1.5 + 0.5, 3 * 2.5 + 0.5]
+
+
+def test_dropout_acts_in_training_only():
+    head, x = Mlp(4, hidden=64, dropout=0.5), torch.ones(1, 4)
+    assert not torch.equal(head.train()(x), head(x))
+    assert torch.equal(head.eval()(x), head(x))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**31), st.integers(0, 1))
+def test_two_logits_and_their_difference_are_the_same_classifier(seed, label):
+    torch.manual_seed(seed)
+    head, x = Discrepancy(6, hidden=8), 3 * torch.randn(1, 6)
+    probability = head.two_logits(x).softmax(1)[0, 1]
+    assert torch.allclose(head(x).sigmoid()[0], probability, atol=1e-6)
+    on_one = F.binary_cross_entropy_with_logits(head(x), torch.tensor([float(label)]))
+    assert torch.allclose(on_one, F.cross_entropy(head.two_logits(x), torch.tensor([label])), atol=1e-5)
+
+
+def test_nearest_equals_a_loop_over_the_banks():
+    torch.manual_seed(0)
+    bank, labels, probe = torch.randn(9, 4), torch.tensor([0, 1, 1, 0, 0, 1, 0, 1, 1]), torch.randn(5, 4)
+    head = Nearest(4)
+    head.store(bank, labels)
+    for row, logit in zip(probe, head(probe).tolist(), strict=True):
+        cosine = [float(row @ b / (row.norm() * b.norm())) for b in bank]
+        fake, real = (max(c for c, y in zip(cosine, labels, strict=True) if y == want) for want in (1, 0))
+        assert math.isclose(logit, fake - real, abs_tol=1e-5)
+
+
+def test_nearest_needs_both_classes_and_banks():
+    with pytest.raises(ValueError, match="both"):
+        Nearest(2).store(torch.ones(2, 2), torch.tensor([1, 1]))
+    with pytest.raises(ValueError, match="store"):
+        Nearest(2)(torch.ones(1, 2))
+
+
+def test_nearest_banks_survive_a_file(tmp_path):
+    head, probe = Nearest(3), torch.randn(4, 3)
+    head.store(torch.randn(7, 3), torch.tensor([0, 0, 1, 0, 1, 0, 0]))
+    save_file(head.state_dict(), tmp_path / "head.safetensors")
+    again = Nearest(3)
+    load_strictly(again, load_file(tmp_path / "head.safetensors"), "it")
+    assert torch.equal(again(probe), head(probe))
+
+
+def test_a_frozen_backbone_neither_learns_nor_moves_its_statistics():
+    backbone = load_backbone("demo-xception", "none", 0)
+    detector = Detector(backbone, Linear(backbone.dim), frozen=True).train()
+    before = {key: value.clone() for key, value in backbone.state_dict().items()}
+    x = backbone.preprocess(torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8))
+    detector(x).sum().backward()
+    assert all(torch.equal(before[key], value) for key, value in backbone.state_dict().items())
+    assert all(p.grad is None for p in backbone.parameters())
+    assert all(p.grad is not None for p in detector.head.parameters())
+
+
+def test_a_detectors_score_is_the_sigmoid_of_its_logit():
+    backbone = load_backbone("demo-clip-vit", "none", 0)
+    detector = Detector(backbone, Linear(backbone.dim)).eval()
+    x = backbone.preprocess(torch.randint(0, 256, (2, 3, 72, 72), dtype=torch.uint8))
+    assert torch.equal(detector.scores(x), torch.sigmoid(detector(x)))
+    assert torch.equal(detector(x), detector.head(backbone(x)))
