@@ -99,9 +99,18 @@ def published(wildcards):
     return ["--published", held] if held else []
 
 
-# Without a limit Snakemake would start every GPU job at once; a profile or --resources gpu=N overrules this one.
-if workflow.is_main_process and "gpu" not in workflow.global_resources:
-    workflow.register_resource("gpu", len(os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")))
+# Without a limit Snakemake would start all GPU jobs at once; a profile or --resources gpu=N overrules this one. Where
+# there is no GPU, the cores are the limit.
+def visible_gpus():
+    """How many CUDA devices jobs may use."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return len([device for device in named.split(",") if device.strip()])
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+
+if workflow.is_main_process and "gpu" not in workflow.global_resources and visible_gpus():
+    workflow.register_resource("gpu", visible_gpus())
 
 
 onsuccess:
