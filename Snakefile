@@ -17,6 +17,10 @@ if "name" not in config:  # no --configfile was given
     configfile: "config/config.yaml"
 
 
+# used with --sdm apptainer only; workflow/tellsign.def says how to build it
+container: "workflow/tellsign.sif"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/demo.smk"
 include: "workflow/rules/index.smk"

@@ -36,9 +36,7 @@ def slow_batch(
         for i in torch.randperm(len(images), generator=g)[:n_images].tolist():
             h, w = (n // b * b for n in images[i].shape[1:])
             x = images[i][None, :, :h, :w].float()
-            z = F.interpolate(x, size=(h * a // b, w * a // b), mode="bilinear", align_corners=False)[
-                0
-            ].round_()
+            z = F.interpolate(x, size=(h * a // b, w * a // b), mode="bilinear", align_corners=False)[0].round_()
             for phase in phases:
                 for _ in range(n_patches):
                     y, x0 = (
@@ -53,9 +51,7 @@ def compare(size: tuple[int, int], p: int, n_images: int) -> None:
     g = torch.Generator().manual_seed(0)
     images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=g) for _ in range(20)]
     counts = {"n_ratios": 4, "n_phases": 4, "n_images": n_images, "n_patches": 2}
-    fast = seconds(
-        lambda: sample_batch(images, g, ratios=STRIDE_16, **counts, patch_size=p, quantise=True), 20
-    )
+    fast = seconds(lambda: sample_batch(images, g, ratios=STRIDE_16, **counts, patch_size=p, quantise=True), 20)
     slow = seconds(lambda: slow_batch(images, g, 4, n_images, 2, p), 5)
     what = f"{32 * n_images} patches of {p} px from {size[1]}x{size[0]}"
     print(f"{what}: {1e3 * fast:.1f} ms, {slow / fast:.1f} times as fast as rescaling whole images")

@@ -22,9 +22,7 @@ DEMO = ("demo-clip-vit", "demo-clip-rn", "demo-xception")
 
 
 def pixels(count: int = 2, side: int = 72) -> torch.Tensor:
-    return torch.randint(
-        0, 256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    )
+    return torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 def test_standardise_is_the_affine_map_of_its_statistics():
@@ -93,9 +91,7 @@ def test_own_files_of_backbone_detector_and_clip_load(tmp_path):
         save_file(module.state_dict(), file)
         loaded = load_backbone("demo-clip-rn", str(file), 0).state_dict()
         assert all(torch.equal(loaded[key], value) for key, value in clip.image.state_dict().items())
-    torch.save(
-        {"state_dict": {f"module.{k}": v for k, v in clip.state_dict().items()}}, tmp_path / "weights.pt"
-    )
+    torch.save({"state_dict": {f"module.{k}": v for k, v in clip.state_dict().items()}}, tmp_path / "weights.pt")
     again = load_clip("demo-clip-rn", str(tmp_path / "weights.pt"), 0).state_dict()
     assert all(torch.equal(again[key], value) for key, value in clip.state_dict().items())
 
@@ -158,15 +154,11 @@ def quick_gelu(x: torch.Tensor) -> torch.Tensor:
     return x * torch.sigmoid(1.702 * x)
 
 
-def slow_block(
-    x: torch.Tensor, state: dict[str, torch.Tensor], heads: int, allowed: torch.Tensor
-) -> torch.Tensor:
+def slow_block(x: torch.Tensor, state: dict[str, torch.Tensor], heads: int, allowed: torch.Tensor) -> torch.Tensor:
     """One CLIP block of one text, token by token and head by head, from Vaswani et al. 2017."""
     width = x.shape[1]
     normed = F.layer_norm(x, (width,), state["ln_1.weight"], state["ln_1.bias"])
-    query, key, value = (normed @ state["attn.in_proj_weight"].T + state["attn.in_proj_bias"]).split(
-        width, dim=1
-    )
+    query, key, value = (normed @ state["attn.in_proj_weight"].T + state["attn.in_proj_bias"]).split(width, dim=1)
     read = torch.empty_like(x)
     for head in range(heads):
         own = slice(head * width // heads, (head + 1) * width // heads)
@@ -189,27 +181,21 @@ def test_clip_rn50_takes_pixels_and_texts_and_open_clips_files(tmp_path):
         assert clip.encode_text(["a photo", "a cat"]).shape == (2, 1024)
         text, length = clip.text, 4
         state = {
-            k.removeprefix("transformer.resblocks.0."): v
-            for k, v in text.state_dict().items()
-            if "resblocks.0." in k
+            k.removeprefix("transformer.resblocks.0."): v for k, v in text.state_dict().items() if "resblocks.0." in k
         }
         tokens = torch.randn(length, 512)
         causal = torch.ones(length, length).tril().bool()
         mask = torch.zeros(length, length).masked_fill(~causal, float("-inf"))
         block = text.transformer.resblocks[0](tokens[None], attn_mask=mask)[0]
         assert torch.allclose(block, slow_block(tokens, state, 8, causal), atol=1e-5)
-    whole = {
-        k.replace("image.net.", "visual.", 1).removeprefix("text."): v for k, v in clip.state_dict().items()
-    }
+    whole = {k.replace("image.net.", "visual.", 1).removeprefix("text."): v for k, v in clip.state_dict().items()}
     tower = {k.removeprefix("visual."): v for k, v in whole.items() if k.startswith("visual.")}
     save_file(whole, tmp_path / "whole.safetensors")
     save_file(tower, tmp_path / "tower.safetensors")
     both = load_clip("clip-rn50", str(tmp_path / "whole.safetensors"), 1)
     alone = [load_backbone("clip-rn50", str(tmp_path / f"{f}.safetensors"), 1) for f in ("whole", "tower")]
     probe = "net.layer4.2.conv3.weight"
-    assert all(
-        torch.equal(b.state_dict()[probe], clip.image.state_dict()[probe]) for b in [both.image, *alone]
-    )
+    assert all(torch.equal(b.state_dict()[probe], clip.image.state_dict()[probe]) for b in [both.image, *alone])
     assert torch.equal(both.text.state_dict()["text_projection"], clip.text.state_dict()["text_projection"])
 
 

@@ -82,23 +82,17 @@ def test_photos(tmp_path):
 def test_subsets_select_and_an_unknown_one_is_an_error(tmp_path):
     make(tmp_path, "sd_v1/0_real/a.png", "adm/0_real/a.png")
     assert {file.subset for file in listed("folder", {"r": tmp_path}, ["adm"]).files} == {"adm"}
-    with pytest.raises(
-        UserError, match=r"subset 'sd_v2' is not in .* Did you mean 'sd_v1'\? Found: adm, sd_v1"
-    ):
+    with pytest.raises(UserError, match=r"subset 'sd_v2' is not in .* Did you mean 'sd_v1'\? Found: adm, sd_v1"):
         listed("folder", {"r": tmp_path}, ["sd_v2"])
 
 
 def test_errors_show_the_expected_tree(tmp_path):
     with pytest.raises(UserError, match=r"unknown layout 'foldr'. Did you mean 'folder'"):
         listed("foldr", {"r": tmp_path})
-    with pytest.raises(
-        UserError, match=r"root 'r': there is no folder .*none(.|\n)*<subset>/\{0_real,1_fake\}"
-    ):
+    with pytest.raises(UserError, match=r"root 'r': there is no folder .*none(.|\n)*<subset>/\{0_real,1_fake\}"):
         listed("folder", {"r": tmp_path / "none"})
     make(tmp_path, "0_real/a.png", "1_fake/b.png")
-    with pytest.raises(
-        UserError, match=r"(.|\n)*Passed over: 1 × outside 0_real and 1_fake \(under 0_real\)"
-    ):
+    with pytest.raises(UserError, match=r"(.|\n)*Passed over: 1 × outside 0_real and 1_fake \(under 0_real\)"):
         listed("folder", {"r": tmp_path})
 
 

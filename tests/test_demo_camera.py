@@ -18,9 +18,7 @@ def test_demosaic_against_a_slow_loop():
     raw = np.random.default_rng(0).random((6, 7)).astype(np.float32)
     colour_of = {(0, 0): 0, (0, 1): 1, (1, 0): 1, (1, 1): 2}
     weights = {1: {(0, 0): 1, (0, 1): 0.25, (0, -1): 0.25, (1, 0): 0.25, (-1, 0): 0.25}}
-    weights[0] = weights[2] = {
-        (a, b): (1 - abs(a) / 2) * (1 - abs(b) / 2) for a in (-1, 0, 1) for b in (-1, 0, 1)
-    }
+    weights[0] = weights[2] = {(a, b): (1 - abs(a) / 2) * (1 - abs(b) / 2) for a in (-1, 0, 1) for b in (-1, 0, 1)}
     got = module._demosaic(raw)
 
     def mirror(i: int, n: int) -> int:

@@ -15,9 +15,7 @@ CPU = torch.device("cpu")
 
 
 def photos(count: int, size: int, seed: int = 0) -> torch.Tensor:
-    return torch.randint(
-        256, (count, 3, size, size), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8
-    )
+    return torch.randint(256, (count, 3, size, size), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
 
 
 def test_the_eight_names():
@@ -33,11 +31,7 @@ def test_bytes_survive_the_way_to_signed_and_back():
 def test_crops_are_windows_of_the_photographs():
     source = list(photos(3, 24))
     crops = g.to_bytes(g.random_crops(source, 8, 5, torch.Generator().manual_seed(1), CPU))
-    windows = (
-        torch.stack([p.unfold(1, 8, 1).unfold(2, 8, 1) for p in source])
-        .permute(0, 2, 3, 1, 4, 5)
-        .flatten(0, 2)
-    )
+    windows = torch.stack([p.unfold(1, 8, 1).unfold(2, 8, 1) for p in source]).permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
     for crop in crops:
         assert (windows == crop).flatten(1).all(1).any()
 
@@ -114,9 +108,7 @@ def test_edit_with_a_perfect_denoiser_gives_its_answer():
 
     oracle = Oracle(3, 1, 4)
     draw = g.image_draw([torch.Generator().manual_seed(0)], CPU)
-    torch.testing.assert_close(
-        oracle.edit(torch.zeros(1, 3, 4, 4), draw, (0.5, 0.1)), torch.full((1, 3, 4, 4), 0.25)
-    )
+    torch.testing.assert_close(oracle.edit(torch.zeros(1, 3, 4, 4), draw, (0.5, 0.1)), torch.full((1, 3, 4, 4), 0.25))
 
 
 @pytest.mark.parametrize("name", g.GENERATORS)

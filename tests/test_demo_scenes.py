@@ -36,9 +36,7 @@ def test_caption_says_objects_relation_and_background():
         made("green", "cross", 0, 0),
     )
     pink = Scene("striped", "pink", (first, second, third))
-    assert (
-        caption(pink) == "a red circle left of an orange ring and a green cross on a pink striped background"
-    )
+    assert caption(pink) == "a red circle left of an orange ring and a green cross on a pink striped background"
     assert caption(Scene("leafy", "olive", (first,))) == "a red circle on an olive leafy background"
     upright = Scene("plain", "gray", (made("red", "circle", 0.5, 0.2), made("blue", "ring", 0.6, 0.7)))
     assert caption(upright) == "a red circle above a blue ring on a gray plain background"

@@ -162,14 +162,10 @@ def test_the_word_loss_of_an_ignorant_reader():
 
 
 def test_centres_hold_the_box_of_their_object():
-    target = centres(
-        [view(Thing((20, 30, 52, 62), "red", "ring"), Thing((70, 70, 90, 94), "black", "circle"))]
-    )
+    target = centres([view(Thing((20, 30, 52, 62), "red", "ring"), Thing((70, 70, 90, 94), "black", "circle"))])
     at = (0, (46 - 2) // 4, (34 + 2) // 4 - 1)  # a place with x = 34, y = 46
     assert target.objectness[at] == 1 and target.counts[at] == 1
-    assert target.colours[at] == words.COLOURS.index("red") and target.shapes[at] == words.SHAPES.index(
-        "ring"
-    )
+    assert target.colours[at] == words.COLOURS.index("red") and target.shapes[at] == words.SHAPES.index("ring")
     assert (target.sides[0, :, at[1], at[2]] * 16).tolist() == [34 - 20, 46 - 30, 52 - 34, 62 - 46]
     assert target.counts[0, 0, 0] == 1 and target.objectness[0, 0, 0] == 0 and target.colours[0, 0, 0] == -1
     undecided = (target.counts[0] == 0).nonzero().tolist()
@@ -239,9 +235,7 @@ def test_the_views_of_a_photograph_hold_its_objects():
         assert thing.colour in photo.whole.text and thing.shape in photo.whole.text
     large, small = (np.array([t.box for t in v.things]) for v in (photo.large, photo.whole))
     assert np.allclose(large / 96, small / 72)
-    centre = [
-        np.array(t.box).reshape(2, 2).mean(0) for t in photo.single.things if t.shape in photo.single.text
-    ]
+    centre = [np.array(t.box).reshape(2, 2).mean(0) for t in photo.single.things if t.shape in photo.single.text]
     assert min(np.abs(at - 36).max() for at in centre) < 12  # the named object is in the middle
 
 
@@ -256,9 +250,7 @@ def test_the_shipped_files_are_whole_small_and_listed():
 
 def test_damaged_weights_are_refused(tmp_path, monkeypatch):
     (tmp_path / "weights.json").write_text((SHIPPED / "weights.json").read_text())
-    (tmp_path / "demo-grounder.safetensors").write_bytes(
-        (SHIPPED / "demo-grounder.safetensors").read_bytes()[:-1]
-    )
+    (tmp_path / "demo-grounder.safetensors").write_bytes((SHIPPED / "demo-grounder.safetensors").read_bytes()[:-1])
     monkeypatch.setattr(weights.resources, "files", lambda _: tmp_path)
     with pytest.raises(UserError, match="damaged"):
         weights.read("demo-grounder")
@@ -273,8 +265,6 @@ def test_retraining_gives_the_shipped_bytes(tmp_path):
     demo_weights.main(settings=demo_weights.SETTINGS, out=tmp_path / "again")
     torch.set_num_threads(threads)
     shipped = {
-        name: data
-        for name, data in contents(SHIPPED.resolve()).items()
-        if name.endswith(("json", "safetensors"))
+        name: data for name, data in contents(SHIPPED.resolve()).items() if name.endswith(("json", "safetensors"))
     }
     assert contents(tmp_path / "again") == shipped

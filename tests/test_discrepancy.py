@@ -30,9 +30,7 @@ def slow(vectors: tuple, use: str, w: tuple[float, float], unit: bool, no_object
     result = []
     for k in range(N):
         whole = distance(image[k], text[k])
-        parts = [
-            distance(object_image[i], object_text[i]) for i, r in enumerate(vectors[4].tolist()) if r == k
-        ]
+        parts = [distance(object_image[i], object_text[i]) for i, r in enumerate(vectors[4].tolist()) if r == k]
         local = [sum(c) / len(parts) for c in zip(*parts, strict=True)] if parts else None
         local = local or (whole if no_object == "global" else [0.0] * D)
         result.append(

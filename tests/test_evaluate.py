@@ -23,9 +23,7 @@ SETTINGS = {
 }  # fmt: skip
 
 
-def score_rows(
-    seeds: tuple[int, ...] = (0, 1), epochs: tuple[int, ...] = (9, 10), sharp: float = 1.0
-) -> dict:
+def score_rows(seeds: tuple[int, ...] = (0, 1), epochs: tuple[int, ...] = (9, 10), sharp: float = 1.0) -> dict:
     """Two subsets of 10 fakes each that share 10 reals."""
     draw = np.random.default_rng(0)
     rows: dict[str, list] = {name: [] for name in ("seed", "epoch", "subset", "id", "label", "score")}
@@ -97,9 +95,7 @@ def test_values_are_those_of_the_library_and_mean_is_plain(house: House) -> None
     table, rows = house.run(), pa.table(house.rows)
     found = []
     for subset in SUBSETS:
-        chosen = rows.filter(
-            (pc.field("seed") == 1) & (pc.field("epoch") == 10) & (pc.field("subset") == subset)
-        )
+        chosen = rows.filter((pc.field("seed") == 1) & (pc.field("epoch") == 10) & (pc.field("subset") == subset))
         expected = measure(chosen["label"].to_numpy(), chosen["score"].to_numpy(), 0.5)
         for metric, value in expected.items():
             (row,) = pick(table, seed=1, checkpoint="last", subset=subset, metric=metric)
@@ -139,9 +135,7 @@ def test_equal_inputs_give_equal_bytes_and_row_order_does_not_matter(house: Hous
     order = np.random.default_rng(0).permutation(len(house.rows["seed"]))
     house.rows = pa.table(house.rows).take(order)
     after = house.run()
-    (low,), (again,) = (
-        pick(t, seed=0, checkpoint="last", subset="mean", metric="auc") for t in (before, after)
-    )
+    (low,), (again,) = (pick(t, seed=0, checkpoint="last", subset="mean", metric="auc") for t in (before, after))
     assert (low["low"], low["high"]) == (pytest.approx(again["low"]), pytest.approx(again["high"]))
 
 
@@ -161,9 +155,7 @@ def test_paired_rows_against_a_baseline(house: House) -> None:
 
 def test_an_image_without_score_is_named(house: House) -> None:
     house.rows = pa.table(house.rows).slice(1)
-    with pytest.raises(
-        UserError, match=r"40 images are listed and 39 .*1 listed images have no.*ldm/real00/0"
-    ):
+    with pytest.raises(UserError, match=r"40 images are listed and 39 .*1 listed images have no.*ldm/real00/0"):
         house.run()
 
 

@@ -32,9 +32,7 @@ def head(weights):
 def test_cam_of_a_linear_model_is_the_weighted_sum_of_its_maps(target, sign):
     x, w = torch.randn(3, 4, 5, 6), torch.randn(4)
     cam, score = explain.class_activation(MeanBackbone(), head(w), x, torch.zeros(3).long(), target)
-    expected = (
-        sign * torch.einsum("k,bkhw->bhw", w, x) / 30
-    )  # the gradient of a mean over 5 x 6 places is 1/30
+    expected = sign * torch.einsum("k,bkhw->bhw", w, x) / 30  # the gradient of a mean over 5 x 6 places is 1/30
     torch.testing.assert_close(cam, expected.clamp(min=0))
     torch.testing.assert_close(score, torch.sigmoid(x.mean(dim=(2, 3)) @ w))
 
@@ -63,9 +61,7 @@ def test_label_target_takes_each_images_own_class():
 def test_cam_works_with_a_frozen_backbone_and_leaves_no_gradient():
     layer = nn.Linear(2, 1).requires_grad_(False)
     with torch.no_grad():
-        cam, _ = explain.class_activation(
-            MeanBackbone(), layer, torch.rand(1, 2, 3, 3), torch.ones(1).long(), "fake"
-        )
+        cam, _ = explain.class_activation(MeanBackbone(), layer, torch.rand(1, 2, 3, 3), torch.ones(1).long(), "fake")
     assert not cam.requires_grad and layer.weight.grad is None
 
 

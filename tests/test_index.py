@@ -66,9 +66,7 @@ def spoil(root):
 def test_a_row_states_the_facts_of_its_file(root, tmp_path):
     rows = index(root, tmp_path / "i.parquet")
     assert len(rows) == 8
-    assert [(r["label"], r["generator"]) for r in rows if r["path"].startswith("sd/1_fake")] == [
-        (1, "sd")
-    ] * 4
+    assert [(r["label"], r["generator"]) for r in rows if r["path"].startswith("sd/1_fake")] == [(1, "sd")] * 4
     row = next(r for r in rows if r["path"] == "sd/0_real/2.JPEG")
     file = root / row["path"]
     assert row["id"] == sha256_of_file(file)

@@ -61,9 +61,7 @@ def test_upscale_is_the_papers_formula(ratio: Ratio, h: int, w: int):
 @settings(deadline=None, max_examples=25)
 @given(in_range, st.integers(1, 3), st.integers(1, 3))
 def test_upscale_is_torchs_bilinear(ratio: Ratio, m: int, n: int):
-    x = torch.rand(
-        2, 3, m * ratio.denominator, n * ratio.denominator, generator=seeded(m), dtype=torch.float64
-    )
+    x = torch.rand(2, 3, m * ratio.denominator, n * ratio.denominator, generator=seeded(m), dtype=torch.float64)
     size = (m * ratio.numerator, n * ratio.numerator)
     theirs = F.interpolate(x, size=size, mode="bilinear", align_corners=False, antialias=False)
     torch.testing.assert_close(upscale(x, ratio), theirs, rtol=0, atol=1e-6)

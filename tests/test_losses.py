@@ -34,9 +34,7 @@ def test_supervised_contrastive_is_equation_4(y: list[int], tau: float, normalis
     z = features(len(y))
     terms = slow_supcon((z / z.norm(dim=1, keepdim=True) if normalise else z).tolist(), y, tau)
     fast = {
-        reduction: supervised_contrastive(
-            z, torch.tensor(y), tau, normalise=normalise, reduction=reduction
-        ).item()
+        reduction: supervised_contrastive(z, torch.tensor(y), tau, normalise=normalise, reduction=reduction).item()
         for reduction in ("sum", "mean")
     }
     assert fast["sum"] == pytest.approx(sum(terms), rel=1e-9, abs=1e-12)

@@ -60,18 +60,14 @@ def test_texture_mask_is_algorithm_1(which: str, h: int, w: int, p: int):
     x = images(1, 4, h, w)
     r = 0.2 + 0.6 * torch.rand(4, generator=seeded(3), dtype=torch.float64)
     mask = texture_aware(x, seeded(3), ratio=(0.2, 0.8), patch_size=p, which=which)
-    slow = torch.stack(
-        [slow_texture_mask(image, float(ratio), p, which) for image, ratio in zip(x, r, strict=True)]
-    )
+    slow = torch.stack([slow_texture_mask(image, float(ratio), p, which) for image, ratio in zip(x, r, strict=True)])
     assert torch.equal(mask, slow)
 
 
 def test_diversity_of_a_ramp_in_closed_form():
     """Slope 1 along rows: M(M-1) horizontal, no vertical, (M-1)² on each diagonal; channels are averaged."""
     m = 7
-    ramp = torch.arange(m, dtype=torch.float32).expand(1, 3, m, m) * torch.tensor([1.0, 2.0, 0.0]).view(
-        1, 3, 1, 1
-    )
+    ramp = torch.arange(m, dtype=torch.float32).expand(1, 3, m, m) * torch.tensor([1.0, 2.0, 0.0]).view(1, 3, 1, 1)
     assert texture_diversity(ramp, m).item() == m * (m - 1) + 2 * (m - 1) ** 2
 
 
@@ -134,13 +130,10 @@ def slow_box(h: int, w: int, r: float, a: float, literal: bool) -> tuple[int, in
 @pytest.mark.parametrize("literal", [False, True])
 def test_box_is_lol_algorithm_1(literal: bool):
     h, w, b = 30, 44, 200
-    mask = random_box(
-        torch.empty(b, 3, h, w), seeded(2), ratio=(0.1, 1.0), aspect=(0.33, 3.0), literal=literal
-    )
+    mask = random_box(torch.empty(b, 3, h, w), seeded(2), ratio=(0.1, 1.0), aspect=(0.33, 3.0), literal=literal)
     g = seeded(2)
     r, a = (
-        low + (high - low) * torch.rand(b, generator=g, dtype=torch.float64)
-        for low, high in ((0.1, 1.0), (0.33, 3.0))
+        low + (high - low) * torch.rand(b, generator=g, dtype=torch.float64) for low, high in ((0.1, 1.0), (0.33, 3.0))
     )
     for i in range(b):
         height, width = slow_box(h, w, float(r[i]), float(a[i]), literal)
@@ -199,11 +192,7 @@ def test_random_erasing_hides_fitting_rectangles():
 @pytest.mark.parametrize("name", list(MASKS))
 def test_masks_are_binary_drawn_from_the_generator_and_keep_dtype(name: str):
     x = images(0, 4, 28, 32).double()
-    options = (
-        {}
-        if name == "none"
-        else {"ratio": (0.4, 0.6)} | ({"patch_size": 7} if name == "texture_aware" else {})
-    )
+    options = {} if name == "none" else {"ratio": (0.4, 0.6)} | ({"patch_size": 7} if name == "texture_aware" else {})
     mask, again, other = (MASKS[name](x, seeded(s), **options) for s in (1, 1, 2))
     assert mask.shape == (4, 1, 28, 32)
     assert mask.dtype == x.dtype
@@ -225,10 +214,6 @@ def test_bad_ratios_are_named(ratio: tuple[float, float]):
 @pytest.mark.parametrize("name", list(MASKS))
 def test_masks_are_equal_on_a_gpu(name: str):
     x = (images(0, 8, 56, 56) * 64).round() / 64
-    options = (
-        {}
-        if name == "none"
-        else {"ratio": (0.4, 0.6)} | ({"patch_size": 7} if name == "texture_aware" else {})
-    )
+    options = {} if name == "none" else {"ratio": (0.4, 0.6)} | ({"patch_size": 7} if name == "texture_aware" else {})
     there = MASKS[name](x.cuda(), seeded(1), **options)
     assert torch.equal(there.cpu(), MASKS[name](x, seeded(1), **options))

@@ -34,12 +34,8 @@ def test_ranking_metrics_equal_scikit_learn_with_ties(levels: np.ndarray, seed: 
     weights[:2] = 1
     for weighing in (None, weights):
         found = measure(labels, scores, 0.5, weighing)
-        assert found["ap_fake"] == pytest.approx(
-            average_precision_score(labels, scores, sample_weight=weighing)
-        )
-        assert found["ap_real"] == pytest.approx(
-            average_precision_score(1 - labels, -scores, sample_weight=weighing)
-        )
+        assert found["ap_fake"] == pytest.approx(average_precision_score(labels, scores, sample_weight=weighing))
+        assert found["ap_real"] == pytest.approx(average_precision_score(1 - labels, -scores, sample_weight=weighing))
         assert found["auc"] == pytest.approx(roc_auc_score(labels, scores, sample_weight=weighing))
 
 
@@ -99,12 +95,10 @@ def test_one_class_gives_nan_instead_of_a_number() -> None:
 
 def test_interval_of_accuracy_is_the_binomial_one() -> None:
     labels = np.repeat([0, 1], 500)
-    scores = np.where(np.arange(1000) % 10 == 0, 1.0 - labels, labels).astype(
-        float
-    )  # 90 % right in each class
-    values = metrics.bootstrap(
-        [Scored(np.arange(1000), labels, scores)], labels, 0.5, 4000, np.random.default_rng(0)
-    )[0]["accuracy"]
+    scores = np.where(np.arange(1000) % 10 == 0, 1.0 - labels, labels).astype(float)  # 90 % right in each class
+    values = metrics.bootstrap([Scored(np.arange(1000), labels, scores)], labels, 0.5, 4000, np.random.default_rng(0))[
+        0
+    ]["accuracy"]
     low, high = metrics.interval(values)
     half = 1.96 * math.sqrt(0.9 * 0.1 / 1000)
     assert low == pytest.approx(0.9 - half, abs=0.003)
@@ -115,9 +109,7 @@ def test_bootstrap_equals_a_loop_over_resamples() -> None:
     draw = np.random.default_rng(3)
     labels = two_classes(draw.integers(0, 2, 30))
     scores = np.round(draw.random(30), 1)
-    values = metrics.bootstrap(
-        [Scored(np.arange(30), labels, scores)], labels, 0.5, 50, np.random.default_rng(7)
-    )[0]
+    values = metrics.bootstrap([Scored(np.arange(30), labels, scores)], labels, 0.5, 50, np.random.default_rng(7))[0]
     counts = np.concatenate(list(metrics.resampled(labels, 50, np.random.default_rng(7))))
     for row, count in enumerate(counts.astype(int)):
         again = np.repeat(np.arange(30), count)

@@ -15,9 +15,7 @@ from tellsign.perturb import PERTURBATIONS
 
 FRANK = ["noise", "blur", "jpeg", "crop", "combined"]
 ALL = [(name, {"variant": variant}) for name in FRANK for variant in ("text", "frank_code")]
-ALL += [(name, {"severity": s}) for name, levels in perturb.TIDY_SEVERITIES.items() for s in levels] + [
-    ("none", {})
-]
+ALL += [(name, {"severity": s}) for name, levels in perturb.TIDY_SEVERITIES.items() for s in levels] + [("none", {})]
 
 
 def draws(seed: int = 0) -> np.random.Generator:
@@ -73,9 +71,7 @@ def test_noise_of_the_text_has_the_drawn_variance():
 
 def test_noise_of_franks_code_has_the_drawn_deviation_and_is_cut_off():
     """Mean deviation over U[5, 20] is 12.5; cutting off the fraction lowers the mean by one half."""
-    noisy = np.stack(
-        [perturb.noise(flat(128), draws(s), variant="frank_code").astype(float) for s in range(300)]
-    )
+    noisy = np.stack([perturb.noise(flat(128), draws(s), variant="frank_code").astype(float) for s in range(300)])
     assert noisy.std(axis=(1, 2, 3)).mean() == pytest.approx(12.5, abs=5 * 4.33 / math.sqrt(300))
     assert noisy.mean() == pytest.approx(127.5, abs=0.05)
 
@@ -83,21 +79,14 @@ def test_noise_of_franks_code_has_the_drawn_deviation_and_is_cut_off():
 def slow_blur(image: list[list[float]], k: int, sigma: float) -> list[list[float]]:
     """Two-dimensional Gaussian of k x k taps, border mirrored without its pixel."""
     h, w, r = len(image), len(image[0]), k // 2
-    tap = {
-        (i, j): math.exp(-(i * i + j * j) / (2 * sigma**2))
-        for i in range(-r, r + 1)
-        for j in range(-r, r + 1)
-    }
+    tap = {(i, j): math.exp(-(i * i + j * j) / (2 * sigma**2)) for i in range(-r, r + 1) for j in range(-r, r + 1)}
     total = sum(tap.values())
 
     def mirror(v: int, n: int) -> int:
         return -v if v < 0 else 2 * (n - 1) - v if v >= n else v
 
     return [
-        [
-            sum(t * image[mirror(y + i, h)][mirror(x + j, w)] for (i, j), t in tap.items()) / total
-            for x in range(w)
-        ]
+        [sum(t * image[mirror(y + i, h)][mirror(x + j, w)] for (i, j), t in tap.items()) / total for x in range(w)]
         for y in range(h)
     ]
 

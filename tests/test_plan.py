@@ -68,7 +68,9 @@ def test_order_of_keys_and_written_out_defaults_move_nothing(demo, tmp_path):
 
 
 def test_a_new_seed_trains_only_that_seed(demo, tmp_path):
-    after = edited("lol", lambda d: d["runs"].update(direct={"mask": {"name": "none"}, "seeds": [0, 1, 2, 3]}), tmp_path)
+    after = edited(
+        "lol", lambda d: d["runs"].update(direct={"mask": {"name": "none"}, "seeds": [0, 1, 2, 3]}), tmp_path
+    )
     assert {c for c in moved(demo, after) if c.startswith("train")} == {"train lol/direct-s3"}
 
 
@@ -120,7 +122,8 @@ def test_an_edited_module_moves_the_stages_that_import_it_and_what_follows(demo,
 
 
 def test_reverting_gives_the_old_paths(demo, tmp_path):
-    edited("mpft", lambda d: d["runs"]["tam"], tmp_path)
+    after = edited("mpft", lambda d: d["base"].update(epochs=7), tmp_path)
+    assert moved(demo, after)
     assert moved(demo, make_plan(demo_config())) == set()
 
 
@@ -139,7 +142,10 @@ def test_a_changed_image_moves_index_split_and_what_follows():
 
 def folder_config() -> dict:
     config = yaml.safe_load((ROOT / "config" / "folder.yaml").read_text())
-    return {k: v for k, v in config.items() if v is not None} | {"root": str(ROOT / "tests"), "photos": str(ROOT / "tests")}
+    return {k: v for k, v in config.items() if v is not None} | {
+        "root": str(ROOT / "tests"),
+        "photos": str(ROOT / "tests"),
+    }
 
 
 def refusal(change) -> str:

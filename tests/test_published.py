@@ -78,9 +78,7 @@ def test_gains_of_tidy_are_differences_of_plain_means(artifact: str, metric: str
 
     for rival, gain in zip(("UniFD", "NPR"), printed, strict=True):
         assert average("TIDY") - average(rival) == pytest.approx(gain, abs=0.0101)
-        assert (
-            lookup(rows, artifact, "TIDY", f"against {rival}", "Avg", f"{metric} gain").value == f"{gain:.2f}"
-        )
+        assert lookup(rows, artifact, "TIDY", f"against {rival}", "Avg", f"{metric} gain").value == f"{gain:.2f}"
 
 
 def test_tables_shared_by_two_papers_agree() -> None:

@@ -108,9 +108,7 @@ def test_a_large_svg_gives_way_to_its_png(tmp_path, monkeypatch):
     drawn = figure(tmp_path)
     monkeypatch.setattr(report, "LARGEST_SVG", 10)
     (source,) = Page(make(tmp_path, [], [drawn])).all("img", "src")
-    assert (
-        base64.b64decode(source.removeprefix("data:image/png;base64,")) == (drawn / "figure.png").read_bytes()
-    )
+    assert base64.b64decode(source.removeprefix("data:image/png;base64,")) == (drawn / "figure.png").read_bytes()
 
 
 def test_unknown_paper_and_missing_file_are_named(tmp_path):

@@ -182,9 +182,7 @@ def test_robustness_has_perturbations_as_rows() -> None:
 
 def grid_spec(**change: object) -> tuple[dict, list]:
     recipes, rows = {}, []
-    for k, (ratio, aspect) in enumerate(
-        (r, a) for r in ([0.0, 0.2], [0.6, 0.8]) for a in ([1.0, 1.0], [0.5, 2.0])
-    ):
+    for k, (ratio, aspect) in enumerate((r, a) for r in ([0.0, 0.2], [0.6, 0.8]) for a in ([1.0, 1.0], [0.5, 2.0])):
         recipes[f"ratio-{k}"] = {"mask": {"ratio": ratio, "aspect": aspect}}
         rows += metrics(f"ratio-{k}", {0: 0.5 + k / 10})
     held = spec(kind="grid", grid="ratio", recipes=recipes | {"tam": {}}, quoted="table3", checkpoint="mean")
@@ -210,11 +208,7 @@ def test_grid_axes_rename_values_and_map_printed_names() -> None:
     lines = panel(build(held, rows, GRID))[1]
     assert lines["most"][0] == "94.4 ± 1.5"
     assert lines["(0.0, 0.2)"][0] == "–"
-    one = {
-        name: recipe
-        for name, recipe in held["recipes"].items()
-        if recipe and recipe["mask"]["aspect"][0] == 1
-    }
+    one = {name: recipe for name, recipe in held["recipes"].items() if recipe and recipe["mask"]["aspect"][0] == 1}
     single = build(held | {"recipes": one, "columns": None, "quoted": None}, rows, [])
     assert panel(single)[1]["most"][1] == "70.0 ± 0.7"
     with pytest.raises(UserError, match="ratio-0 and ratio-1 both stand at"):

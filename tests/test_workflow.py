@@ -25,7 +25,10 @@ pytestmark = pytest.mark.slow
 def offline() -> list[str]:
     """A prefix that takes the network away, where this user may do so."""
     for prefix in (["unshare", "-n"], ["unshare", "-rn"]):
-        if shutil.which("unshare") and subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode == 0:
+        if (
+            shutil.which("unshare")
+            and subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode == 0
+        ):
             return prefix
     return []
 
@@ -116,7 +119,11 @@ def test_nothing_changed_nothing_to_do(demo):
 def test_one_runs_rate_reruns_that_run_and_back_again_nothing(demo):
     config = demo / "config" / "demo" / "mpft.yaml"
     kept = config.read_text()
-    edit(config, "cutout: {mask: {name: cutout, ratio: [0.6, 0.8]}", "cutout: {optimiser: {lr: 1.0e-3}, mask: {name: cutout, ratio: [0.6, 0.8]}")
+    edit(
+        config,
+        "cutout: {mask: {name: cutout, ratio: [0.6, 0.8]}",
+        "cutout: {optimiser: {lr: 1.0e-3}, mask: {name: cutout, ratio: [0.6, 0.8]}",
+    )
     assert planned(demo, "tables") == Counter(train=1, score=1, evaluate=1, table=1)
     config.write_text(kept)
     assert planned(demo, "tables") == Counter()

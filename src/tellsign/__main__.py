@@ -129,7 +129,9 @@ def run(argv: Sequence[str] | None = None) -> int:
             raise
         logging.getLogger("tellsign").error(
             "%s: the disk is full (%s). Free some space and run the same command again; nothing half-written is "
-            "left and finished stages are kept.", stage, problem.filename,
+            "left and finished stages are kept.",
+            stage,
+            problem.filename,
         )
         return 2
     return 0

@@ -58,9 +58,7 @@ class Backbone(nn.Module):
             transformers).
     """
 
-    def __init__(
-        self, net: nn.Module, front: nn.Module, *, dim: int, size: int | None, map_layer: str
-    ) -> None:
+    def __init__(self, net: nn.Module, front: nn.Module, *, dim: int, size: int | None, map_layer: str) -> None:
         super().__init__()
         self.net, self.front = net, front
         self.dim, self.size, self.map_layer = dim, size, map_layer
@@ -72,18 +70,14 @@ class Backbone(nn.Module):
             ValueError: the crop has another size than the network needs.
         """
         if self.size is not None and pixels.shape[-2:] != (self.size, self.size):
-            raise ValueError(
-                f"crops of {self.size} × {self.size} pixels are needed, not {tuple(pixels.shape[-2:])}"
-            )
+            raise ValueError(f"crops of {self.size} × {self.size} pixels are needed, not {tuple(pixels.shape[-2:])}")
         return self.front(pixels)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
         """Features of preprocessed images."""
         return self.net(x)
 
-    def with_map(
-        self, x: Float[Tensor, "b c h w"]
-    ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b k h2 w2"]]:
+    def with_map(self, x: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b k h2 w2"]]:
         """Features and the last spatial map, which lies on the features' way: gradients of what is computed
         from the features reach it (Grad-CAM; Selvaraju et al. 2017).
         """
@@ -177,9 +171,7 @@ def _open_clip(name: str) -> Clip:
     tokenise = open_clip.get_tokenizer(configuration)
     visual: Any = model.visual
     del model.visual  # it lives in the image tower alone
-    layer = (
-        f"transformer.resblocks.{len(visual.transformer.resblocks) - 1}.ln_1" if "vit" in name else "layer4"
-    )
+    layer = f"transformer.resblocks.{len(visual.transformer.resblocks) - 1}.ln_1" if "vit" in name else "layer4"
     front = Standardise(CLIP_MEAN, CLIP_STD)
 
     def encode(text: nn.Module, texts: list[str]) -> Float[Tensor, "b d"]:
@@ -205,9 +197,7 @@ BACKBONES: dict[str, Callable[[], Backbone]] = {
     "demo-clip-rn": partial(_demo_image, "rn"),
     "demo-xception": _demo_xception,
     **{name: partial(_open_clip_image, name) for name in _OPEN_CLIP},
-    "legacy-xception": lambda: _timm(
-        "legacy_xception", Standardise((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), "act4"
-    ),
+    "legacy-xception": lambda: _timm("legacy_xception", Standardise((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), "act4"),
     "resnet50": lambda: _timm("resnet50", Standardise(IMAGENET_MEAN, IMAGENET_STD), "layer4"),
 }
 

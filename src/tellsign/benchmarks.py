@@ -157,9 +157,7 @@ def list_images(roots: Mapping[str, Path], settings: Mapping[str, Any]) -> Listi
     expected = f"Layout {settings['layout']!r} expects\n{layout.tree}"
     for key, root in roots.items():
         if not root.is_dir():
-            raise UserError(
-                f"root {key!r}: there is no folder {root}. {expected}\nGive the right path for {key!r}."
-            )
+            raise UserError(f"root {key!r}: there is no folder {root}. {expected}\nGive the right path for {key!r}.")
     skipped: Counter[str] = Counter()
     files = sorted(layout.read(roots, settings["exclude"], skipped))
     where = ", ".join(f"{key}={root}" for key, root in roots.items()) or "no root at all"
@@ -175,8 +173,7 @@ def list_images(roots: Mapping[str, Path], settings: Mapping[str, Any]) -> Listi
         for name in wanted:
             if name not in known:
                 raise UserError(
-                    f"subset {name!r} is not in {where}.{near_miss(name, known)} Found: {', '.join(known)}. "
-                    f"{expected}"
+                    f"subset {name!r} is not in {where}.{near_miss(name, known)} Found: {', '.join(known)}. {expected}"
                 )
         files = [file for file in files if file.subset in wanted]
     return Listing(files, dict(sorted(skipped.items())))

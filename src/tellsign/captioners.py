@@ -54,9 +54,7 @@ class PrefixLanguageModel(nn.Module):
         """Project an image's tokens to what the language model reads."""
         return self.read(image_tokens) + self.place
 
-    def forward(
-        self, image_tokens: Float[Tensor, "b 36 128"], words: Int64[Tensor, "b n"]
-    ) -> Float[Tensor, "b n v"]:
+    def forward(self, image_tokens: Float[Tensor, "b 36 128"], words: Int64[Tensor, "b n"]) -> Float[Tensor, "b n v"]:
         """Logits of the word that follows each of ``words``."""
         count = words.shape[1]
         x = torch.cat([self.prefix(image_tokens), self.embedding(words) + self.position[:, :count]], dim=1)
@@ -99,8 +97,7 @@ def prefix_mask(prefix: int, words: int) -> Bool[Tensor, "n n"]:
 def whole_views(images: list[UInt8[np.ndarray, "h w 3"]], side: int) -> UInt8[Tensor, "b 3 side side"]:
     """Whole images squeezed into squares (bicubic, anti-aliased), as BLIP-2's preprocessing does."""
     squares = [
-        Image.fromarray(np.ascontiguousarray(image)).resize((side, side), Image.Resampling.BICUBIC)
-        for image in images
+        Image.fromarray(np.ascontiguousarray(image)).resize((side, side), Image.Resampling.BICUBIC) for image in images
     ]
     return torch.from_numpy(np.stack([np.asarray(square) for square in squares])).permute(0, 3, 1, 2)
 

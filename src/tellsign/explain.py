@@ -23,9 +23,7 @@ from tellsign.errors import choose
 class MappedBackbone(Protocol):
     """What Grad-CAM needs of a backbone: features, and the spatial map that lies on their way."""
 
-    def with_map(
-        self, x: Float[Tensor, "b c h w"]
-    ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b k h2 w2"]]:
+    def with_map(self, x: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b k h2 w2"]]:
         """Features and the map from which they were computed."""
         ...
 

@@ -204,9 +204,7 @@ def _legend(figure: Figure, grid: GridSpec, handles: Sequence[Any], labels: Sequ
     """A legend in the last row of the grid, in as many columns as its longest label leaves room for."""
     axes = figure.add_subplot(grid[-1, :])
     axes.axis("off")
-    axes.legend(
-        handles, labels, loc="center", ncols=_legend_columns(labels), handlelength=2.6, borderaxespad=0
-    )
+    axes.legend(handles, labels, loc="center", ncols=_legend_columns(labels), handlelength=2.6, borderaxespad=0)
 
 
 def _bar_below(
@@ -275,9 +273,7 @@ def heat_map(
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
         last = i + across >= len(panels)
-        axes.set_xticks(
-            range(len(test)), test if last else [], rotation=45, ha="right", rotation_mode="anchor"
-        )
+        axes.set_xticks(range(len(test)), test if last else [], rotation=45, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(train)), train if i % across == 0 else [])
         if i % across == 0:
             axes.set_ylabel("trained on")
@@ -365,9 +361,7 @@ def steps_curve(panels: Sequence[Panel], *, title: str = "", note: str = "", ban
     return figure
 
 
-def _curves(
-    panels: Sequence[Panel], title: str, note: str, banner: str, *, markers: bool
-) -> tuple[Figure, list[Axes]]:
+def _curves(panels: Sequence[Panel], title: str, note: str, banner: str, *, markers: bool) -> tuple[Figure, list[Axes]]:
     """Panels of lines with bands, up to three across, with one legend under all of them."""
     labels = list(dict.fromkeys(line.label for panel in panels for line in panel.lines))
     across = 2 if len(panels) == 4 else min(3, len(panels))
@@ -543,10 +537,7 @@ def scatter(
         axes.spines[:].set_color("#AAAAAA")
         axes.set_box_aspect(1)
         axes.margins(0.05)
-    handles = [
-        Line2D([], [], linestyle="", color=look[name][0], marker=look[name][1], markersize=5)
-        for name in labels
-    ]
+    handles = [Line2D([], [], linestyle="", color=look[name][0], marker=look[name][1], markersize=5) for name in labels]
     _legend(figure, grid, handles, labels)
     return figure
 
@@ -744,8 +735,7 @@ METRIC_KINDS: dict[str, dict[str, Any]] = {
     "ratio_curve": CELL
     | {"rows": ..., "x_label": ..., "panels": [{}], "metric": "accuracy", "subset": "mean", "log": False},
     "robustness_curve": CELL | {"rows": ..., "panels": ..., "metric": "ap_fake", "subset": "mean"},
-    "steps_curve": CELL
-    | {"rows": ..., "panels": [{}], "metric": "accuracy", "subset": "mean", "axis": "epoch"},
+    "steps_curve": CELL | {"rows": ..., "panels": [{}], "metric": "accuracy", "subset": "mean", "axis": "epoch"},
     "bars": CELL | {"rows": ..., "metric": "ap_fake", "subsets": [], "mean": True},
 }
 """Kinds made from metrics alone: their keys with defaults; ``...`` marks a key that must be given."""

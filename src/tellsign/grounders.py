@@ -130,9 +130,7 @@ class DemoGrounder(nn.Module):
             batch = images[start : start + CHUNK]
             full = torch.zeros(CHUNK, 3, SIDE, SIDE, dtype=torch.uint8)  # one size always: see DemoCaptioner
             for row, image in enumerate(batch):
-                square = Image.fromarray(np.ascontiguousarray(image)).resize(
-                    (SIDE, SIDE), Image.Resampling.BICUBIC
-                )
+                square = Image.fromarray(np.ascontiguousarray(image)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
                 full[row] = torch.from_numpy(np.array(square)).permute(2, 0, 1)
             raw = Maps(*(part.cpu() for part in self.net(full.to(device))))
             maps = raw._replace(

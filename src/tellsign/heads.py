@@ -32,9 +32,7 @@ class Mlp(nn.Module):
 
     def __init__(self, dim: int, hidden: int = 512, dropout: float = 0.0) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(dim, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 1)
-        )
+        self.layers = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 1))
 
     def forward(self, features: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
         """Logits of fake."""
@@ -50,9 +48,7 @@ class Discrepancy(nn.Module):
 
     def __init__(self, dim: int, hidden: int = 512, dropout: float = 0.0) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(dim, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 2)
-        )
+        self.layers = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 2))
 
     def two_logits(self, features: Float[Tensor, "b d"]) -> Float[Tensor, "b 2"]:
         """Logits of real and fake."""

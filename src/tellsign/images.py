@@ -148,12 +148,8 @@ def _open(data: bytes) -> Image.Image:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.UnidentifiedImageError:
         if data.startswith(SIGNATURES):
-            raise RefusedError(
-                "corrupt", f"begins as an image ({data[:4]!r}) but has no whole header"
-            ) from None
-        raise RefusedError(
-            "not an image", f"begins with {data[:8]!r}, which no supported format does"
-        ) from None
+            raise RefusedError("corrupt", f"begins as an image ({data[:4]!r}) but has no whole header") from None
+        raise RefusedError("not an image", f"begins with {data[:8]!r}, which no supported format does") from None
     except DAMAGE as error:
         raise RefusedError("corrupt", f"unreadable header: {error}") from error
 
@@ -202,9 +198,7 @@ def _to_rgb(picture: Image.Image) -> tuple[UInt8[np.ndarray, "height width 3"], 
         grey = (np.asarray(picture, dtype=np.uint16) >> 8).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2), notes
     if picture.mode in ("I", "F"):
-        raise RefusedError(
-            "not an image", f"mode {picture.mode}: 32-bit values have no fixed range to make 8 bits of"
-        )
+        raise RefusedError("not an image", f"mode {picture.mode}: 32-bit values have no fixed range to make 8 bits of")
     if picture.mode == "CMYK":
         notes.append("CMYK converted")
     if picture.mode in ("P", "PA"):
@@ -278,8 +272,7 @@ def center_window(image: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndar
     The same rule as :meth:`tellsign.pixels.PixelTable.center_crops` (there with its source), for one image.
     """
     rows, columns = (
-        (round((length * -(-size // length) - size) / 2) + np.arange(size)) % length
-        for length in image.shape[:2]
+        (round((length * -(-size // length) - size) / 2) + np.arange(size)) % length for length in image.shape[:2]
     )
     return image[rows[:, None], columns]
 

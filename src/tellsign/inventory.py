@@ -41,9 +41,7 @@ VERSION = 1
 # one this much older than the moment of hashing cannot. (Git treats its own index in the same way.)
 SETTLED_NS = 2_000_000_000
 
-Folder = tuple[
-    str, str, tuple[tuple[int, int], ...]
-]  # path, path below the root, (device, inode) of all above
+Folder = tuple[str, str, tuple[tuple[int, int], ...]]  # path, path below the root, (device, inode) of all above
 Entry = tuple[str, int, int, int]  # relative posix path, size, mtime_ns, ctime_ns
 
 
@@ -96,11 +94,7 @@ def _read_cache(cache_file: Path) -> dict[str, dict[str, list]]:
         cache = json.loads(cache_file.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
-    if (
-        not isinstance(cache, dict)
-        or cache.get("version") != VERSION
-        or not isinstance(cache.get("roots"), dict)
-    ):
+    if not isinstance(cache, dict) or cache.get("version") != VERSION or not isinstance(cache.get("roots"), dict):
         return {}
     return {root: files for root, files in cache["roots"].items() if isinstance(files, dict)}
 
@@ -112,9 +106,7 @@ def _known(record: object, stamp: list[int]) -> str | None:
     return None
 
 
-def inventory_digest(
-    roots: Mapping[str, Path], cache_file: Path, exclude: Sequence[str] = ()
-) -> dict[str, str]:
+def inventory_digest(roots: Mapping[str, Path], cache_file: Path, exclude: Sequence[str] = ()) -> dict[str, str]:
     """Digest the images under each root: sha256 over the sorted relative paths and the sha256 of their bytes.
 
     The same files give the same digest whatever their times; a changed, added, removed or renamed image gives
@@ -149,9 +141,7 @@ def inventory_digest(
                 hashes.update(zip(unknown, found, strict=True))
         if unknown or hashes.keys() != before.keys():
             changed = True
-            fresh[place] = {
-                path: [*times, hashes[path]] for path, *times in entries if max(times[1:]) < settled
-            }
+            fresh[place] = {path: [*times, hashes[path]] for path, *times in entries if max(times[1:]) < settled}
         whole = hashlib.sha256()
         for path, _, _, _ in entries:
             whole.update(f"{path}\0{hashes[path]}\n".encode())

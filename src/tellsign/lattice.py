@@ -69,9 +69,7 @@ class Ratio:
         return length * self.numerator // self.denominator
 
 
-def ratios(
-    max_period: int, *, dividing: int | None = None, low: float = 1.0, high: float = 2.0
-) -> tuple[Ratio, ...]:
+def ratios(max_period: int, *, dividing: int | None = None, low: float = 1.0, high: float = 2.0) -> tuple[Ratio, ...]:
     """All reduced ratios in the open interval (low, high) with a period up to ``max_period``, largest first.
 
     Args:
@@ -267,9 +265,7 @@ def sample_batch(
         raise UserError(f"an image is {w}x{h}; {n_patches} patches of {p} need sides of {needed} or more.")
     scaled = size * a[:, None, None] // b[:, None, None]
     places = (scaled[:, None] - p - shift[:, :, None]) // a[:, None, None, None] + 1
-    flat = _distinct(places.prod(-1).flatten(), n_patches, generator).reshape(
-        n_ratios, n_phases, n_images, n_patches
-    )
+    flat = _distinct(places.prod(-1).flatten(), n_patches, generator).reshape(n_ratios, n_phases, n_images, n_patches)
     step = torch.stack([flat // places[..., None, 1], flat % places[..., None, 1]], -1)
     position = step * a.reshape(-1, 1, 1, 1, 1) + shift[:, :, None, None]
 
@@ -358,8 +354,6 @@ def diagonal_patches(image: Shaped[Tensor, "c h w"], *, patch_size: int = 128, c
     """
     needed = patch_size + count - 1
     if min(image.shape[1:]) < needed:
-        raise UserError(
-            f"the image is {image.shape[2]}x{image.shape[1]}; {count} patches need {needed} a side."
-        )
+        raise UserError(f"the image is {image.shape[2]}x{image.shape[1]}; {count} patches need {needed} a side.")
     windows = image.unfold(1, patch_size, 1).unfold(2, patch_size, 1)
     return windows.diagonal(dim1=1, dim2=2).movedim(-1, 0)[:count]

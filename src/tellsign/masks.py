@@ -41,8 +41,7 @@ def uniform(
     low, high = bounds
     if not limits[0] <= low <= high <= limits[1]:
         raise UserError(
-            f"{what} is ({low}, {high}); it must be two numbers, the smaller first, "
-            f"within {limits[0]} and {limits[1]}."
+            f"{what} is ({low}, {high}); it must be two numbers, the smaller first, within {limits[0]} and {limits[1]}."
         )
     share = torch.rand(count, generator=generator, dtype=torch.float64)
     return low * (high / low) ** share if logarithm else low + (high - low) * share
@@ -185,9 +184,7 @@ def random_box(
     return _boxes(x, top, left, height, width)
 
 
-def cutout(
-    x: Float[Tensor, "b c h w"], generator: torch.Generator, *, ratio: Range
-) -> Float[Tensor, "b 1 h w"]:
+def cutout(x: Float[Tensor, "b c h w"], generator: torch.Generator, *, ratio: Range) -> Float[Tensor, "b 1 h w"]:
     """CutOut: hide one square that lies inside the image.
 
     CutOut (DeVries & Taylor 2017) fixes the side in pixels and lets the square hang over the border, so

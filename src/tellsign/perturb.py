@@ -212,9 +212,7 @@ def crop(image: Pixels, generator: Generator, *, variant: str = "text", probabil
     return _frank("crop", image, generator, variant, probability)
 
 
-def combined(
-    image: Pixels, generator: Generator, *, variant: str = "text", probability: float = 1.0
-) -> Pixels:
+def combined(image: Pixels, generator: Generator, *, variant: str = "text", probability: float = 1.0) -> Pixels:
     """All four in a row (``text``; MPFT §5.4) or one of them (``frank_code``); otherwise as ``noise``.
 
     The probability is that of the whole chain.

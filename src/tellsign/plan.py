@@ -198,7 +198,7 @@ class Plan:
 
     # -------------------------------------------------------------------------------------------- making
 
-    def _make(self, stage: str, name: str, settings: Mapping[str, Any], **needs: Any) -> Artifact:
+    def _make(self, stage: str, name: str, settings: Any, **needs: Any) -> Artifact:
         raw, roots = needs.pop("raw", {}), needs.pop("roots", {})
         if (stage, name) in self._made:
             return self._made[stage, name]
@@ -320,9 +320,7 @@ class Plan:
     ) -> tuple[Artifact | None, Artifact | None]:
         if spec.captioner.name == "none":
             return None, None
-        caption = self._make(
-            "caption", name, {"captioner": self.network(spec.captioner, where)}, crops=crops
-        )
+        caption = self._make("caption", name, {"captioner": self.network(spec.captioner, where)}, crops=crops)
         if spec.grounder.name == "none":
             return caption, None
         settings = {"grounder": self.network(spec.grounder, where), "threshold": spec.threshold}
@@ -401,9 +399,7 @@ class Plan:
                 crops = self.crops(test.split, "whole", 0, test.perturbation, run.recipe.bias)
                 pixels.append((test_name, self.embed(run.paper, run.recipe.annotate, crops)))
             else:
-                crops = self.crops(
-                    test.split, "center", run.recipe.crop, test.perturbation, run.recipe.bias
-                )
+                crops = self.crops(test.split, "center", run.recipe.crop, test.perturbation, run.recipe.bias)
                 pixels.append((test_name, crops))
         if isinstance(run.recipe, FeatureRecipe):
             return self._make("score_head", name, settings, checkpoints=checkpoints, splits=splits, features=pixels)

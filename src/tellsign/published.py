@@ -90,9 +90,7 @@ def load(path: Path) -> list[Quoted]:
     return rows
 
 
-def lookup(
-    rows: Sequence[Quoted], artifact: str, method: str, setting: str, subset: str, metric: str
-) -> Quoted:
+def lookup(rows: Sequence[Quoted], artifact: str, method: str, setting: str, subset: str, metric: str) -> Quoted:
     """Find one printed number.
 
     Raises:

@@ -502,9 +502,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin is Literal:
         if value not in args:
             names = [str(a) for a in args]
-            raise UserError(
-                f"{where}: got {value!r}.{near_miss(str(value), names)} Allowed: {', '.join(names)}."
-            )
+            raise UserError(f"{where}: got {value!r}.{near_miss(str(value), names)} Allowed: {', '.join(names)}.")
         return value
     if origin is tuple:
         return _convert_tuple(args, value, where)
@@ -557,11 +555,12 @@ def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
     out = dict(base)
     for key, value in change.items():
         old = out.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        if both and not ("name" in value and value["name"] != old.get("name")):
-            out[key] = merge(old, value)
-        else:
+        if not (isinstance(old, Mapping) and isinstance(value, Mapping)) or (
+            "name" in value and value["name"] != old.get("name")
+        ):
             out[key] = value
+        else:
+            out[key] = merge(old, value)
     return out
 
 
@@ -635,7 +634,7 @@ def read_yaml(path: Path) -> Any:
     """
     try:
         with path.open(encoding="utf-8") as stream:
-            return yaml.load(stream, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
+            return yaml.load(stream, Loader=_StrictLoader)
     except FileNotFoundError:
         near = near_miss(path.name, [p.name for p in path.parent.glob("*.yaml")] if path.parent.is_dir() else [])
         raise UserError(f"there is no configuration file {path}.{near}") from None

@@ -18,9 +18,7 @@ def subsets_of(split: Path) -> list[str]:
     return list(dict.fromkeys(read_rows(split)["subset"].to_pylist()))
 
 
-def chosen_rows(
-    split: Path, subsets: Sequence[str], count: int | str
-) -> tuple[list[str], Int64[Tensor, " n"]]:
+def chosen_rows(split: Path, subsets: Sequence[str], count: int | str) -> tuple[list[str], Int64[Tensor, " n"]]:
     """Image ids and labels of some subsets (none named: all), the first ``count`` of each, half a label.
 
     Raises:
@@ -39,9 +37,7 @@ def chosen_rows(
     limit = None if count == "all" else int(count) // 2
     ids: list[str] = []
     labels: list[int] = []
-    for subset, label, rank, name in zip(
-        table["subset"], table["label"], table["rank"], table["id"], strict=True
-    ):
+    for subset, label, rank, name in zip(table["subset"], table["label"], table["rank"], table["id"], strict=True):
         if subset in wanted and (limit is None or rank < limit):
             ids.append(name)
             labels.append(label)

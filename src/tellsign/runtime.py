@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tellsign.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
     import torch
 
@@ -73,7 +74,7 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def column(values: Sequence[Any]) -> pa.Array:
+def column(values: Sequence[Any] | np.ndarray) -> pa.Array:
     """An Arrow column of numbers, truth values or texts.
 
     Built from buffers, because ``pa.array`` imports pandas, which costs every job a second; nested lists, which few
@@ -89,9 +90,7 @@ def column(values: Sequence[Any]) -> pa.Array:
     if kinds <= {str}:
         texts = [v.encode() for v in values]
         ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
-        return pa.Array.from_buffers(
-            pa.string(), len(texts), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(texts))]
-        )
+        return pa.Array.from_buffers(pa.string(), len(texts), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(texts))])
     if kinds <= {bool}:
         bits = np.packbits(np.asarray(values, dtype=bool), bitorder="little")
         return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(bits)])
@@ -102,7 +101,7 @@ def column(values: Sequence[Any]) -> pa.Array:
     return pa.array(values)
 
 
-def write_rows(path: Path, columns: Mapping[str, Sequence[Any]] | pa.Table) -> None:
+def write_rows(path: Path, columns: Mapping[str, Sequence[Any] | np.ndarray] | pa.Table) -> None:
     """Write a Parquet file whole or not at all; equal columns give equal bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -164,6 +163,14 @@ def progress(items: Iterable[T], total: int, what: str, every: float = 10.0) -> 
 def threads() -> int:
     """Threads this job may use: ``OMP_NUM_THREADS`` (the rules set it), else 1."""
     return int(os.environ.get("OMP_NUM_THREADS", "1"))
+
+
+def visible_gpus() -> int:
+    """How many CUDA devices jobs on this machine may use, without importing torch."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return len([device for device in named.split(",") if device.strip()])
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
 def pick_device(name: str) -> torch.device:

@@ -37,7 +37,7 @@ def join_scores(
     missing = [name for name in names if name not in of]
     if missing:
         raise UserError(f"{len(missing)} of {len(names)} listed images have no score, the first is {missing[0]}.")
-    columns: dict[str, Sequence[Any]] = {key: [value] * len(names) for key, value in facts.items()}
+    columns: dict[str, Sequence[Any] | np.ndarray] = {key: [value] * len(names) for key, value in facts.items()}
     columns |= {"subset": split["subset"].to_pylist(), "id": names}
     columns["label"] = np.array(split["label"].to_pylist(), dtype=np.int8)
     columns["score"] = np.array([of[name] for name in names], dtype=np.float32)

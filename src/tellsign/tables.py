@@ -243,9 +243,7 @@ def _field(recipe: Mapping[str, Any], dotted: str, where: str) -> Any:
     for part in dotted.split("."):
         if not isinstance(value, Mapping) or part not in value:
             known = list(value) if isinstance(value, Mapping) else []
-            raise UserError(
-                f"{where}: recipes have no field {dotted!r} (at {part!r}).{near_miss(part, known)}"
-            )
+            raise UserError(f"{where}: recipes have no field {dotted!r} (at {part!r}).{near_miss(part, known)}")
         value = value[part]
     return value
 
@@ -425,9 +423,7 @@ def _joined(rows: Iterable[Mapping[str, Any]], key: str) -> str:
     return "; ".join(dict.fromkeys(str(row[key]) for row in rows))
 
 
-def summarise(
-    measured: Measured, runs: Sequence[str], select: Mapping[str, Any], metric: str, spread: str
-) -> Number:
+def summarise(measured: Measured, runs: Sequence[str], select: Mapping[str, Any], metric: str, spread: str) -> Number:
     """One number of ours: the mean over seeds (of the mean over runs) in percent.
 
     ``sd`` is the standard deviation over seeds (n - 1; NaN for one seed) or the mean spread over epochs.
@@ -562,9 +558,7 @@ class Builder:
             return DASH
         text = cell.quoted.value + (f" {TIMES} {cell.quoted.std}" if cell.quoted.std else "")
         note = cell.quoted.note
-        return text + (
-            self.mark(f"Quoted: {note}.") if note.startswith(("as printed", "not printed")) else ""
-        )
+        return text + (self.mark(f"Quoted: {note}.") if note.startswith(("as printed", "not printed")) else "")
 
     def delta_text(self, cell: Cell) -> str:
         """Ours less quoted, where they may be compared."""
@@ -601,9 +595,7 @@ class Builder:
         for column, metric in columns:
             label = LABELS[metric] if spec.kind in ("subsets", "pairs") else column.label
             group = f"{column.group}: {label}" if column.group else label
-            heads += [
-                Column(group, name) for name in ("quoted", f"ours {TIMES} sd", "95 % interval", "delta")
-            ]
+            heads += [Column(group, name) for name in ("quoted", f"ours {TIMES} sd", "95 % interval", "delta")]
         heads += [Column("", "images seen")] if spec.cost else []
         heads += [Column("", "seeds")]
 
@@ -697,9 +689,7 @@ def _images_seen(numbers: Sequence[Number]) -> str:
     return DASH if not by_run or math.isnan(total) else f"{total:.0f}"
 
 
-def build(
-    settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], published: Sequence[Quoted]
-) -> Document:
+def build(settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], published: Sequence[Quoted]) -> Document:
     """Make a table.
 
     Args:
@@ -868,18 +858,14 @@ def as_latex(document: Document) -> str:
         parts += [f"\\begin{{tabular}}{{l{'r' * (width - 1)}}}", "\\toprule"]
         groups = _spans(panel)
         if any(name for name, _, _ in groups):
-            heads = [
-                f"\\multicolumn{{{n}}}{{c}}{{{escape_latex(name)}}}" if name else "" for name, _, n in groups
-            ]
+            heads = [f"\\multicolumn{{{n}}}{{c}}{{{escape_latex(name)}}}" if name else "" for name, _, n in groups]
             parts.append(" & ".join(heads) + r" \\")
             parts.append("".join(f"\\cmidrule(lr){{{at}-{at + n - 1}}}" for name, at, n in groups if name))
         parts.append(" & ".join(escape_latex(column.name) for column in panel.columns) + r" \\")
         parts.append("\\midrule")
         for line in panel.lines:
             if len(line.cells) == 1:
-                parts.append(
-                    f"\\multicolumn{{{width}}}{{l}}{{\\textit{{{escape_latex(line.cells[0])}}}}} \\\\"
-                )
+                parts.append(f"\\multicolumn{{{width}}}{{l}}{{\\textit{{{escape_latex(line.cells[0])}}}}} \\\\")
             else:
                 parts.append(" & ".join(escape_latex(cell) for cell in line.cells) + r" \\")
         parts += ["\\bottomrule", f"\\end{{tabular}}{'}' if wide else ''}\\\\[6pt]"]
@@ -945,9 +931,7 @@ def as_html(document: Document) -> str:
         parts.append(f"<tr>{heads}</tr>\n</thead>\n<tbody>")
         for line in panel.lines:
             if len(line.cells) == 1:
-                parts.append(
-                    f'<tr class="group"><th colspan="{len(panel.columns)}">{esc(line.cells[0])}</th></tr>'
-                )
+                parts.append(f'<tr class="group"><th colspan="{len(panel.columns)}">{esc(line.cells[0])}</th></tr>')
                 continue
             cells = [
                 f'<td class="quoted">{esc(cell)}</td>' if mark and at else f"<td>{esc(cell)}</td>"

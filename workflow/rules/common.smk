@@ -4,7 +4,6 @@
 # made from. Modification times mean nothing.
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -16,10 +15,14 @@ from tellsign.errors import UserError
 from tellsign.inventory import inventory_digest
 from tellsign.plan import STAGES, Plan
 from tellsign.publish import publish
-from tellsign.runtime import sha256_of_file
+from tellsign.runtime import sha256_of_file, visible_gpus
 
-# jobs find the `tellsign` of the environment that snakemake itself runs in
-shell.prefix(f"export PATH={Path(sys.executable).parent}:$PATH; ")
+# Jobs run the code of this working tree, which is what the fingerprints are taken of, in the environment that
+# snakemake itself runs in, or in the container's.
+shell.prefix(
+    f"export PYTHONPATH={Path(workflow.basedir) / 'src'};"
+    f' [ -n "${{APPTAINER_CONTAINER:-}}" ] || export PATH={Path(sys.executable).parent}:$PATH; '
+)
 
 
 def read_plan():
@@ -101,14 +104,6 @@ def published(wildcards):
 
 # Without a limit Snakemake would start all GPU jobs at once; a profile or --resources gpu=N overrules this one. Where
 # there is no GPU, the cores are the limit.
-def visible_gpus():
-    """How many CUDA devices jobs may use."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return len([device for device in named.split(",") if device.strip()])
-    return len(list(Path("/dev").glob("nvidia[0-9]*")))
-
-
 if workflow.is_main_process and "gpu" not in workflow.global_resources and visible_gpus():
     workflow.register_resource("gpu", visible_gpus())
 

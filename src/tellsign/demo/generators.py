@@ -41,9 +41,7 @@ def batch_draw(count: int, generator: torch.Generator, device: torch.device) -> 
 
 def image_draw(generators: Sequence[torch.Generator], device: torch.device) -> Draw:
     """Noise for sampling: each image has its own generator, whatever batch it is in."""
-    return lambda c, h, w: _last(
-        torch.stack([torch.randn(c, h, w, generator=g) for g in generators]).to(device)
-    )
+    return lambda c, h, w: _last(torch.stack([torch.randn(c, h, w, generator=g) for g in generators]).to(device))
 
 
 def _last(x: Tensor) -> Tensor:
@@ -125,9 +123,7 @@ class Residual(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(width, width, 3, 1, 1), ACTIVATION(), nn.Conv2d(width, width, 3, 1, 1)
-        )
+        self.body = nn.Sequential(nn.Conv2d(width, width, 3, 1, 1), ACTIVATION(), nn.Conv2d(width, width, 3, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape."""
@@ -231,9 +227,7 @@ def interpolating(upsampler: Upsampler) -> nn.Module:
         if isinstance(layer, Transposed):
             taps = torch.tensor([0.25, 0.75, 0.75, 0.25])
             weight.copy_(torch.einsum("oi,y,x->oiyx", colours, taps, taps))
-        elif isinstance(
-            layer, Shuffle
-        ):  # output channel: colour, then row and column within the block of four
+        elif isinstance(layer, Shuffle):  # output channel: colour, then row and column within the block of four
             taps = torch.tensor([[0.25, 0.75, 0.0], [0.0, 0.75, 0.25]])
             weight.copy_(torch.einsum("oi,ay,bx->oabiyx", colours, taps, taps).reshape(12, 3, 3, 3))
         else:
@@ -336,9 +330,7 @@ class Autoencoder(OneShot):
         levels: Levels of each learned channel (finite scalar quantisation; Mentzer et al. 2023), 0 for none.
     """
 
-    def __init__(
-        self, upsampler: Upsampler, *, latents: int = 6, noise: float = 0.0, levels: int = 0
-    ) -> None:
+    def __init__(self, upsampler: Upsampler, *, latents: int = 6, noise: float = 0.0, levels: int = 0) -> None:
         super().__init__()
         self.encoder = encoder(latents)
         self.decoder = Decoder(upsampler, 3 + latents)
@@ -441,9 +433,7 @@ class Denoiser(nn.Module):
         s = sigma.view(-1, 1, 1, 1)
         total = (s**2 + self.spread**2).sqrt()
         angle = sigma.log()[:, None] * sigma.new_tensor([0.5, 1.0, 2.0, 4.0])
-        shifts = self.level(torch.cat([angle.sin(), angle.cos()], 1))[:, :, None, None].chunk(
-            len(self.blocks), 1
-        )
+        shifts = self.level(torch.cat([angle.sin(), angle.cos()], 1))[:, :, None, None].chunk(len(self.blocks), 1)
         h = F.leaky_relu(self.first(_last(F.pixel_unshuffle(x / total, self.fold))), 0.2)
         for block, shift in zip(self.blocks, shifts, strict=True):
             h = h + F.leaky_relu(block(h) + shift, 0.2)
@@ -508,9 +498,7 @@ class LatentDiffusion(Remaker):
     def remake(self, photos: Photos, draw: Draw) -> Photos:
         """Encode, noise and denoise, decode."""
         z = (self.autoencoder.encode(photos) - self.mean) / self.scale
-        return self.autoencoder.decoder(
-            self.denoiser.edit(z, draw, self.levels) * self.scale + self.mean, draw
-        )
+        return self.autoencoder.decoder(self.denoiser.edit(z, draw, self.levels) * self.scale + self.mean, draw)
 
 
 class PixelDiffusion(Remaker):

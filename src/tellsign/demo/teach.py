@@ -158,12 +158,8 @@ def teach_clip(
         reader = nn.Linear(channels, kinds)
         log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
     marks = [torch.stack([word_map(view, side) for view in part]) for part in views]
-    optimiser = Adam(
-        [*clip.parameters(), *reader.parameters(), log_scale], lr=lr, weight_decay=0.02, decoupled=True
-    )
-    draws = zip(
-        *(batches(len(p), n, steps, generator) for p, n in zip(pixels, batch, strict=True)), strict=True
-    )
+    optimiser = Adam([*clip.parameters(), *reader.parameters(), log_scale], lr=lr, weight_decay=0.02, decoupled=True)
+    draws = zip(*(batches(len(p), n, steps, generator) for p, n in zip(pixels, batch, strict=True)), strict=True)
     for step, rows in enumerate(draws):
         x = clip.image.preprocess(torch.cat([p[r] for p, r in zip(pixels, rows, strict=True)]))
         x[:, :3] *= 1 + 0.1 * torch.randn(len(x), 1, 1, 1, generator=generator)  # light
@@ -251,9 +247,7 @@ def teach_grounder(views: list[View], *, batch: int, steps: int, lr: float, seed
     for step, rows in enumerate(batches(len(views), batch, steps, generator)):
         features = network.body(pixels[rows].float() / 127.5 - 1)
         loss = centre_loss(network, features, centres([views[row] for row in rows.tolist()]))
-        first, second = reader(features.mean((2, 3))).split(
-            [len(BACKGROUND_COLOURS), len(BACKGROUNDS)], dim=1
-        )
+        first, second = reader(features.mean((2, 3))).split([len(BACKGROUND_COLOURS), len(BACKGROUNDS)], dim=1)
         loss = loss + 0.3 * (F.cross_entropy(first, colour[rows]) + F.cross_entropy(second, kind[rows]))
         optimiser.zero_grad()
         loss.backward()
@@ -271,9 +265,7 @@ def caption_loss(language: PrefixLanguageModel, tokens: Float[Tensor, "b 36 128"
     return F.cross_entropy(logits.flatten(0, 1), words[:, 1:longest].flatten(), ignore_index=PAD)
 
 
-def mirrored(
-    tokens: Float[Tensor, "b 36 128"], words: Words, axis: int
-) -> tuple[Float[Tensor, "b 36 128"], Words]:
+def mirrored(tokens: Float[Tensor, "b 36 128"], words: Words, axis: int) -> tuple[Float[Tensor, "b 36 128"], Words]:
     """Tokens of mirrored images, and the captions that then hold.
 
     Args:

@@ -20,9 +20,7 @@ from tellsign.runtime import pick_device, progress, write_rows
 log = logging.getLogger(__name__)
 
 
-def main(
-    *, settings: dict[str, Any], crops: Path, out: Path, device: str = "auto", batch_size: int = 64
-) -> None:
+def main(*, settings: dict[str, Any], crops: Path, out: Path, device: str = "auto", batch_size: int = 64) -> None:
     """Caption every image once."""
     target_device = pick_device(device)
     captioner = load_captioner(settings["captioner"]["name"], settings["captioner"]["weights"])

@@ -118,9 +118,7 @@ def main(*, settings: dict, split: Path, roots: dict[str, Path], out: Path) -> N
     report_tiled(rows, settings)
     shapes = []
     with folder_beside(out) as part:
-        pixels = np.lib.format.open_memmap(
-            part / "pixels.npy", mode="w+", dtype=np.uint8, shape=(int(offsets[-1]), 3)
-        )
+        pixels = np.lib.format.open_memmap(part / "pixels.npy", mode="w+", dtype=np.uint8, shape=(int(offsets[-1]), 3))
         images = progress(in_order(make, rows, threads()), len(rows), "crops")
         for start, end, image in zip(offsets[:-1], offsets[1:], images, strict=True):
             pixels[start:end] = image.reshape(-1, 3)

@@ -60,9 +60,7 @@ def main(
     }
     where = pick_device(device)
     # generators that share a seed must not share their first weights and their crops
-    seed = int.from_bytes(
-        hashlib.sha256(f"{settings['name']} {settings['seed']}".encode()).digest()[:6], "big"
-    )
+    seed = int.from_bytes(hashlib.sha256(f"{settings['name']} {settings['seed']}".encode()).digest()[:6], "big")
     with seeded(seed):
         remaker = generators.to_device(build(), where)
     photos = [_load(path) for path in _files(source)]

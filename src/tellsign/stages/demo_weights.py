@@ -110,9 +110,7 @@ def photograph(seed: int, number: int, side: int) -> Photo:
 
     x, y = (int(generator.integers(length - CROP + 1)) for length in (w, h))
     middles = [np.array(item.centre) * full - (x, y) for item in truth.objects]
-    seen = tuple(
-        item for item, at in zip(truth.objects, middles, strict=True) if (at >= 0).all() and (at < CROP).all()
-    )
+    seen = tuple(item for item, at in zip(truth.objects, middles, strict=True) if (at >= 0).all() and (at < CROP).all())
     background = f"{article(truth.background_colour)} {truth.background_colour} {truth.background} background"
     crop_text = caption(dataclasses.replace(truth, objects=seen)) if seen else background
     item = truth.objects[int(generator.integers(len(truth.objects)))]
@@ -156,9 +154,7 @@ def measure_clip(clip: Clip, photos: list[Photo]) -> dict[str, float]:
     named = [f"{article(colour)} {colour} {shape}" for colour in COLOURS for shape in SHAPES]
     single = clip.image(clip.image.preprocess(stack([photo.single for photo in photos])))
     guess = (F.normalize(single, dim=1) @ F.normalize(clip.encode_text(named), dim=1).T).argmax(1).tolist()
-    right = [
-        photo.single.text.endswith(named[k].split(" ", 1)[1]) for k, photo in zip(guess, photos, strict=True)
-    ]
+    right = [photo.single.text.endswith(named[k].split(" ", 1)[1]) for k, photo in zip(guess, photos, strict=True)]
     texts = [photo.whole.text for photo in photos]
     whole = clip.image(clip.image.preprocess(stack([photo.whole for photo in photos])))
     best = (F.normalize(whole, dim=1) @ F.normalize(clip.encode_text(texts), dim=1).T).argmax(1).tolist()

@@ -49,9 +49,7 @@ def cut(image: UInt8[np.ndarray, "h w 3"], box: tuple[float, ...]) -> UInt8[np.n
 
 
 @torch.inference_mode()
-def embed_pixels(
-    clip: Clip, batches: Iterator[UInt8[Tensor, "b 3 s s"]], device: torch.device
-) -> Float[Tensor, "n d"]:
+def embed_pixels(clip: Clip, batches: Iterator[UInt8[Tensor, "b 3 s s"]], device: torch.device) -> Float[Tensor, "n d"]:
     """Image embeddings of batches of crops."""
     parts = [clip.image(clip.image.preprocess(b.to(device))).float().cpu() for b in batches]
     return torch.cat(parts) if parts else torch.zeros(0, clip.image.dim)

@@ -111,9 +111,7 @@ def main(
             raise UserError(f"{where}: there are no scores. Score the run on this test set first.")
         rows = tables[benchmark, perturbation]
         if (scored := sorted(set(rows.seed.tolist()))) != sorted(seen):
-            raise UserError(
-                f"{where}: there are trainings of seeds {sorted(seen)}, but scores of {scored}."
-            )
+            raise UserError(f"{where}: there are trainings of seeds {sorted(seen)}, but scores of {scored}.")
         _check_values(rows, where)
         _check_listed(rows, split, where)
         other = others.get((benchmark, perturbation))
@@ -126,14 +124,10 @@ def main(
             digests = (settings["recipe"], settings["code"], settings["data"])
             head = (settings["paper"], settings["run"], seed, checkpoint, epoch, epochs)
             written.append((*head, *test, rule, metric, *number, seen[seed], *digests))
-    write_rows(
-        out, {name: list(held) for name, held in zip(COLUMNS, zip(*written, strict=True), strict=True)}
-    )
+    write_rows(out, {name: list(held) for name, held in zip(COLUMNS, zip(*written, strict=True), strict=True)})
 
 
-def _tests(
-    tests: dict[str, dict[str, str]], splits: dict[str, Path]
-) -> list[tuple[tuple[str, str], pa.Table]]:
+def _tests(tests: dict[str, dict[str, str]], splits: dict[str, Path]) -> list[tuple[tuple[str, str], pa.Table]]:
     found: dict[tuple[str, str], str] = {}
     for name, test in tests.items():
         pair = (test["benchmark"], test["perturbation"])
@@ -275,9 +269,7 @@ def _sets(rows: Rows, where: str) -> tuple[list[str], np.ndarray, dict[tuple[int
             sets[seed, epoch, subset] = scored = _scored(one, images)
             for value, what in ((0, "real"), (1, "fake")):
                 if not np.any(scored.labels == value):
-                    raise UserError(
-                        f"{where}: subset {subset!r} has no {what} images; the metrics need both classes."
-                    )
+                    raise UserError(f"{where}: subset {subset!r} has no {what} images; the metrics need both classes.")
     return subsets, images, sets
 
 

@@ -188,8 +188,7 @@ def expanded(spec: Mapping[str, Any], row: Mapping[str, Any], key: str) -> Itera
         return
     if "grid" not in row or "field" not in row:
         raise UserError(
-            f"figure {spec['name']!r}: a row needs 'run' and {key!r}, or 'grid' and 'field'; "
-            f"it has: {', '.join(row)}."
+            f"figure {spec['name']!r}: a row needs 'run' and {key!r}, or 'grid' and 'field'; it has: {', '.join(row)}."
         )
     for run, recipe in spec["recipes"].items():
         if run.startswith(f"{row['grid']}-"):
@@ -415,9 +414,7 @@ class Networks:
         self.spec, self.checkpoints, self.encoders, self.features = spec, checkpoints, encoders, features
         self.crops, self.device = crops, pick_device(device)
         if split is None:
-            raise UserError(
-                f"figure {spec['name']!r} ({spec['kind']}) needs --split, which says what each image is."
-            )
+            raise UserError(f"figure {spec['name']!r} ({spec['kind']}) needs --split, which says what each image is.")
         self.images = read_rows(split).to_pylist()
 
     def table(self) -> PixelTable:
@@ -429,9 +426,7 @@ class Networks:
         from tellsign.pixels import PixelTable
 
         if self.crops is None:
-            raise UserError(
-                f"figure {self.spec['name']!r} ({self.spec['kind']}) needs --crops, the split's pixels."
-            )
+            raise UserError(f"figure {self.spec['name']!r} ({self.spec['kind']}) needs --crops, the split's pixels.")
         return PixelTable.open(self.crops)
 
     def classes(self, subsets: Sequence[str], real: int, fake: int) -> dict[str, list[str]]:
@@ -476,9 +471,7 @@ class Networks:
             backbone = load_encoder(folder, self.device)
             side = backbone.size or self.spec["crop"]
         else:
-            raise UserError(
-                f"figure {self.spec['name']!r}: a row needs 'run' or 'encoder'; it has: {', '.join(row)}."
-            )
+            raise UserError(f"figure {self.spec['name']!r}: a row needs 'run' or 'encoder'; it has: {', '.join(row)}.")
         self.check_side(side)
         return backbone, side
 
@@ -489,9 +482,7 @@ class Networks:
             UserError: the stored crops are smaller than the network needs.
         """
         if side > self.spec["crop"]:
-            raise UserError(
-                f"figure {self.spec['name']!r}: crop is {self.spec['crop']}; a network of it needs {side}."
-            )
+            raise UserError(f"figure {self.spec['name']!r}: crop is {self.spec['crop']}; a network of it needs {side}.")
 
 
 def short_name(run: str) -> str:
@@ -499,9 +490,7 @@ def short_name(run: str) -> str:
     return run.rpartition("/")[2]
 
 
-def backbone_features(
-    networks: Networks, row: Mapping[str, Any], ids: Sequence[str]
-) -> Float[np.ndarray, "n d"]:
+def backbone_features(networks: Networks, row: Mapping[str, Any], ids: Sequence[str]) -> Float[np.ndarray, "n d"]:
     """Features of images by the row's backbone; with ``rescale: SIDE`` of resized images (rescale Fig. 6)."""
     import torch
 
@@ -518,9 +507,7 @@ def backbone_features(
     return torch.cat(found).numpy()
 
 
-def cached_features(
-    networks: Networks, row: Mapping[str, Any], ids: Sequence[str]
-) -> Float[np.ndarray, "n d"]:
+def cached_features(networks: Networks, row: Mapping[str, Any], ids: Sequence[str]) -> Float[np.ndarray, "n d"]:
     """TIDY's representation D of images, from cached embeddings and with the choices of the run's recipe."""
     from tellsign.features import Features
     from tellsign.representation import representation
@@ -545,9 +532,7 @@ def tsne(spec: Mapping[str, Any], networks: Networks) -> Drawn:
         vectors = (cached_features if cached else backbone_features)(networks, row, ids)
         points = explain.tsne(vectors, spec["seed"])
         names = [name for name, held in classes.items() for _ in held]
-        panels[row["label"]] = {
-            printed(spec, name): points[[other == name for other in names]] for name in classes
-        }
+        panels[row["label"]] = {printed(spec, name): points[[other == name for other in names]] for name in classes}
         for name, image, point in zip(names, ids, points, strict=True):
             add(columns, row["label"], name, image, *point.tolist())
     said = (
@@ -579,9 +564,7 @@ def cam(spec: Mapping[str, Any], networks: Networks) -> Drawn:
         sides.append(detector.backbone.size or read_recipe(folder)["crop"])
         networks.check_side(sides[-1])
         x = detector.backbone.preprocess(table.center_crops(rows, sides[-1]).to(networks.device))
-        raw, score = class_activation(
-            detector.backbone, detector.head, x, labels.to(networks.device), spec["target"]
-        )
+        raw, score = class_activation(detector.backbone, detector.head, x, labels.to(networks.device), spec["target"])
         maps[row["label"]] = as_share(raw.cpu().numpy(), spec["scale"])
         scores[row["label"]] = score.cpu().numpy()
         for (name, image), value, grid in zip(chosen, scores[row["label"]], maps[row["label"]], strict=True):

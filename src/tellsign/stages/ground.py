@@ -37,9 +37,7 @@ def main(
     table = PixelTable.open(crops)
     held = read_rows(caption)
     texts = dict(zip(held["id"].to_pylist(), held["caption"].to_pylist(), strict=True))
-    columns: dict[str, list[Any]] = {
-        name: [] for name in ("id", "phrase", "x0", "y0", "x1", "y1", "score", "found")
-    }
+    columns: dict[str, list[Any]] = {name: [] for name in ("id", "phrase", "x0", "y0", "x1", "y1", "score", "found")}
     batches = torch.arange(len(table)).split(batch_size)
     for rows in progress(batches, len(batches), "batches grounded"):
         images = [table.image(row).permute(1, 2, 0).numpy() for row in rows.tolist()]

@@ -67,8 +67,6 @@ def main(
                     continue
                 ids = list(dict.fromkeys(wanted["id"].to_pylist()))  # shared reals are scored once
                 scores = score_images(detector, tables[test], tables[test].rows_of(ids), size, batch_size)
-                labels = {
-                    "paper": settings["paper"], "run": settings["run"], "seed": int(seed), "epoch": epoch
-                } | facts
+                labels = {"paper": settings["paper"], "run": settings["run"], "seed": int(seed), "epoch": epoch} | facts
                 pieces.append(join_scores(wanted, ids, scores, labels))
     write_rows(out, pa.concat_tables(pieces))

@@ -43,8 +43,6 @@ def main(
                 inputs = representation(held[test], recipe["discrepancy"]).to(target_device)
                 with torch.inference_mode():
                     scores = head(inputs).sigmoid().cpu().numpy()
-                labels = {
-                    "paper": settings["paper"], "run": settings["run"], "seed": int(seed), "epoch": epoch
-                } | facts
+                labels = {"paper": settings["paper"], "run": settings["run"], "seed": int(seed), "epoch": epoch} | facts
                 pieces.append(join_scores(rows[test], held[test].ids, scores, labels))
     write_rows(out, pa.concat_tables(pieces))

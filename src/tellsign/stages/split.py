@@ -55,9 +55,7 @@ def chosen_subsets(rows: list[dict[str, Any]], settings: dict) -> list[str]:
     wanted = sorted(set(settings["subsets"])) if settings["subsets"] != "all" else []
     for name in wanted:
         if name not in known:
-            raise UserError(
-                f"subset {name!r} has no part {part!r}.{near_miss(name, known)} Known: {', '.join(known)}."
-            )
+            raise UserError(f"subset {name!r} has no part {part!r}.{near_miss(name, known)} Known: {', '.join(known)}.")
     return wanted or known
 
 
@@ -70,9 +68,7 @@ def sample(rows: list[dict[str, Any]], settings: dict) -> list[dict[str, Any]]:
     part, count, seed = settings["part"], settings["count"], settings["seed"]
     labels = {0: "real"} if part == "pretrain" else {0: "real", 1: "fake"}
     if count != "all" and count % len(labels):
-        raise UserError(
-            f"count is {count} images per subset, half of them real and half fake: give an even number."
-        )
+        raise UserError(f"count is {count} images per subset, half of them real and half fake: give an even number.")
     usable = [row for row in rows if row["status"] == "ok"]
     groups: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
     for row in usable:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from tellsign.detectors import build_detector, load_encoder, load_weights, save_weights
-from tellsign.errors import UserError
 from tellsign.fit import Adam, Resume, balanced_batches, fit, step_schedule, write_log
 from tellsign.heads import Detector
 from tellsign.losses import binary_cross_entropy
@@ -83,18 +83,19 @@ class Trainer:
     def loss(self, batch: Int64[Tensor, " b"]) -> Float[Tensor, ""]:
         """Binary cross-entropy of one batch of training images (positions in ``rows``)."""
         pixels = self.table.random_crops(self.rows[batch], self.settings["crop"], self.generator)
-        pixels = augment(
-            pixels, self.generator, flip=self.settings["flip"], rotate=self.settings["rotate"]
-        ).to(self.device)
+        pixels = augment(pixels, self.generator, flip=self.settings["flip"], rotate=self.settings["rotate"]).to(
+            self.device
+        )
         x = self.detector.backbone.preprocess(pixels)
         x = x * self.mask(x, self.generator, **self.mask_options)
         with torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None):
             logits = self.detector(x)
         return binary_cross_entropy(logits.float(), self.labels[batch].to(self.device))
 
-    def run(self, out: Path, names: Mapping[int, str], work: Path | None) -> list[dict[str, float]]:
+    def run(self, out: Path, names: Mapping[int, str], work: Path) -> list[dict[str, float]]:
         """Train, writing the weights of the epochs in ``names`` to ``out``."""
         recipe, optimiser = self.settings, self.settings["optimiser"]
+        out.mkdir(parents=True, exist_ok=True)
         set_batch_norm(self.detector, recipe["batch_norm"])
         adam = Adam(
             self.detector.parameters(),
@@ -139,45 +140,48 @@ def main(
     target_device = pick_device(device)
     table = PixelTable.open(crops)
     began = time.monotonic()
-    epochs, keep = settings["epochs"], min(settings["keep"], settings["epochs"])
-    work.mkdir(parents=True, exist_ok=True)
     with folder_beside(out) as part:
         logs: list[dict[str, float]] = []
         seen = 0
-        for subset, subsets, count in trainings(settings, split):
-            ids, labels = chosen_rows(split, subsets, count)
-            if settings["shots"] is None:
-                kept = {e: f"epoch-{e:02d}.safetensors" for e in range(epochs - keep + 1, epochs)}
-                kept[epochs], held = "model.safetensors", work
-            else:
-                kept, held = {epochs: f"target-{subset}.safetensors"}, None
+        for training in trainings(settings, split):
+            ids, labels = chosen_rows(split, training.subsets, training.count)
             detector = starting_detector(settings, start).to(target_device)
             generator = torch.Generator().manual_seed(settings["seed"])
-            trainer = Trainer(
-                detector, table, table.rows_of(ids), labels, settings, generator, target_device
-            )
-            weights = held / "weights" if held is not None else part
-            weights.mkdir(parents=True, exist_ok=True)
-            logs += trainer.run(weights, kept, held)
-            seen += len(labels) * epochs
-        if settings["shots"] is None:
-            for name in kept.values():
-                shutil.copyfile(work / "weights" / name, part / name)
+            trainer = Trainer(detector, table, table.rows_of(ids), labels, settings, generator, target_device)
+            state = work / (training.target or "whole")
+            logs += trainer.run(state / "weights", training.kept, state)
+            seen += len(labels) * settings["epochs"]
+            for name in training.kept.values():
+                shutil.copyfile(state / "weights" / name, part / name)
         write_log(part / "log.csv", logs)
         write_text(part / "recipe.yaml", yaml.safe_dump(settings, sort_keys=True))
         facts = {"seconds": round(time.monotonic() - began, 2), "images_seen": seen, "device": str(target_device)}
         write_text(part / "provenance.json", provenance(**facts))
-    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(work)
 
 
-def trainings(
-    settings: Mapping[str, Any], split: Path
-) -> list[tuple[str, list[str], int | str]]:
-    """The trainings of a recipe: one, or for few-shot recipes one a subset: (target, subsets, images a subset)."""
-    subsets, count = settings["data"]["subsets"], settings["data"]["count"]
-    if settings["shots"] is None:
-        return [("", subsets, count)]
+@dataclass(frozen=True)
+class Training:
+    """One training of a recipe.
+
+    Attributes:
+        target: The subset that a few-shot recipe adapts to; empty for an ordinary training.
+        subsets: Subsets to train on; none named means all.
+        count: Images of each.
+        kept: Epoch (1-based) to the name of the weights kept after it.
+    """
+
+    target: str
+    subsets: list[str]
+    count: int | str
+    kept: dict[int, str]
+
+
+def trainings(settings: Mapping[str, Any], split: Path) -> list[Training]:
+    """The trainings of a recipe: one, or for few-shot recipes one a subset."""
+    subsets, epochs, shots = settings["data"]["subsets"], settings["epochs"], settings["shots"]
+    if shots is None:
+        kept = {e: f"epoch-{e:02d}.safetensors" for e in range(max(1, epochs - settings["keep"] + 1), epochs)}
+        return [Training("", subsets, settings["data"]["count"], kept | {epochs: "model.safetensors"})]
     targets = subsets or subsets_of(split)
-    if not targets:
-        raise UserError(f"{split} names no subset to adapt to.")
-    return [(target, [target], 2 * settings["shots"]) for target in targets]
+    return [Training(t, [t], 2 * shots, {epochs: f"target-{t}.safetensors"}) for t in targets]

@@ -22,9 +22,7 @@ from tellsign.rows import chosen_rows
 from tellsign.runtime import folder_beside, pick_device, provenance, write_text
 
 
-def main(
-    *, settings: dict[str, Any], split: Path, features: Path, out: Path, device: str = "cpu"
-) -> None:
+def main(*, settings: dict[str, Any], split: Path, features: Path, out: Path, device: str = "cpu") -> None:
     """Train one head at one seed."""
     target_device = pick_device(device)
     held = Features.load(features)
