@@ -22,7 +22,7 @@ tables figures report: .venv/.ready ## make them for the default configuration, 
 	$(BIN)/snakemake --cores $(CORES) $@
 
 test: .venv/.ready ## every test, the end-to-end demo included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/.ready ## style, types, workflow
 	$(BIN)/ruff check

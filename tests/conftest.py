@@ -17,7 +17,9 @@ def make_plan(config: dict, raw: dict[str, str] | None = None, folder: Path = RO
     """A plan whose raw folders have the digests given, and whose weight files hash to their names."""
     from tellsign.plan import Plan
 
-    return Plan(config, lambda roots, exclude: raw or dict.fromkeys(roots, "0"), lambda path: path.name, folder)
+    return Plan(
+        config, lambda roots, exclude: {key: (raw or {}).get(key, "0") for key in roots}, lambda path: path.name, folder
+    )
 
 
 @pytest.fixture

@@ -171,7 +171,7 @@ def test_lint_is_clean(demo):
     assert done.returncode == 0, done.stderr
 
 
-# ------------------------------------------------------------------------------------------------ kills, on a small demo
+# ---------------------------------------------------------------------------------------------- kills, on a small demo
 
 
 def shrink(folder: Path) -> Path:

@@ -511,6 +511,8 @@ class Plan:
 
     def everything(self) -> dict[str, Artifact]:
         """All artifacts that tables, figures and report need, by path."""
+        for run in self.runs.values():
+            self.score(run)  # a run that no table names yet must be right all the same
         found: dict[str, Artifact] = {}
         todo = [self.report()]
         while todo:

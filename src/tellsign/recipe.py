@@ -565,7 +565,8 @@ def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def expand_grid(name: str, grid: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Runs of a grid: ``over`` maps dotted fields to lists; every combination is a run ``name-value-value``.
+    """Runs of a grid: ``over`` maps dotted fields to lists; every combination is a run ``name-value-value``,
+    the values in the order of their fields' names.
 
     Raises:
         UserError: ``over`` is missing or not a mapping of lists.
@@ -575,9 +576,10 @@ def expand_grid(name: str, grid: Mapping[str, Any]) -> dict[str, dict[str, Any]]
         raise UserError(f"grids.{name}: 'over' must map a field such as mask.ratio to a list of values.")
     rest = {k: v for k, v in grid.items() if k != "over"}
     runs = {}
-    for values in itertools.product(*over.values()):
+    fields = sorted(over)  # so that the order in the file names nothing
+    for values in itertools.product(*(over[dotted] for dotted in fields)):
         change: dict[str, Any] = rest
-        for dotted, value in zip(over, values, strict=True):
+        for dotted, value in zip(fields, values, strict=True):
             nested: Any = value
             for part in reversed(dotted.split(".")):
                 nested = {part: nested}

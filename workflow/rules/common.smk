@@ -21,7 +21,7 @@ from tellsign.runtime import sha256_of_file, visible_gpus
 # snakemake itself runs in, or in the container's.
 shell.prefix(
     f"export PYTHONPATH={Path(workflow.basedir) / 'src'};"
-    f' [ -n "${{APPTAINER_CONTAINER:-}}" ] || export PATH={Path(sys.executable).parent}:$PATH; '
+    f' [ -n "${{{{APPTAINER_CONTAINER:-}}}}" ] || export PATH={Path(sys.executable).parent}:$PATH; '
 )
 
 
