@@ -12,11 +12,14 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from conftest import ROOT
 
+from tellsign.leaks import format_auc
 from tellsign.plan import STAGES
+from tellsign.runtime import read_rows
 
 BIN = Path(sys.executable).parent
 pytestmark = pytest.mark.slow
@@ -105,6 +108,25 @@ def test_every_paper_has_its_tables_figures_and_the_report(demo):
         for name in spec["figures"]:
             assert {p.suffix for p in (demo / "results" / paper / name).iterdir()} == {".png", ".svg", ".csv"}
     assert (demo / "results" / "report.html").stat().st_size > 100_000
+
+
+def test_format_size_and_quality_do_not_give_the_label_away(demo):
+    """A forest on width, height and JPEG quality; 100 against 100 images have a standard error of 0.04."""
+    rows = read_rows(next((demo / "data" / "index").glob("demo.*.parquet"))).to_pylist()
+
+    def facts(subset: str, part: str, label: int) -> np.ndarray:
+        held = [r for r in rows if (r["subset"], r["part"], r["label"]) == (subset, part, label)]
+        return np.array([[r["width"], r["height"], r["quality"]] for r in held])
+
+    subsets = sorted({r["subset"] for r in rows})
+    fakes = {name: facts(name, "test", 1) for name in subsets}
+    found = format_auc(facts("ldm", "train", 0), facts("ldm", "train", 1), facts("ldm", "test", 0), fakes)
+    assert all(0.38 < auc < 0.62 for auc in found.values()), found
+
+
+def test_tables_say_what_file_sizes_reveal(demo):
+    text = (demo / "results" / "mpft" / "table1" / "table.md").read_text()
+    assert re.search(r"Bits per pixel of demo's test files alone .* AUC .*ldm 0\.\d\d", text)
 
 
 def test_it_stays_small(demo):

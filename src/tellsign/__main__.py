@@ -57,11 +57,16 @@ def key_and_path(text: str) -> tuple[str, Path]:
     return key, Path(path)
 
 
+def is_mapping(hint: Any) -> bool:
+    """Whether a parameter takes key=path pairs, or none."""
+    return any(typing.get_origin(h) is dict for h in (hint, *typing.get_args(hint)))
+
+
 def add_flag(parser: argparse.ArgumentParser, parameter: inspect.Parameter, hint: Any) -> None:
     """Add the flag of one parameter of a stage's ``main``."""
-    args = [a for a in typing.get_args(hint) if a is not type(None)]
     if type(None) in typing.get_args(hint):  # Path | None
-        hint = args[0]
+        hint = next(a for a in typing.get_args(hint) if a is not type(None))
+    args = typing.get_args(hint)
     required = parameter.default is inspect.Parameter.empty
     options: dict[str, Any] = {"required": required, "default": None if required else parameter.default}
     if hint is dict or (typing.get_origin(hint) is dict and args[1] is Any):
@@ -116,7 +121,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     flags = vars(stage_parser(stage, module.main, module.__doc__ or "").parse_args(argv[1:]))
     hints = typing.get_type_hints(module.main)
     for name, value in flags.items():
-        if typing.get_origin(hints[name]) is dict and isinstance(value, list):
+        if isinstance(value, list) and all(isinstance(pair, tuple) for pair in value) and is_mapping(hints[name]):
             flags[name] = dict(value)
     log_to_stderr()
     try:

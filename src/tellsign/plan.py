@@ -462,7 +462,14 @@ class Plan:
         raw = {"published": self._file_digest(published)} if spec.get("quoted") else {}
         metrics = [("", self.evaluate(run)) for run in self.runs_in(paper, spec)]
         roots = {"published": str(published)} if raw else {}
-        return self._make("table", f"{paper}/{name}", settings, metrics=metrics, raw=raw, roots=roots)
+        needs = {"metrics": metrics, "indexes": self._tested_indexes(paper, spec) or None}
+        return self._make("table", f"{paper}/{name}", settings, **needs, raw=raw, roots=roots)
+
+    def _tested_indexes(self, paper: str, spec: Mapping[str, Any]) -> list[tuple[str, Artifact]]:
+        """Indexes of the benchmarks that a table's runs are tested on, for what their files give away."""
+        tests = [self.papers[run.paper].tests[name] for run in self.runs_in(paper, spec) for name in run.tests]
+        benchmarks = dict.fromkeys(self.config.splits[test.split].benchmark for test in tests)
+        return [(name, self.index(name)) for name in benchmarks]
 
     def figure(self, paper: str, name: str) -> Artifact:
         """One figure of a paper."""

@@ -1,6 +1,6 @@
 # Tables, figures and the page that holds them.
 #
-# reads   data/evaluate/..., config/published/*.csv, for some figures checkpoints and crops
+# reads   data/evaluate/..., data/index/..., config/published/*.csv, for some figures checkpoints and crops
 # writes  data/table/PAPER/NAME.FP/          table.csv, .md, .tex, .html
 #         data/figure/PAPER/NAME.FP/         figure.png, .svg, .csv
 #         data/report/NAME.FP.html           everything on one page
@@ -10,6 +10,7 @@
 rule table:
     input:
         metrics=need("table", "metrics"),
+        indexes=need("table", "indexes"),
     output:
         table=report(
             directory("data/table/{name}.{fp}"),
@@ -22,11 +23,13 @@ rule table:
     threads: 1
     params:
         settings=settings("table"),
+        indexes=keyed("table", "indexes"),
         published=published,
     shell:
         "tellsign table"
         " --settings {params.settings:q}"
         " --metrics {input.metrics:q}"
+        " --indexes {params.indexes:q}"
         " {params.published:q}"
         " --out {output.table:q}"
         " > {log:q} 2>&1"

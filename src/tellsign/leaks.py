@@ -1,8 +1,8 @@
-"""What tells the demo's fakes from its photographs without looking at a pixel.
+"""What tells fakes from photographs without looking at a pixel.
 
 A benchmark whose fakes differ in size or JPEG quality rewards detectors that see just that (Grommelt et al.
-2024). These figures say whether the demo is such a benchmark. Bits a pixel is no matter of format alone: it
-sums up how much fine detail an image carries, and is reported beside the results, not driven to chance.
+2024). These figures say whether a benchmark is such a one. Bits a pixel is no matter of format alone: it
+sums up how much fine detail an image carries, and is reported beside the results; the demo does not drive it to chance.
 """
 
 from __future__ import annotations
