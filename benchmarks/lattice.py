@@ -5,24 +5,11 @@ python benchmarks/lattice.py
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable
-
 import torch
+from timing import seconds
 from torch.nn import functional as F
 
 from tellsign.lattice import STRIDE_16, sample_batch
-
-
-def seconds(work: Callable[[], object], repeats: int) -> float:
-    """Least CPU seconds of one call."""
-    best = math.inf
-    for _ in range(repeats):
-        start = time.process_time()
-        work()
-        best = min(best, time.process_time() - start)
-    return best
 
 
 def slow_batch(

@@ -6,23 +6,12 @@ python benchmarks/masks.py
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
 from functools import partial
 
 import torch
+from timing import seconds
 
 from tellsign.masks import MASKS, texture_aware
-
-
-def seconds(work: Callable[[], object], repeats: int) -> float:
-    """Least CPU seconds of one call."""
-    best = math.inf
-    for _ in range(repeats):
-        start = time.process_time()
-        work()
-        best = min(best, time.process_time() - start)
-    return best
 
 
 def slow_texture_mask(x: torch.Tensor, r: float, p: int) -> torch.Tensor:

@@ -6,22 +6,11 @@ python benchmarks/perturb.py
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
 
 import numpy as np
+from timing import seconds
 
 from tellsign import perturb
-
-
-def seconds(work: Callable[[], object], repeats: int) -> float:
-    """Least CPU seconds of one call."""
-    best = math.inf
-    for _ in range(repeats):
-        start = time.process_time()
-        work()
-        best = min(best, time.process_time() - start)
-    return best
 
 
 def slow_cubic(image: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -10,9 +10,10 @@ import io
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -58,6 +59,17 @@ class Adam:
         self.first = [torch.zeros_like(p) for p in self.params]
         self.second = [torch.zeros_like(p) for p in self.params]
         self.steps = [torch.zeros((), dtype=torch.float32) for _ in self.params]
+
+    @classmethod
+    def of(cls, params: Iterable[nn.Parameter], settings: Mapping[str, Any]) -> Adam:
+        """The optimiser of a recipe's ``optimiser`` section."""
+        return cls(
+            params,
+            lr=settings["lr"],
+            betas=tuple(settings["betas"]),
+            weight_decay=settings["weight_decay"],
+            decoupled=settings["name"] == "adamw",
+        )
 
     def zero_grad(self) -> None:
         """Forget the gradients."""

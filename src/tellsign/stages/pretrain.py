@@ -73,13 +73,7 @@ def main(*, settings: dict[str, Any], crops: Path, out: Path, work: Path, device
             yield rows
 
     optimiser = settings["optimiser"]
-    adam = Adam(
-        model.parameters(),
-        lr=optimiser["lr"],
-        betas=tuple(optimiser["betas"]),
-        weight_decay=optimiser["weight_decay"],
-        decoupled=optimiser["name"] == "adamw",
-    )
+    adam = Adam.of(model.parameters(), optimiser)
     work.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     logs = fit(

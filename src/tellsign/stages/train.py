@@ -97,13 +97,7 @@ class Trainer:
         recipe, optimiser = self.settings, self.settings["optimiser"]
         out.mkdir(parents=True, exist_ok=True)
         set_batch_norm(self.detector, recipe["batch_norm"])
-        adam = Adam(
-            self.detector.parameters(),
-            lr=optimiser["lr"],
-            betas=tuple(optimiser["betas"]),
-            weight_decay=optimiser["weight_decay"],
-            decoupled=optimiser["name"] == "adamw",
-        )
+        adam = Adam.of(self.detector.parameters(), optimiser)
 
         def keep(done: int) -> None:
             if done in names:

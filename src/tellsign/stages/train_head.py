@@ -32,13 +32,7 @@ def main(*, settings: dict[str, Any], split: Path, features: Path, out: Path, de
     head = build_head(settings["head"], inputs.shape[1], settings["seed"]).to(target_device).train()
     recipe, optimiser = settings, settings["optimiser"]
     generator = torch.Generator().manual_seed(settings["seed"])
-    adam = Adam(
-        head.parameters(),
-        lr=optimiser["lr"],
-        betas=tuple(optimiser["betas"]),
-        weight_decay=optimiser["weight_decay"],
-        decoupled=optimiser["name"] == "adamw",
-    )
+    adam = Adam.of(head.parameters(), optimiser)
     began = time.monotonic()
     first_kept = recipe["epochs"] - recipe["keep"] + 1
     with folder_beside(out) as part:
