@@ -66,7 +66,7 @@ def snakemake(folder: Path, *arguments: str, check: bool = True) -> str:
 
 def planned(folder: Path, *arguments: str) -> Counter[str]:
     """How many jobs of each rule a dry run would start."""
-    said = snakemake(folder, "-n", "--quiet", "progress", *arguments)
+    said = snakemake(folder, *arguments, "-n", "--quiet", "progress")
     table = re.findall(r"^(\w+) +(\d+)$", said, flags=re.M)
     counts = Counter({rule: int(n) for rule, n in table if rule in STAGES})
     assert counts or "Nothing to be done" in said, said
@@ -236,18 +236,23 @@ def kill_tree(process: subprocess.Popen) -> None:
     process.wait()
 
 
+def kill_snakemake(process: subprocess.Popen) -> None:
+    """Kill -9 snakemake alone; its jobs live on."""
+    process.kill()
+    process.wait()
+
+
 def test_killed_three_times_the_tables_are_the_same_bytes(small, tmp_path):
     folder = shrink(copy_of_tree(tmp_path))
     moments = random.Random(3407)
-    for _ in range(3):
+    for kill in (kill_tree, kill_snakemake, kill_tree):
         process = subprocess.Popen(
             [str(BIN / "snakemake"), "--cores", "2", "tables"],
             cwd=folder, env=environment(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
         time.sleep(moments.uniform(8, 18))
-        kill_tree(process)
-        snakemake(folder, "--unlock")
+        kill(process)
     snakemake(folder, "tables")
     assert tables_of(folder) == tables_of(small)
     assert not list((folder / "data").rglob("*.part"))

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
 from tellsign.errors import UserError
 from tellsign.inventory import inventory_digest
+from tellsign.locks import take_over
 from tellsign.plan import STAGES, Plan
 from tellsign.publish import publish
 from tellsign.runtime import sha256_of_file, visible_gpus
@@ -100,6 +101,11 @@ def published(wildcards):
     """Params function: the flag of the table's quoted numbers, if the paper has any."""
     held = artifact("table", wildcards).roots.get("published")
     return ["--published", held] if held else []
+
+
+# After kill -9 of Snakemake the folder stays locked; nobody has to know that.
+if workflow.is_main_process and not workflow.dryrun:
+    take_over(Path.cwd())
 
 
 # Without a limit Snakemake would start all GPU jobs at once; a profile or --resources gpu=N overrules this one. Where

@@ -23,6 +23,7 @@ from tellsign.backbones import load_backbone
 from tellsign.detectors import save_weights
 from tellsign.fit import Adam, Resume, fit, step_schedule, write_log
 from tellsign.lattice import Ratio, sample_batch
+from tellsign.locks import alone
 from tellsign.losses import supervised_contrastive
 from tellsign.pixels import PixelTable
 from tellsign.runtime import folder_beside, pick_device, provenance, seeded, write_text
@@ -74,23 +75,22 @@ def main(*, settings: dict[str, Any], crops: Path, out: Path, work: Path, device
 
     optimiser = settings["optimiser"]
     adam = Adam.of(model.parameters(), optimiser)
-    work.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    logs = fit(
-        model,
-        loss_of,
-        batches,
-        adam,
-        epochs=settings["epochs"],
-        rate=lambda epoch: step_schedule(optimiser["lr"], epoch, **settings["schedule"]),
-        generator=generator,
-        resume=Resume(work),
-        after_epoch=lambda done: None,
-    )
-    with folder_beside(out) as part:
+    with alone(work), folder_beside(out) as part:
+        logs = fit(
+            model,
+            loss_of,
+            batches,
+            adam,
+            epochs=settings["epochs"],
+            rate=lambda epoch: step_schedule(optimiser["lr"], epoch, **settings["schedule"]),
+            generator=generator,
+            resume=Resume(work),
+            after_epoch=lambda done: None,
+        )
         save_weights(encoder, part / "model.safetensors")
         write_log(part / "log.csv", logs)
         write_text(part / "recipe.yaml", yaml.safe_dump(settings, sort_keys=True))
         facts = {"seconds": round(time.monotonic() - began, 2), "images": len(images), "device": str(target_device)}
         write_text(part / "provenance.json", provenance(**facts))
-    shutil.rmtree(work)
+        shutil.rmtree(work)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from tellsign.detectors import build_detector, load_encoder, load_weights, save_weights
 from tellsign.fit import Adam, Resume, balanced_batches, fit, step_schedule, write_log
 from tellsign.heads import Detector
+from tellsign.locks import alone
 from tellsign.losses import binary_cross_entropy
 from tellsign.masks import MASKS
 from tellsign.pixels import PixelTable, augment
@@ -134,7 +135,7 @@ def main(
     target_device = pick_device(device)
     table = PixelTable.open(crops)
     began = time.monotonic()
-    with folder_beside(out) as part:
+    with alone(work), folder_beside(out) as part:
         logs: list[dict[str, float]] = []
         seen = 0
         for training in trainings(settings, split):
@@ -151,7 +152,7 @@ def main(
         write_text(part / "recipe.yaml", yaml.safe_dump(settings, sort_keys=True))
         facts = {"seconds": round(time.monotonic() - began, 2), "images_seen": seen, "device": str(target_device)}
         write_text(part / "provenance.json", provenance(**facts))
-    shutil.rmtree(work)
+        shutil.rmtree(work)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,52 @@
+import os
+import socket
+import subprocess
+import sys
+
+from tellsign.locks import alone, take_over
+
+
+def locked(folder, owner):
+    (folder / ".snakemake" / "locks").mkdir(parents=True)
+    (folder / ".snakemake" / "locks" / "0.output.lock").write_text("data/x\n")
+    (folder / ".snakemake" / "owner").write_text(owner)
+    take_over(folder)
+    return list((folder / ".snakemake" / "locks").iterdir())
+
+
+def dead_process() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_the_lock_of_a_dead_run_is_cleared(tmp_path):
+    assert not locked(tmp_path, f"{socket.gethostname()} {dead_process()} 1.00\n")
+
+
+def test_the_lock_of_a_living_run_stays(tmp_path):
+    take_over(tmp_path)  # signs as this process
+    assert locked(tmp_path, (tmp_path / ".snakemake" / "owner").read_text())
+
+
+def test_a_lock_of_another_machine_or_of_nobody_stays(tmp_path):
+    assert locked(tmp_path / "a", f"elsewhere {dead_process()} 1.00\n")
+    assert locked(tmp_path / "b", "")
+
+
+def test_a_reused_process_number_is_not_the_owner(tmp_path):
+    assert not locked(tmp_path, f"{socket.gethostname()} {os.getpid()} 1.00\n")
+
+
+def test_alone_waits_for_the_other(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from tellsign.locks import alone\n"
+        "with alone(Path(sys.argv[1])):\n    print('in', flush=True); time.sleep(1); Path(sys.argv[2]).touch()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "w"), str(tmp_path / "done")], stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout is not None and other.stdout.readline() == "in\n"
+    with alone(tmp_path / "w"):
+        assert (tmp_path / "done").exists()
+    other.communicate()
