@@ -1,5 +1,6 @@
 """The pipeline as a user runs it: the whole demo, reruns after edits, kills, bad images. Network off where possible."""
 
+import contextlib
 import hashlib
 import os
 import random
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +68,7 @@ def snakemake(folder: Path, *arguments: str, check: bool = True) -> str:
 
 def planned(folder: Path, *arguments: str) -> Counter[str]:
     """How many jobs of each rule a dry run would start."""
-    said = snakemake(folder, *arguments, "-n", "--quiet", "progress")
+    said = snakemake(folder, *arguments, "-n")
     table = re.findall(r"^(\w+) +(\d+)$", said, flags=re.M)
     counts = Counter({rule: int(n) for rule, n in table if rule in STAGES})
     assert counts or "Nothing to be done" in said, said
@@ -80,10 +82,16 @@ def tables_of(folder: Path) -> dict[str, str]:
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in found}
 
 
-def edit(path: Path, old: str, new: str) -> None:
+@contextlib.contextmanager
+def edited(path: Path, old: str, new: str) -> Iterator[None]:
+    """A file with one text replaced, and as it was again after the block."""
     text = path.read_text()
-    assert text.count(old) >= 1, (path, old)
+    assert old in text, (path, old)
     path.write_text(text.replace(old, new, 1))
+    try:
+        yield
+    finally:
+        path.write_text(text)
 
 
 # ------------------------------------------------------------------------------------------------ the whole demo
@@ -93,6 +101,9 @@ def edit(path: Path, old: str, new: str) -> None:
 def demo(tmp_path_factory) -> Path:
     """The demo at its real size, every table, figure and the report."""
     folder = copy_of_tree(tmp_path_factory.mktemp("demo"))
+    snakemake(folder, "tables")
+    used = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+    (folder / "bytes_after_tables").write_text(str(used))
     snakemake(folder, "all")
     return folder
 
@@ -102,16 +113,17 @@ def test_every_paper_has_its_tables_figures_and_the_report(demo):
         spec = yaml.safe_load((demo / "config" / "demo" / f"{paper}.yaml").read_text())
         for name in spec["tables"]:
             folder = demo / "results" / paper / name
-            assert {p.suffix for p in folder.iterdir()} == {".csv", ".md", ".tex", ".html"}
-            for path in folder.iterdir():
+            assert {p.name for p in folder.glob("table.*")} == {f"table.{e}" for e in ("csv", "md", "tex", "html")}
+            for path in folder.glob("table.*"):
                 assert path.suffix == ".csv" or "says nothing about the papers" in path.read_text(), path
         for name in spec["figures"]:
-            assert {p.suffix for p in (demo / "results" / paper / name).iterdir()} == {".png", ".svg", ".csv"}
+            drawn = {p.name for p in (demo / "results" / paper / name).glob("figure.*")}
+            assert drawn == {"figure.png", "figure.svg", "figure.csv"}
     assert (demo / "results" / "report.html").stat().st_size > 100_000
 
 
 def test_format_size_and_quality_do_not_give_the_label_away(demo):
-    """A forest on width, height and JPEG quality; 100 against 100 images have a standard error of 0.04."""
+    """A forest on width, height and JPEG quality; 70 against 70 images have a standard error of 0.05."""
     rows = read_rows(next((demo / "data" / "index").glob("demo.*.parquet"))).to_pylist()
 
     def facts(subset: str, part: str, label: int) -> np.ndarray:
@@ -121,7 +133,7 @@ def test_format_size_and_quality_do_not_give_the_label_away(demo):
     subsets = sorted({r["subset"] for r in rows})
     fakes = {name: facts(name, "test", 1) for name in subsets}
     found = format_auc(facts("ldm", "train", 0), facts("ldm", "train", 1), facts("ldm", "test", 0), fakes)
-    assert all(0.38 < auc < 0.62 for auc in found.values()), found
+    assert all(0.35 < auc < 0.65 for auc in found.values()), found
 
 
 def test_tables_say_what_file_sizes_reveal(demo):
@@ -130,8 +142,7 @@ def test_tables_say_what_file_sizes_reveal(demo):
 
 
 def test_it_stays_small(demo):
-    used = sum(p.stat().st_size for top in ("data", "cache", "logs") for p in (demo / top).rglob("*") if p.is_file())
-    assert used < 200e6
+    assert int((demo / "bytes_after_tables").read_text()) < 200e6
 
 
 def test_nothing_changed_nothing_to_do(demo):
@@ -139,42 +150,32 @@ def test_nothing_changed_nothing_to_do(demo):
 
 
 def test_one_runs_rate_reruns_that_run_and_back_again_nothing(demo):
-    config = demo / "config" / "demo" / "mpft.yaml"
-    kept = config.read_text()
-    edit(
-        config,
-        "cutout: {mask: {name: cutout, ratio: [0.6, 0.8]}",
-        "cutout: {optimiser: {lr: 1.0e-3}, mask: {name: cutout, ratio: [0.6, 0.8]}",
-    )
-    assert planned(demo, "tables") == Counter(train=1, score=1, evaluate=1, table=1)
-    config.write_text(kept)
+    cutout = "cutout: {mask: {name: cutout, ratio: [0.6, 0.8]}"
+    slower = cutout.replace("{mask", "{optimiser: {lr: 1.0e-3}, mask", 1)
+    with edited(demo / "config" / "demo" / "mpft.yaml", cutout, slower):
+        assert planned(demo, "tables") == Counter(train=1, score=1, evaluate=1, table=1)
     assert planned(demo, "tables") == Counter()
 
 
 def test_a_mask_ratio_of_mpft_reruns_nothing_of_lol(demo):
-    config = demo / "config" / "demo" / "mpft.yaml"
-    kept = config.read_text()
-    edit(config, "ratio: [0.6, 0.8], patch_size: 12", "ratio: [0.5, 0.8], patch_size: 12")
-    said = snakemake(demo, "-n", "tables")
-    config.write_text(kept)
+    with edited(
+        demo / "config" / "demo" / "mpft.yaml", "ratio: [0.6, 0.8], patch_size: 12", "ratio: [0.5, 0.8], patch_size: 12"
+    ):
+        said = snakemake(demo, "-n", "tables")
     assert "data/train/mpft/tam-s0" in said
     assert "data/train/lol/" not in said
 
 
 def test_a_comment_and_a_docstring_rerun_nothing(demo):
     source = demo / "src" / "tellsign" / "masks.py"
-    kept = source.read_text()
-    source.write_text('"""Another text."""\n\n# a comment\n' + kept.split('"""', 2)[2])
-    assert planned(demo, "all") == Counter()
-    source.write_text(kept)
+    docstring = source.read_text().split('"""')[1]
+    with edited(source, docstring, "Another text."), edited(source, "import math", "# a comment\nimport math"):
+        assert planned(demo, "all") == Counter()
 
 
 def test_an_edit_of_masks_reruns_the_trainings_that_import_it(demo):
-    source = demo / "src" / "tellsign" / "masks.py"
-    kept = source.read_text()
-    source.write_text(kept + "\nSOMETHING_NEW = 1\n")
-    counts = planned(demo, "tables")
-    source.write_text(kept)
+    with edited(demo / "src" / "tellsign" / "masks.py", "import math", "import math\n\nSOMETHING_NEW = 1"):
+        counts = planned(demo, "tables")
     assert counts["train"] > 20 and counts["table"] > 5
     assert not set(counts) & {"demo_generator", "index", "split", "crops", "pretrain", "train_head", "embed"}
 
