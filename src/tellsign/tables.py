@@ -233,6 +233,10 @@ def _entry(value: Any, plain: str, short: str, quoted: dict[str, str] | None, wh
     return Entry(label, str(held.get("group", "")), select, quoted)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _name(value: Any) -> str:
     """A recipe's value as the papers print it: ``(0.6, 0.8)``."""
     return f"({', '.join(str(v) for v in value)})" if isinstance(value, (list, tuple)) else str(value)
@@ -255,7 +259,10 @@ def _axis(
     _strict(axis, ("field", "label", "names", "quoted"), where)
     if "field" not in axis:
         raise UserError(f"{where}: needs the recipe's field that it shows, such as field: mask.ratio.")
-    values = {run: _name(_field(recipe, axis["field"], where)) for run, recipe in runs.items()}
+    held = {run: _field(recipe, axis["field"], where) for run, recipe in runs.items()}
+    if all(_is_number(number) for value in held.values() for number in _as_list(value)):
+        held = dict(sorted(held.items(), key=lambda pair: _as_list(pair[1])))  # 80 before 160
+    values = {run: _name(value) for run, value in held.items()}
     names, printed = axis.get("names", {}), axis.get("quoted")
     entries = []
     for value in dict.fromkeys(values.values()):
