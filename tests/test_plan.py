@@ -141,11 +141,10 @@ def test_a_changed_image_moves_index_split_and_what_follows():
 
 
 def folder_config() -> dict:
+    """folder.yaml with values for what --config gives; any folder will do as a subset."""
     config = yaml.safe_load((ROOT / "config" / "folder.yaml").read_text())
-    return {k: v for k, v in config.items() if v is not None} | {
-        "root": str(ROOT / "tests"),
-        "photos": str(ROOT / "tests"),
-    }
+    given = {"root": str(ROOT / "src" / "tellsign"), "photos": str(ROOT / "tests"), "train": "demo"}
+    return {k: v for k, v in config.items() if v is not None} | given
 
 
 def refusal(change) -> str:
@@ -182,11 +181,19 @@ def test_a_wrong_paper_file_is_refused(change, words, tmp_path):
 
 def test_a_missing_folder_names_the_command():
     config = folder_config()
-    del config["root"], config["photos"]
+    del config["root"]
     with pytest.raises(UserError, match="--config root=PATH"):
         make_plan(config).everything()
     with pytest.raises(UserError, match="there is no folder"):
         make_plan(config | {"root": "/no/such/place"}).everything()
+
+
+def test_a_forgotten_or_misspelt_training_subset_is_refused():
+    config = folder_config()
+    with pytest.raises(UserError, match=r"needs train: add --config train="):
+        make_plan({k: v for k, v in config.items() if k != "train"})
+    with pytest.raises(UserError, match=r"unknown subset .*'demmo'.*Did you mean 'demo'"):
+        make_plan(config | {"train": "demmo"}).everything()
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "folder.yaml"])

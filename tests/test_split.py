@@ -87,7 +87,7 @@ def test_too_few_images_are_all_listed():
 def test_odd_counts_unknown_subsets_and_parts_are_errors():
     with pytest.raises(UserError, match=r"count is 7 .* even"):
         sample(rows(), settings(count=7))
-    with pytest.raises(UserError, match=r"subset 'amd' has no part 'test'. Did you mean 'adm'\? Known: adm, sd"):
+    with pytest.raises(UserError, match=r"part 'test' has no subset 'amd'. Did you mean 'adm'\? Known: adm, sd"):
         sample(rows(), settings(subsets=["amd"]))
     with pytest.raises(UserError, match="part 'train' holds no usable image; this index has: test"):
         sample(rows(), settings(part="train"))

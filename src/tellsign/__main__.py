@@ -6,6 +6,7 @@ Only the module of the chosen stage is imported, so that ``--help`` is quick.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import inspect
 import json
@@ -41,11 +42,21 @@ STAGES = {
 }
 
 
+HELP_FOR = {
+    errno.ENOSPC: "Free some space and run the same command again; finished stages are kept.",
+    errno.EROFS: "The file system is read-only: run in a folder that can be written.",
+    errno.EACCES: "Give yourself permission to read or write it, and run the same command again.",
+}
+
+
 def json_mapping(text: str) -> dict[str, Any]:
     """Parse a flag that holds a JSON mapping."""
-    value = json.loads(text)
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as problem:
+        raise argparse.ArgumentTypeError(f"not JSON: {problem}") from None
     if not isinstance(value, dict):
-        raise ValueError("not a mapping")
+        raise argparse.ArgumentTypeError(f"expected a JSON mapping such as '{{\"seed\": 0}}', got {text!r}")
     return value
 
 
@@ -53,7 +64,7 @@ def key_and_path(text: str) -> tuple[str, Path]:
     """Parse ``key=path``."""
     key, equals, path = text.partition("=")
     if not equals:
-        raise ValueError("expected key=path")
+        raise argparse.ArgumentTypeError(f"expected key=path, got {text!r}")
     return key, Path(path)
 
 
@@ -130,14 +141,10 @@ def run(argv: Sequence[str] | None = None) -> int:
         logging.getLogger("tellsign").error("%s: %s", stage, problem)
         return 2
     except OSError as problem:
-        if problem.errno != 28:  # no space left on device
+        if problem.errno not in HELP_FOR:
             raise
-        logging.getLogger("tellsign").error(
-            "%s: the disk is full (%s). Free some space and run the same command again; nothing half-written is "
-            "left and finished stages are kept.",
-            stage,
-            problem.filename,
-        )
+        place = problem.filename or flags.get("out")
+        logging.getLogger("tellsign").error("%s: %s (%s). %s", stage, problem.strerror, place, HELP_FOR[problem.errno])
         return 2
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from torch import nn
 from tellsign.backbones import Backbone, load_backbone, load_strictly, read_state
 from tellsign.errors import UserError, choose
 from tellsign.heads import HEADS, Detector
-from tellsign.runtime import file_beside, seeded
+from tellsign.runtime import file_beside, provenance, seeded, sha256_of_file, write_text
 
 
 def build_head(head: Mapping[str, Any], dim: int, seed: int) -> nn.Module:
@@ -52,12 +53,28 @@ def save_weights(model: nn.Module, path: Path) -> None:
         save_file(state, part)
 
 
+def seal(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Write a checkpoint folder's ``provenance.json``: facts, and the sha256 of every weight file in it."""
+    digests = {path.name: sha256_of_file(path) for path in sorted(folder.glob("*.safetensors"))}
+    write_text(folder / "provenance.json", provenance(**facts, sha256=digests))
+
+
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Load a model's state strictly.
+    """Load the state of a model from its checkpoint folder, strictly.
 
     Raises:
-        UserError: the file is missing, cut short, or does not fit; every tensor that differs is listed.
+        UserError: the file is missing, was changed since its folder was sealed, or does not fit; every tensor that
+            differs is listed.
     """
+    if not path.is_file():
+        raise UserError(f"there is no {path}. Delete {path.parent} and run the same command again.")
+    sealed = json.loads((path.parent / "provenance.json").read_text(encoding="utf-8"))["sha256"].get(path.name)
+    found = sha256_of_file(path)
+    if found != sealed:
+        raise UserError(
+            f"{path} was changed since it was made: its sha256 is {found}, provenance.json says {sealed}. Delete "
+            f"{path.parent} and run the same command again, or restore it."
+        )
     load_strictly(model, read_state(path), str(path))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,6 +127,11 @@ def named_under(node: Any, key: str) -> list[str]:
     return []
 
 
+def unfilled(value: Any) -> set[str]:
+    """Names in braces that stand anywhere in plain data and that ``--config`` did not give."""
+    return set(re.findall(r"\{(\w+)\}", json.dumps(plain(value))))
+
+
 def fill(value: Any, given: Mapping[str, str]) -> Any:
     """Replace ``{root}`` and the like in every string of plain data."""
     if isinstance(value, str):
@@ -163,6 +169,8 @@ class Plan:
         given = {k: str(config[k]) for k in ("root", "photos", "train") if config.get(k) is not None}
         given.setdefault("photos", given.get("root", "") + "/photos")
         self.config = build(Config, fill(dict(config), given), "config")
+        for name in sorted(unfilled({key: spec.subsets for key, spec in self.config.splits.items()})):
+            raise UserError(f"this configuration needs {name}: add --config {name}=... to the command.")
         self._raw_digests, self._file_digest, self._folder = raw_digests, file_digest, folder
         self.papers: dict[str, Paper] = {}
         self.runs: dict[str, Run] = {}
@@ -284,7 +292,12 @@ class Plan:
         spec = choose(self.config.splits, name, "split")
         settings = plain(spec)
         del settings["benchmark"]
-        return self._make("split", name, settings, index=self.index(spec.benchmark))
+        index = self.index(spec.benchmark)
+        if self.config.benchmarks[spec.benchmark].layout == "folder":
+            found = {p.name: p for root in index.roots.values() for p in sorted(Path(root).iterdir()) if p.is_dir()}
+            for subset in spec.subsets:
+                choose(found, subset, f"subset of benchmark {spec.benchmark!r} (split {name!r})")
+        return self._make("split", name, settings, index=index)
 
     def crops(self, split: str, store: str, size: int, perturbation: Perturbation, bias: Bias) -> Artifact:
         """Decoded pixels of a split: ``whole`` images or ``center`` crops."""

@@ -20,11 +20,26 @@ def link(target: Path, name: Path) -> None:
     fresh.replace(name)
 
 
-def publish(plan: Plan, folder: Path) -> None:
-    """Point ``folder/<paper>/<table or figure>`` and ``folder/report.html`` at what this configuration stands for."""
-    for artifact in [*plan.tables(), *plan.figures()]:
-        if Path(artifact.path).exists():
-            link(Path(artifact.path), folder / artifact.name)
-    report = Path(plan.report().path)
-    if report.exists():
-        link(report, folder / "report.html")
+def publish(plan: Plan, folder: Path) -> str:
+    """Point ``folder/<paper>/<table or figure>`` and ``folder/report.html`` at what this configuration stands for.
+
+    A link whose table is not made yet under this configuration is removed: what ``folder`` shows is current.
+
+    Returns:
+        What is there now, for people.
+    """
+    wanted = {folder / made.name: Path(made.path) for made in [*plan.tables(), *plan.figures()]}
+    wanted[folder / "report.html"] = Path(plan.report().path)
+    made = 0
+    for name, target in wanted.items():
+        if target.exists():
+            link(target, name)
+            made += 1
+        else:
+            name.unlink(missing_ok=True)
+    for name in [*folder.glob("*/*"), folder / "report.html"]:
+        if name.is_symlink() and name not in wanted:
+            name.unlink()
+    return (
+        f"{folder}/ shows {made} of the {len(wanted)} tables, figures and report of configuration {plan.config.name}."
+    )

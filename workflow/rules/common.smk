@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
@@ -106,6 +107,7 @@ def published(wildcards):
 # After kill -9 of Snakemake the folder stays locked; nobody has to know that.
 if workflow.is_main_process and not workflow.dryrun:
     take_over(Path.cwd())
+    publish(PLAN, Path("results"))  # also when nothing is to be done, as after a change was taken back
 
 
 # Without a limit Snakemake would start all GPU jobs at once; a profile or --resources gpu=N overrules this one. Where
@@ -115,4 +117,8 @@ if workflow.is_main_process and "gpu" not in workflow.global_resources and visib
 
 
 onsuccess:
-    publish(PLAN, Path("results"))
+    logger.info(publish(PLAN, Path("results")))
+
+
+onerror:
+    logger.info(publish(PLAN, Path("results")))

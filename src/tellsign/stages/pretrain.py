@@ -20,13 +20,13 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from tellsign.backbones import load_backbone
-from tellsign.detectors import save_weights
+from tellsign.detectors import save_weights, seal
 from tellsign.fit import Adam, Resume, fit, step_schedule, write_log
 from tellsign.lattice import Ratio, sample_batch
 from tellsign.locks import alone
 from tellsign.losses import supervised_contrastive
 from tellsign.pixels import PixelTable
-from tellsign.runtime import folder_beside, pick_device, provenance, seeded, write_text
+from tellsign.runtime import folder_beside, pick_device, seeded, write_text
 
 
 def projection_head(dim: int, hidden: int, out: int) -> nn.Module:
@@ -92,5 +92,5 @@ def main(*, settings: dict[str, Any], crops: Path, out: Path, work: Path, device
         write_log(part / "log.csv", logs)
         write_text(part / "recipe.yaml", yaml.safe_dump(settings, sort_keys=True))
         facts = {"seconds": round(time.monotonic() - began, 2), "images": len(images), "device": str(target_device)}
-        write_text(part / "provenance.json", provenance(**facts))
+        seal(part, facts)
         shutil.rmtree(work)

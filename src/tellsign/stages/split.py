@@ -55,7 +55,7 @@ def chosen_subsets(rows: list[dict[str, Any]], settings: dict) -> list[str]:
     wanted = sorted(set(settings["subsets"])) if settings["subsets"] != "all" else []
     for name in wanted:
         if name not in known:
-            raise UserError(f"subset {name!r} has no part {part!r}.{near_miss(name, known)} Known: {', '.join(known)}.")
+            raise UserError(f"part {part!r} has no subset {name!r}.{near_miss(name, known)} Known: {', '.join(known)}.")
     return wanted or known
 
 
@@ -85,10 +85,15 @@ def sample(rows: list[dict[str, Any]], settings: dict) -> list[dict[str, Any]]:
             log.info("%s %s: %d of %d %s", subset, part, min(need, len(queue)), len(queue), name)
             for rank, row in enumerate(queue[:need]):
                 chosen.append({name: row[name] for name in COLUMNS} | {"rank": rank})
+    if lacking and count == "all":
+        raise UserError(
+            f"part {part!r} lacks a label:\n" + "\n".join(lacking) + "\nAdd such images, or leave the subset out: "
+            "name the others in the split's `subsets`, or name it in the benchmark's `exclude`."
+        )
     if lacking:
         raise UserError(
             f"too few different usable images in part {part!r}:\n" + "\n".join(lacking) + "\nLower the count "
-            "(images per subset, half real and half fake), set `count: all`, or name the subsets to sample."
+            "(images per subset, half real and half fake), set `count: all` or name the subsets to sample."
         )
     return chosen
 

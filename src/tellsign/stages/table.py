@@ -25,9 +25,10 @@ from tellsign.runtime import folder_beside, read_rows
 from tellsign.tables import FORMATS, build
 
 
-def what_sizes_reveal(benchmark: str, index: Path) -> str:
-    """A footnote: how well bits per pixel of the test files alone tell fake from real, for every subset."""
-    rows = [row for row in read_rows(index).to_pylist() if row["part"] == "test" and row["status"] == "ok"]
+def what_files_reveal(benchmark: str, index: Path) -> str:
+    """A footnote: files left out, and how well bits per pixel of the test files alone tell fake from real."""
+    listed = read_rows(index).to_pylist()
+    rows = [row for row in listed if row["part"] == "test" and row["status"] == "ok"]
     spent = bits_per_pixel(*(np.array([row[name] for row in rows]) for name in ("bytes", "height", "width")))
     bits: dict[str, tuple[list[float], list[float]]] = {}
     for row, value in zip(rows, spent.tolist(), strict=True):
@@ -37,7 +38,12 @@ def what_sizes_reveal(benchmark: str, index: Path) -> str:
         for subset, (real, fake) in sorted(bits.items())
         if real and fake
     ]
-    return (
+    dropped = len({row["path"] for row in listed if row["status"] != "ok"})
+    left_out = (
+        f"{dropped} of {benchmark}'s {len({row['path'] for row in listed})} files cannot be used and were left out; "
+        f"data/index/{index.stem}.bad.csv names them. "
+    )
+    return (left_out if dropped else "") + (
         f"Bits per pixel of {benchmark}'s test files alone tell fake from real with AUC {', '.join(told)} "
         "(0.5 is chance; above it fakes cost more bits)."
     )
@@ -62,7 +68,7 @@ def main(
             raise UserError(f"table {settings.get('name')} quotes the paper: give --published FILE.")
         quoted = load(published)
     rows = [row for path in metrics for row in read_rows(path).to_pylist()]
-    sizes = [what_sizes_reveal(name, path) for name, path in (indexes or {}).items()]
+    sizes = [what_files_reveal(name, path) for name, path in (indexes or {}).items()]
     document = build(settings | {"footnotes": [*settings.get("footnotes", ()), *sizes]}, rows, quoted)
     with folder_beside(out) as folder:
         for ending, write in FORMATS.items():

@@ -20,7 +20,7 @@ import yaml
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from tellsign.detectors import build_detector, load_encoder, load_weights, save_weights
+from tellsign.detectors import build_detector, load_encoder, load_weights, save_weights, seal
 from tellsign.fit import Adam, Resume, balanced_batches, fit, step_schedule, write_log
 from tellsign.heads import Detector
 from tellsign.locks import alone
@@ -28,7 +28,7 @@ from tellsign.losses import binary_cross_entropy
 from tellsign.masks import MASKS
 from tellsign.pixels import PixelTable, augment
 from tellsign.rows import chosen_rows, subsets_of
-from tellsign.runtime import folder_beside, pick_device, provenance, write_text
+from tellsign.runtime import folder_beside, pick_device, write_text
 
 
 def starting_detector(settings: Mapping[str, Any], start: Path | None) -> Detector:
@@ -151,7 +151,7 @@ def main(
         write_log(part / "log.csv", logs)
         write_text(part / "recipe.yaml", yaml.safe_dump(settings, sort_keys=True))
         facts = {"seconds": round(time.monotonic() - began, 2), "images_seen": seen, "device": str(target_device)}
-        write_text(part / "provenance.json", provenance(**facts))
+        seal(part, facts)
         shutil.rmtree(work)
 
 

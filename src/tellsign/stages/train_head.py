@@ -13,13 +13,13 @@ from typing import Any
 import torch
 import yaml
 
-from tellsign.detectors import build_head, save_weights
+from tellsign.detectors import build_head, save_weights, seal
 from tellsign.features import Features
 from tellsign.fit import Adam, Resume, balanced_batches, fit, step_schedule, write_log
 from tellsign.losses import binary_cross_entropy
 from tellsign.representation import representation
 from tellsign.rows import chosen_rows
-from tellsign.runtime import folder_beside, pick_device, provenance, write_text
+from tellsign.runtime import folder_beside, pick_device, write_text
 
 
 def main(*, settings: dict[str, Any], split: Path, features: Path, out: Path, device: str = "cpu") -> None:
@@ -57,4 +57,4 @@ def main(*, settings: dict[str, Any], split: Path, features: Path, out: Path, de
         write_log(part / "log.csv", rows)
         write_text(part / "recipe.yaml", yaml.safe_dump(settings | {"dim": inputs.shape[1]}, sort_keys=True))
         facts = {"seconds": round(time.monotonic() - began, 2), "images_seen": len(labels) * recipe["epochs"]}
-        write_text(part / "provenance.json", provenance(**facts, device=str(target_device)))
+        seal(part, facts | {"device": str(target_device)})

@@ -1,0 +1,54 @@
+import pytest
+import torch
+import yaml
+
+from tellsign.detectors import build_detector, load_detector, save_weights, seal, weight_files
+from tellsign.errors import UserError
+
+SETTINGS = {
+    "backbone": {"name": "demo-xception", "weights": "none", "digest": "none"},
+    "head": {"name": "linear", "hidden": 8, "dropout": 0.0},
+    "trainable": "all",
+    "seed": 3,
+    "epochs": 2,
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save_weights(build_detector(SETTINGS), tmp_path / "model.safetensors")
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(SETTINGS))
+    seal(tmp_path, {"images_seen": 4})
+    return tmp_path
+
+
+def test_a_checkpoint_comes_back_as_it_was(folder):
+    detector = load_detector(folder, torch.device("cpu"))
+    expected = build_detector(SETTINGS).state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in detector.state_dict().items())
+    assert not detector.training
+
+
+def test_a_flipped_bit_is_refused_by_name(folder):
+    path = folder / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 0x40
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"model\.safetensors was changed .* run the same command again"):
+        load_detector(folder, torch.device("cpu"))
+
+
+def test_missing_weights_and_missing_recipes_are_named(folder):
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="holds no weights"):
+        list(weight_files(folder))
+    (folder / "recipe.yaml").unlink()
+    with pytest.raises(UserError, match="no checkpoint folder"):
+        load_detector(folder, torch.device("cpu"))
+
+
+def test_kept_epochs_and_targets_are_told_apart(folder):
+    (folder / "epoch-01.safetensors").touch()
+    assert list(weight_files(folder)) == [(1, "", "epoch-01.safetensors"), (2, "", "model.safetensors")]
+    (folder / "target-ldm.safetensors").touch()
+    assert list(weight_files(folder)) == [(2, "ldm", "target-ldm.safetensors")]
