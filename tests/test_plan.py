@@ -182,7 +182,7 @@ def test_a_wrong_paper_file_is_refused(change, words, tmp_path):
 def test_a_missing_folder_names_the_command():
     config = folder_config()
     del config["root"]
-    with pytest.raises(UserError, match="--config root=PATH"):
+    with pytest.raises(UserError, match="--config root=PATH to"):
         make_plan(config).everything()
     with pytest.raises(UserError, match="there is no folder"):
         make_plan(config | {"root": "/no/such/place"}).everything()
@@ -190,7 +190,7 @@ def test_a_missing_folder_names_the_command():
 
 def test_a_forgotten_or_misspelt_training_subset_is_refused():
     config = folder_config()
-    with pytest.raises(UserError, match=r"needs train: add --config train="):
+    with pytest.raises(UserError, match=r"add --config train=SUBSET to"):
         make_plan({k: v for k, v in config.items() if k != "train"})
     with pytest.raises(UserError, match=r"unknown subset .*'demmo'.*Did you mean 'demo'"):
         make_plan(config | {"train": "demmo"}).everything()

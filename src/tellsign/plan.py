@@ -62,6 +62,10 @@ STAGES = {
 }
 
 
+# What --config gives, and how a message asks for it.
+WANTED = {"root": "PATH", "train": "SUBSET", "photos": "PATH"}
+
+
 @dataclass(frozen=True)
 class Artifact:
     """One file or folder that a stage makes.
@@ -166,11 +170,14 @@ class Plan:
         file_digest: Callable[[Path], str],
         folder: Path,
     ) -> None:
-        given = {k: str(config[k]) for k in ("root", "photos", "train") if config.get(k) is not None}
-        given.setdefault("photos", given.get("root", "") + "/photos")
+        given = {k: str(config[k]) for k in WANTED if config.get(k) is not None}
+        if "root" in given:
+            given.setdefault("photos", f"{given['root']}/photos")
         self.config = build(Config, fill(dict(config), given), "config")
-        for name in sorted(unfilled({key: spec.subsets for key, spec in self.config.splits.items()})):
-            raise UserError(f"this configuration needs {name}: add --config {name}=... to the command.")
+        missing = sorted(unfilled([self.config.benchmarks, self.config.splits]) - {"photos"})
+        if missing:
+            wanted = " ".join(f"{name}={WANTED.get(name, 'VALUE')}" for name in missing)
+            raise UserError(f"configuration {self.config.name!r} needs more: add --config {wanted} to the command.")
         self._raw_digests, self._file_digest, self._folder = raw_digests, file_digest, folder
         self.papers: dict[str, Paper] = {}
         self.runs: dict[str, Run] = {}
@@ -268,11 +275,6 @@ class Plan:
     def _raw_folders(self, benchmark: str) -> dict[str, Path]:
         folders = {}
         for key, text in self.config.benchmarks[benchmark].roots.items():
-            if "{" in text:
-                raise UserError(
-                    f"benchmark {benchmark!r} needs a folder: add --config {text.strip('{}').split('}')[0]}=PATH "
-                    "to the command."
-                )
             path = (self._folder / text).expanduser()
             if not path.is_dir():
                 raise UserError(
