@@ -1,5 +1,6 @@
 """What several tests share: a plan of the demo that touches no images, and the reference corpus if it is there."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,14 @@ def make_plan(config: dict, raw: dict[str, str] | None = None, folder: Path = RO
     return Plan(
         config, lambda roots, exclude: {key: (raw or {}).get(key, "0") for key in roots}, lambda path: path.name, folder
     )
+
+
+@pytest.fixture(autouse=True)
+def _subnormal_numbers_as_they_were():
+    """Stages flush subnormal numbers to zero, for the whole process; no test may leave that to the next."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
 
 
 @pytest.fixture
