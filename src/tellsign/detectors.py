@@ -95,6 +95,12 @@ def load_encoder(folder: Path, device: torch.device) -> Backbone:
     return backbone.to(device).eval()
 
 
+def kept_weights(epochs: int, keep: int) -> dict[int, str]:
+    """Epochs (1-based) whose weights a checkpoint folder keeps, the last ``keep`` ones, and their file names."""
+    earlier = {epoch: f"epoch-{epoch:02d}.safetensors" for epoch in range(max(1, epochs - keep + 1), epochs)}
+    return earlier | {epochs: "model.safetensors"}
+
+
 def weight_files(folder: Path) -> Iterator[tuple[int, str, str]]:
     """Weights of a checkpoint folder: (epoch, target subset or "", file name)."""
     epochs = int(read_recipe(folder)["epochs"])

@@ -178,14 +178,14 @@ class Plan:
         if missing:
             wanted = " ".join(f"{name}={WANTED.get(name, 'VALUE')}" for name in missing)
             raise UserError(f"configuration {self.config.name!r} needs more: add --config {wanted} to the command.")
-        self._raw_digests, self._file_digest, self._folder = raw_digests, file_digest, folder
+        # a weight file of gigabytes is named by hundreds of runs
+        self._raw_digests, self._file_digest, self._folder = raw_digests, functools.cache(file_digest), folder
         self.papers: dict[str, Paper] = {}
         self.runs: dict[str, Run] = {}
         for name in self.config.papers:
             self._read_paper(folder / name, given)
         self._made: dict[tuple[str, str], Artifact] = {}
         self._by_recipe: dict[tuple[str, str], Artifact] = {}
-        self._raw: dict[str, dict[str, str]] = {}
 
     # -------------------------------------------------------------------------------------------- papers
 
@@ -256,6 +256,8 @@ class Plan:
 
     def index(self, benchmark: str) -> Artifact:
         """The index of a benchmark."""
+        if ("index", benchmark) in self._made:  # every crops asks, and digesting a folder takes a walk through it
+            return self._made["index", benchmark]
         spec = choose(self.config.benchmarks, benchmark, "benchmark")
         settings = plain(spec) | {"benchmark": benchmark, "on_bad": self.config.on_bad}
         del settings["roots"]
@@ -267,10 +269,9 @@ class Plan:
         if not spec.roots:
             held = [("pretrain", self.demo_photos("pretrain"))]
             return self._make("index", benchmark, settings, made=held)
-        if benchmark not in self._raw:
-            self._raw[benchmark] = self._raw_digests(self._raw_folders(benchmark), spec.exclude)
-        roots = {k: str(v) for k, v in self._raw_folders(benchmark).items()}
-        return self._make("index", benchmark, settings, raw=self._raw[benchmark], roots=roots)
+        folders = self._raw_folders(benchmark)
+        raw = self._raw_digests(folders, spec.exclude)
+        return self._make("index", benchmark, settings, raw=raw, roots={k: str(v) for k, v in folders.items()})
 
     def _raw_folders(self, benchmark: str) -> dict[str, Path]:
         folders = {}
@@ -283,11 +284,6 @@ class Plan:
                 )
             folders[key] = path
         return folders
-
-    def roots(self, benchmark: str) -> dict[str, str]:
-        """Root folders of a benchmark by key, made ones included."""
-        index = self.index(benchmark)
-        return index.roots | {key: made.path for key, made in index.needs.get("made", [])}
 
     def split(self, name: str) -> Artifact:
         """A split by name."""

@@ -37,7 +37,7 @@ def publish(plan: Plan, folder: Path) -> str:
             made += 1
         else:
             name.unlink(missing_ok=True)
-    for name in [*folder.glob("*/*"), folder / "report.html"]:
+    for name in folder.glob("*/*"):
         if name.is_symlink() and name not in wanted:
             name.unlink()
     return (

@@ -126,7 +126,7 @@ def read_rows(path: Path) -> pa.Table:
         # not mapped: a file that is replaced while mapped would change under the reader
         with pq.ParquetFile(path, memory_map=False) as stored:
             return stored.read()
-    except (FileNotFoundError, pa.ArrowInvalid, OSError) as problem:
+    except (pa.ArrowInvalid, OSError) as problem:
         raise UserError(
             f"{path} cannot be read as Parquet: {str(problem).splitlines()[0]}. Delete it and run the same command "
             "again; it is made anew."
@@ -137,11 +137,6 @@ def sha256_of_file(path: Path) -> str:
     """Hex sha256 of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def sha256_of_text(*parts: str) -> str:
-    """Hex sha256 of strings, each ended by a newline."""
-    return hashlib.sha256("".join(f"{p}\n" for p in parts).encode()).hexdigest()
 
 
 def progress(items: Iterable[T], total: int, what: str, every: float = 10.0) -> Iterator[T]:

@@ -20,7 +20,7 @@ import yaml
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from tellsign.detectors import build_detector, load_encoder, load_weights, save_weights, seal
+from tellsign.detectors import build_detector, kept_weights, load_encoder, load_weights, save_weights, seal
 from tellsign.fit import Adam, Resume, balanced_batches, fit, step_schedule, write_log
 from tellsign.heads import Detector
 from tellsign.locks import alone
@@ -176,7 +176,6 @@ def trainings(settings: Mapping[str, Any], split: Path) -> list[Training]:
     """The trainings of a recipe: one, or for few-shot recipes one a subset."""
     subsets, epochs, shots = settings["data"]["subsets"], settings["epochs"], settings["shots"]
     if shots is None:
-        kept = {e: f"epoch-{e:02d}.safetensors" for e in range(max(1, epochs - settings["keep"] + 1), epochs)}
-        return [Training("", subsets, settings["data"]["count"], kept | {epochs: "model.safetensors"})]
+        return [Training("", subsets, settings["data"]["count"], kept_weights(epochs, settings["keep"]))]
     targets = subsets or subsets_of(split)
     return [Training(t, [t], 2 * shots, {epochs: f"target-{t}.safetensors"}) for t in targets]

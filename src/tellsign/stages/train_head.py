@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import yaml
 
-from tellsign.detectors import build_head, save_weights, seal
+from tellsign.detectors import build_head, kept_weights, save_weights, seal
 from tellsign.features import Features
 from tellsign.fit import Adam, Resume, balanced_batches, fit, step_schedule, write_log
 from tellsign.losses import binary_cross_entropy
@@ -34,14 +34,12 @@ def main(*, settings: dict[str, Any], split: Path, features: Path, out: Path, de
     generator = torch.Generator().manual_seed(settings["seed"])
     adam = Adam.of(head.parameters(), optimiser)
     began = time.monotonic()
-    first_kept = recipe["epochs"] - recipe["keep"] + 1
+    kept = kept_weights(recipe["epochs"], recipe["keep"])
     with folder_beside(out) as part:
 
         def keep(done: int) -> None:
-            if done == recipe["epochs"]:
-                save_weights(head, part / "model.safetensors")
-            elif done >= first_kept:
-                save_weights(head, part / f"epoch-{done:02d}.safetensors")
+            if done in kept:
+                save_weights(head, part / kept[done])
 
         rows = fit(
             head,
