@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
+from tellsign import backbones
 from tellsign.backbones import (
     BACKBONES,
     CLIPS,
@@ -17,6 +20,7 @@ from tellsign.backbones import (
 )
 from tellsign.errors import UserError
 from tellsign.heads import Detector, Linear
+from tellsign.runtime import seeded
 
 DEMO = ("demo-clip-vit", "demo-clip-rn", "demo-xception")
 
@@ -170,6 +174,86 @@ def slow_block(x: torch.Tensor, state: dict[str, torch.Tensor], heads: int, allo
     inner = F.layer_norm(x, (width,), state["ln_2.weight"], state["ln_2.bias"])
     inner = quick_gelu(inner @ state["mlp.c_fc.weight"].T + state["mlp.c_fc.bias"])
     return x + inner @ state["mlp.c_proj.weight"].T + state["mlp.c_proj.bias"]
+
+
+TINY = {
+    "embed_dim": 6,
+    "quick_gelu": True,
+    "vision_cfg": {"image_size": 8, "layers": 2, "width": 16, "head_width": 8, "patch_size": 4},
+    "text_cfg": {"context_length": 9, "vocab_size": 49408, "width": 12, "heads": 2, "layers": 2},
+}
+
+
+def tiny_clip(folder, settings=TINY):
+    """A folder as open_clip's models have it on the hub, with random weights."""
+    import open_clip
+
+    folder.mkdir(exist_ok=True)
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": settings}))
+    with seeded(7):
+        model = open_clip.CLIP(**settings)
+        state = {k: v + 0.1 * torch.randn_like(v) for k, v in model.state_dict().items()}  # no plain ones, zeros
+    save_file(state, folder / "open_clip_model.safetensors")
+    return state
+
+
+def block_of(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+@pytest.mark.slow
+def test_open_clips_towers_are_those_of_the_papers_from_scratch(tmp_path):
+    """Both towers against Radford et al. 2021 written out: patches, class token, blocks, quick GELU, projection."""
+    state = tiny_clip(tmp_path)
+    clip = load_clip("open-clip", str(tmp_path), 0).eval()
+    x = clip.image.preprocess(pixels(1, 8))[0]
+    w = block_of(state, "visual.")
+    kernel = w["conv1.weight"].flatten(1)
+    patches = [kernel @ x[:, r : r + 4, c : c + 4].flatten() for r in (0, 4) for c in (0, 4)]
+    tokens = torch.stack([w["class_embedding"], *patches]) + w["positional_embedding"]
+    tokens = F.layer_norm(tokens, (16,), w["ln_pre.weight"], w["ln_pre.bias"])
+    for i in range(2):
+        tokens = slow_block(tokens, block_of(w, f"transformer.resblocks.{i}."), 2, torch.ones(5, 5).bool())
+    image = F.layer_norm(tokens[0], (16,), w["ln_post.weight"], w["ln_post.bias"]) @ w["proj"]
+    with torch.inference_mode():
+        assert torch.allclose(clip.image(x[None])[0], image, atol=1e-5)
+        assert torch.equal(load_backbone("open-clip", str(tmp_path), 0).eval()(x[None]), clip.image(x[None]))
+
+    start, end, numbers = 49406, 49407, [320, 2368]  # "a cat" in CLIP's byte pairs
+    padded = torch.tensor([start, *numbers, end] + [0] * 5)
+    tokens = state["token_embedding.weight"][padded] + state["positional_embedding"]
+    for i in range(2):
+        allowed = torch.ones(9, 9).tril().bool()
+        tokens = slow_block(tokens, block_of(state, f"transformer.resblocks.{i}."), 2, allowed)
+    text = F.layer_norm(tokens[3], (12,), state["ln_final.weight"], state["ln_final.bias"]) @ state["text_projection"]
+    with torch.inference_mode():
+        assert torch.allclose(clip.encode_text(["A cat", "two"])[0], text, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_openais_clips_are_built_with_the_quick_gelu_in_fp32():
+    import open_clip
+
+    for name, (configuration, dim) in backbones._OPEN_CLIP.items():
+        settings = open_clip.get_model_config(configuration)
+        assert settings["quick_gelu"] and settings["embed_dim"] == dim, name
+        assert settings["vision_cfg"]["image_size"] == 224
+    clip = load_clip("clip-rn50", "none", 0)
+    assert {p.dtype for p in clip.parameters()} == {torch.float32}
+
+
+@pytest.mark.slow
+def test_a_clip_of_another_library_or_none_at_all_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"open_clip_model\.safetensors"):
+        load_clip("open-clip", str(tmp_path), 0)
+    tiny_clip(tmp_path)
+    (tmp_path / "open_clip_config.json").write_text("{}")
+    with pytest.raises(UserError, match="KeyError"):
+        load_clip("open-clip", str(tmp_path), 0)
+    foreign = TINY | {"text_cfg": {"hf_model_name": "roberta-base"}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": foreign}))
+    with pytest.raises(UserError, match="hf_model_name"):
+        load_clip("open-clip", str(tmp_path), 0)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The pipeline as a user runs it: the whole demo, reruns after edits, kills, bad images. Network off where possible."""
 
+import base64
 import contextlib
 import hashlib
 import os
@@ -257,6 +258,21 @@ def test_killed_three_times_the_tables_are_the_same_bytes(small, tmp_path):
     snakemake(folder, "tables")
     assert tables_of(folder) == tables_of(small)
     assert not list((folder / "data").rglob("*.part"))
+
+
+def test_a_kill_between_a_stages_last_write_and_snakemakes_note_of_it_stops_nothing(small):
+    """Snakemake would do such a job again and then call the run finished, whatever is missing behind it."""
+    trained = next((small / "data" / "train" / "mpft").iterdir()).relative_to(small)
+    marks = small / ".snakemake" / "incomplete"
+    marks.mkdir(exist_ok=True)
+    mark = marks / base64.b64encode(str(trained).encode()).decode()
+    away = (small / "data" / "table" / "lol").rename(small / "away")
+    mark.touch()
+    try:
+        assert planned(small, "tables") == Counter(table=1)
+    finally:
+        mark.unlink()
+        away.rename(small / "data" / "table" / "lol")
 
 
 # ------------------------------------------------------------------------------------------------ errors before any job

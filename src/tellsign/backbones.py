@@ -7,6 +7,7 @@ come from a file, ship with the package (demo), or are random.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -168,17 +169,53 @@ def _open_clip(name: str) -> Clip:
 
     configuration, dim = _OPEN_CLIP[name]
     model = open_clip.create_model(configuration, pretrained=None, precision="fp32")
-    tokenise = open_clip.get_tokenizer(configuration)
+    return _two_towers(model, open_clip.get_tokenizer(configuration), dim, 224, Standardise(CLIP_MEAN, CLIP_STD))
+
+
+def _two_towers(model: Any, tokenise: Callable[..., Tensor], dim: int, size: int, front: Standardise) -> Clip:
+    """open_clip's model as ours."""
     visual: Any = model.visual
     del model.visual  # it lives in the image tower alone
-    layer = f"transformer.resblocks.{len(visual.transformer.resblocks) - 1}.ln_1" if "vit" in name else "layer4"
-    front = Standardise(CLIP_MEAN, CLIP_STD)
+    tokens = hasattr(visual, "transformer")
+    layer = f"transformer.resblocks.{len(visual.transformer.resblocks) - 1}.ln_1" if tokens else "layer4"
 
     def encode(text: nn.Module, texts: list[str]) -> Float[Tensor, "b d"]:
-        tokens = tokenise(texts).to(text.get_parameter("text_projection").device)
-        return text.encode_text(tokens)  # pyright: ignore[reportCallIssue]
+        device = text.get_parameter("text_projection").device
+        return text.encode_text(tokenise(texts).to(device))  # pyright: ignore[reportCallIssue]
 
-    return Clip(Backbone(visual, front, dim=dim, size=224, map_layer=layer), model, encode)
+    return Clip(Backbone(visual, front, dim=dim, size=size, map_layer=layer), model, encode)
+
+
+def _open_clip_in(folder: Path) -> Clip:
+    """Any CLIP whose ``open_clip_config.json`` lies in a folder, as open_clip keeps its models on the hub.
+
+    Raises:
+        UserError: there is no such file, or it describes towers of other libraries.
+    """
+    import open_clip
+    from open_clip.tokenizer import SimpleTokenizer
+
+    path = folder / "open_clip_config.json"
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        settings, front = stored["model_cfg"], stored.get("preprocess_cfg", {})
+        mean, std = (tuple(front.get(key, default)) for key, default in (("mean", CLIP_MEAN), ("std", CLIP_STD)))
+        foreign = [k for part in ("vision_cfg", "text_cfg") for k in settings[part] if k.startswith(("timm_", "hf_"))]
+        context, size = settings["text_cfg"].get("context_length", 77), settings["vision_cfg"].get("image_size", 224)
+        if foreign or settings.get("custom_text") or not isinstance(size, int):
+            raise UserError(
+                f"{path} describes towers that open_clip takes from elsewhere ({', '.join(foreign) or 'custom text'}). "
+                "Allowed: open_clip's own vision transformers and ResNets with its own text transformer."
+            )
+        model = open_clip.CLIP(**settings, cast_dtype=None)
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise UserError(
+            f"{path} is no configuration of a CLIP ({type(problem).__name__}: {problem}). Set weights to a folder with "
+            "open_clip_config.json and open_clip_model.safetensors."
+        ) from problem
+    return _two_towers(
+        model, SimpleTokenizer(context_length=context), settings["embed_dim"], size, Standardise(mean, std)
+    )
 
 
 def _open_clip_image(name: str) -> Backbone:
@@ -306,9 +343,11 @@ def _stored(name: str, weights: str) -> State:
 
         return read(name)
     path = Path(weights)
+    if name == "open-clip":
+        path = path / "open_clip_model.safetensors"
     if not path.is_file():
         raise UserError(
-            f"weights of {name!r}: {weights!r} is no file. Allowed: none (random), "
+            f"weights of {name!r}: {str(path)!r} is no file. Allowed: none (random), "
             f"shipped ({', '.join(SHIPPED)}), or the path of a .safetensors or .pt file. "
             f"Set the recipe's field weights{_source(name)}."
         )
@@ -323,7 +362,8 @@ def load_backbone(name: str, weights: str, seed: int) -> Backbone:
     """Build a backbone.
 
     Args:
-        name: One of `BACKBONES`.
+        name: One of `BACKBONES`, or ``open-clip``: any model of open_clip, from a folder with
+            open_clip_config.json and open_clip_model.safetensors.
         weights: ``none`` (random, under ``seed``), ``shipped`` (demo CLIP towers), or a path: our
             checkpoints of a backbone, a detector or a CLIP, open_clip's state dict of a whole model or its
             visual tower, timm's.
@@ -335,7 +375,7 @@ def load_backbone(name: str, weights: str, seed: int) -> Backbone:
     Raises:
         UserError: unknown name, missing or unfit weights.
     """
-    build = choose(BACKBONES, name, "backbone")
+    build = choose(BACKBONES | {"open-clip": lambda: _open_clip_in(Path(weights)).image}, name, "backbone")
     state = None if weights == "none" else _image_part(_stored(name, weights))
     with seeded(seed):
         backbone = build()
@@ -350,7 +390,7 @@ def load_clip(name: str, weights: str, seed: int) -> Clip:
     Raises:
         UserError: unknown name, missing or unfit weights.
     """
-    build = choose(CLIPS, name, "CLIP")
+    build = choose(CLIPS | {"open-clip": lambda: _open_clip_in(Path(weights))}, name, "CLIP")
     state = None if weights == "none" else _clip_part(_stored(name, weights))
     with seeded(seed):
         clip = build()

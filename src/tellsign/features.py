@@ -1,4 +1,4 @@
-"""TIDY's features of one split: embeddings of images, captions and objects, in and out of a folder."""
+"""TIDY's annotations of one split: captions, and the embeddings of images, captions and objects in a folder."""
 
 from __future__ import annotations
 
@@ -13,6 +13,20 @@ from torch import Tensor
 
 from tellsign.errors import UserError
 from tellsign.runtime import read_rows, write_rows
+
+
+def captions_of(caption: Path, ids: Sequence[str]) -> list[str]:
+    """The caption of each image.
+
+    Raises:
+        UserError: an image has none.
+    """
+    held = read_rows(caption)
+    texts = dict(zip(held["id"].to_pylist(), held["caption"].to_pylist(), strict=True))
+    missing = [name for name in ids if name not in texts]
+    if missing:
+        raise UserError(f"{len(missing)} of {len(ids)} images have no caption, the first is {missing[0]}.")
+    return [texts[name] for name in ids]
 
 
 @dataclass(frozen=True)

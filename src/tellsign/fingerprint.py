@@ -26,6 +26,7 @@ NEUTRAL = frozenset(
         "tellsign.recipe",  # its values enter as settings, with defaults resolved
         "tellsign.runtime",  # files, progress, device
         "tellsign.stages",  # a docstring
+        "tellsign.store",  # files
     }
 )
 

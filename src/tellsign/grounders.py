@@ -1,192 +1,69 @@
-"""Grounders: a phrase to the box that it names in an image.
-
-The demo's is a small CenterNet (Zhou et al. 2019): every place of a map says how likely an object's middle
-is there, its colour, its shape, and how far its box's sides are.
-"""
+"""Grounders: a phrase to the box that it names in an image."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import numpy as np
-import torch
-from jaxtyping import Float, UInt8
-from PIL import Image
-from torch import Tensor, nn
+from tellsign.errors import choose
 
-from tellsign.demo import weights as shipped
-from tellsign.demo.towers import PlaceEncoder
-from tellsign.demo.words import COLOURS, SHAPES, article
-from tellsign.errors import UserError, choose
-
-SIDE, CHUNK = 96, 16
-UNIT = 16.0  # pixels; distances from an object's middle to its sides are about 1 in it
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from jaxtyping import UInt8
 
 
 class Grounding(NamedTuple):
-    """Where a phrase is: corners in pixels of the original image, p that it is there, and whether that
-    suffices.
-    """
+    """Where a phrase is: corners in pixels of the original image, and p that it is there."""
 
     x0: float
     y0: float
     x1: float
     y1: float
     score: float
-    found: bool
+
+
+NOWHERE = Grounding(0.0, 0.0, 0.0, 0.0, 0.0)
+"""A phrase without any box; no threshold takes it for found."""
 
 
 class Grounder(Protocol):
-    """What a grounder does; every grounder is also a torch module, so that it moves to a device."""
+    """What a grounder does."""
 
     def phrases(self, caption: str) -> list[str]:
         """The phrases of a caption that name objects, in order, each once."""
         ...
 
     def ground(
-        self, images: list[UInt8[np.ndarray, "h w 3"]], phrases: list[list[str]], threshold: float
+        self, images: list[UInt8[np.ndarray, "h w 3"]], captions: list[str], phrases: list[list[str]]
     ) -> list[list[Grounding]]:
-        """The best box of each phrase of each image; ``found`` when its score is at least the threshold."""
+        """The best box of each phrase of each image; `NOWHERE` for a phrase without one."""
+        ...
+
+    def to(self, device: torch.device) -> Any:
+        """Move to a device, as torch modules do."""
         ...
 
 
-def phrases(caption: str) -> list[str]:
-    """Every "a COLOUR SHAPE" of a caption in the demo's grammar, in order, each once."""
-    found = [
-        f"{article(colour)} {colour} {shape}"
-        for colour, shape in itertools.pairwise(caption.lower().split())
-        if colour in COLOURS and shape in SHAPES
-    ]
-    return list(dict.fromkeys(found))
+# Modules by name, imported only when chosen; see `tellsign.captioners`.
+GROUNDERS = {
+    "demo": "tellsign.demo.grounder",
+    "glip": "tellsign.glip.grounder",
+    "glip-l": "tellsign.glip.grounder",
+    "glip-t": "tellsign.glip.grounder",
+}
 
 
-class Maps(NamedTuple):
-    """What the network says of every place: logits, and distances to the box's sides in 16 pixels."""
-
-    objectness: Float[Tensor, "b h w"]
-    colours: Float[Tensor, "b 8 h w"]
-    shapes: Float[Tensor, "b 6 h w"]
-    sides: Float[Tensor, "b 4 h w"]  # left, top, right, bottom
-
-
-class CentreNetwork(nn.Module):
-    """Fully convolutional: one place for every 4 × 4 pixels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        dim = PlaceEncoder.dim
-        self.body = PlaceEncoder()
-        self.objectness, self.sides = nn.Conv2d(dim, 1, 1), nn.Conv2d(dim, 4, 1)
-        self.colours, self.shapes = nn.Conv2d(dim, len(COLOURS), 1), nn.Conv2d(dim, len(SHAPES), 1)
-
-    def read(self, features: Float[Tensor, "b 64 h w"]) -> Maps:
-        """Maps of the encoder's features."""
-        return Maps(
-            self.objectness(features)[:, 0],
-            self.colours(features),
-            self.shapes(features),
-            self.sides(features).exp(),
-        )
-
-    def forward(self, pixels: UInt8[Tensor, "b 3 h4 w4"]) -> Maps:
-        """Maps of images."""
-        return self.read(self.body(pixels.float() / 127.5 - 1))
-
-
-def places(height: int, width: int) -> tuple[Float[Tensor, "h w"], Float[Tensor, "h w"]]:
-    """Pixel coordinates x and y of the middle of each place of a map."""
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    return (x + 0.5) * PlaceEncoder.stride, (y + 0.5) * PlaceEncoder.stride
-
-
-class DemoGrounder(nn.Module):
-    """The demo's grounder. A phrase's score at a place is objectness × p(colour) × p(shape)."""
-
-    def __init__(self, net: CentreNetwork) -> None:
-        super().__init__()
-        self.net = net
-
-    def phrases(self, caption: str) -> list[str]:
-        """See `phrases`."""
-        return phrases(caption)
-
-    @torch.inference_mode()
-    def ground(
-        self, images: list[UInt8[np.ndarray, "h w 3"]], phrases: list[list[str]], threshold: float
-    ) -> list[list[Grounding]]:
-        """The best box of each phrase of each image, clipped to the image.
-
-        Args:
-            images: RGB, any sizes; each is squeezed into a square for the network.
-            phrases: Per image, texts that hold a colour and a shape of the demo; others are not found
-                (score 0).
-            threshold: The least score of a box that counts as found.
-        """
-        found: list[list[Grounding]] = []
-        device = self.net.sides.weight.device
-        for start in range(0, len(images), CHUNK):
-            batch = images[start : start + CHUNK]
-            full = torch.zeros(CHUNK, 3, SIDE, SIDE, dtype=torch.uint8)  # one size always: see DemoCaptioner
-            for row, image in enumerate(batch):
-                square = Image.fromarray(np.ascontiguousarray(image)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-                full[row] = torch.from_numpy(np.array(square)).permute(2, 0, 1)
-            raw = Maps(*(part.cpu() for part in self.net(full.to(device))))
-            maps = raw._replace(
-                objectness=raw.objectness.sigmoid(),
-                colours=raw.colours.softmax(1),
-                shapes=raw.shapes.softmax(1),
-            )
-            for row, image in enumerate(batch):
-                own = Maps(*(part[row] for part in maps))
-                found.append([_best(wish, own, image.shape, threshold) for wish in phrases[start + row]])
-        return found
-
-
-def _best(phrase: str, maps: Maps, size: tuple[int, ...], threshold: float) -> Grounding:
-    """The place of one image where objectness (p) × p(colour) × p(shape) is largest, and its box."""
-    words = phrase.lower().split()
-    colours = [COLOURS.index(word) for word in words if word in COLOURS]
-    shapes = [SHAPES.index(word) for word in words if word in SHAPES]
-    if len(colours) != 1 or len(shapes) != 1:
-        return Grounding(0.0, 0.0, 0.0, 0.0, 0.0, False)
-    score = maps.objectness * maps.colours[colours[0]] * maps.shapes[shapes[0]]
-    place = int(score.argmax())
-    x, y = (float(plane.flatten()[place]) for plane in places(*score.shape))
-    left, top, right, bottom = (float(v) * UNIT for v in maps.sides.flatten(1)[:, place])
-    height, width = size[:2]
-    across, down = width / SIDE, height / SIDE
-    best = float(score.flatten()[place])
-    return Grounding(
-        max(0.0, x - left) * across,
-        max(0.0, y - top) * down,
-        min(float(SIDE), x + right) * across,
-        min(float(SIDE), y + bottom) * down,
-        best,
-        best >= threshold,
-    )
-
-
-def _demo(weights: str) -> DemoGrounder:
-    if weights != "shipped":
-        raise UserError(f"the demo's grounder has no weights but the shipped ones; {weights!r} came.")
-    net = CentreNetwork()
-    net.load_state_dict(shipped.read("demo-grounder"))
-    return DemoGrounder(net).eval()
-
-
-GROUNDERS: dict[str, Callable[[str], Grounder]] = {"demo": _demo}
-
-
-def load_grounder(name: str, weights: str) -> Grounder:
+def load_grounder(settings: Mapping[str, Any], batch_size: int) -> Grounder:
     """Build a grounder, ready to use, on the CPU.
 
     Args:
-        name: One of `GROUNDERS`.
-        weights: ``shipped`` for the demo's.
+        settings: Fields of the recipe's grounder (see `tellsign.recipe`), weights given by path.
+        batch_size: Images that are grounded together.
 
     Raises:
-        UserError: unknown name or weights.
+        UserError: unknown name, missing or unfit weights.
     """
-    return choose(GROUNDERS, name, "grounder")(weights)
+    module = importlib.import_module(choose(GROUNDERS, settings["name"], "grounder"))
+    return module.load(settings, batch_size)

@@ -16,16 +16,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tellsign.captioners import CAPTIONERS
 from tellsign.errors import UserError, choose
 from tellsign.figures import METRIC_KINDS, complete_spec
 from tellsign.fingerprint import code_digest
+from tellsign.grounders import GROUNDERS
 from tellsign.recipe import (
     Annotate,
     Bias,
     Config,
     Data,
     FeatureRecipe,
+    Glip,
     Network,
+    NoCaptioner,
+    NoGrounder,
     Paper,
     Perturbation,
     Pretrain,
@@ -77,6 +82,9 @@ class Artifact:
         needs: Inputs by role; each is a list of (key, artifact), the key empty where order or kind says enough.
         raw: Content digests of folders outside the pipeline, by key.
         roots: Those folders, by key (they do not enter the fingerprint).
+        pin: A fingerprint that the configuration holds for it.
+        store: Folder of rows that were made before and that other artifacts share; it saves time and changes
+            nothing.
     """
 
     stage: str
@@ -86,13 +94,14 @@ class Artifact:
     raw: dict[str, str] = field(default_factory=dict)
     roots: dict[str, str] = field(default_factory=dict)
     pin: str | None = None
+    store: str = ""
 
     @functools.cached_property
     def recipe(self) -> dict[str, Any]:
         """What the fingerprint is taken of."""
         needs = {role: [(key, a.fingerprint) for key, a in held] for role, held in self.needs.items()}
         code = code_digest(f"tellsign.stages.{self.stage}")
-        return {"code": code, "settings": self.settings, "needs": needs, "raw": self.raw}
+        return {"code": code, "settings": without_places(self.settings), "needs": needs, "raw": self.raw}
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -108,6 +117,14 @@ class Artifact:
 def digest(value: Any) -> str:
     """Hex sha256 of plain data; the order of keys does not matter."""
     return hashlib.sha256(json.dumps(plain(value), sort_keys=True).encode()).hexdigest()
+
+
+def without_places(value: Any) -> Any:
+    """Plain data without the places of weights whose digest stands beside: the same file may lie anywhere."""
+    if isinstance(value, Mapping):
+        known = value.get("digest") not in (None, "none")
+        return {k: without_places(v) for k, v in value.items() if not (known and k == "weights")}
+    return [without_places(v) for v in value] if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)
@@ -214,12 +231,12 @@ class Plan:
     # -------------------------------------------------------------------------------------------- making
 
     def _make(self, stage: str, name: str, settings: Any, **needs: Any) -> Artifact:
-        raw, roots = needs.pop("raw", {}), needs.pop("roots", {})
+        raw, roots, store = needs.pop("raw", {}), needs.pop("roots", {}), needs.pop("store", "")
         if (stage, name) in self._made:
             return self._made[stage, name]
         held = {role: v if isinstance(v, list) else [("", v)] for role, v in needs.items() if v is not None}
         pin = self.config.pins.get(f"{stage}/{name}")
-        made = Artifact(stage, name, plain(settings), held, raw, roots, pin)
+        made = Artifact(stage, name, plain(settings), held, raw, roots, pin, store)
         # equal recipes under two names (a main run and a grid's cell) are one artifact, made once
         made = self._by_recipe.setdefault((stage, made.fingerprint), made)
         self._made[stage, name] = made
@@ -323,19 +340,41 @@ class Plan:
         where = f"{paper}: annotate {annotate}"
         name = f"{crops.name}-{digest(spec)[:4]}"
         caption, ground = self._annotations(spec, crops, name, where)
-        settings = {"clip": self.network(spec.clip, where)}
-        return self._make("embed", name, settings, crops=crops, caption=caption, ground=ground)
+        clip = self.network(spec.clip, where)
+        made = self._made_from({"clip": clip}, crops, "tellsign.backbones", "tellsign.views")
+        store = self._store("embed", spec.clip.name, made)
+        needs = {"crops": crops, "caption": caption, "ground": ground, "store": store}
+        return self._make("embed", name, {"clip": clip, "made": made}, **needs)
 
     def _annotations(
         self, spec: Annotate, crops: Artifact, name: str, where: str
     ) -> tuple[Artifact | None, Artifact | None]:
-        if spec.captioner.name == "none":
+        if isinstance(spec.captioner, NoCaptioner):
             return None, None
-        caption = self._make("caption", name, {"captioner": self.network(spec.captioner, where)}, crops=crops)
-        if spec.grounder.name == "none":
+        captioner = plain(spec.captioner) | self.network(Network(spec.captioner.name, spec.captioner.weights), where)
+        made = self._made_from({"captioner": captioner}, crops, CAPTIONERS[spec.captioner.name])
+        settings: dict[str, Any] = {"captioner": captioner, "made": made}
+        store = self._store("caption", spec.captioner.name, made)
+        caption = self._make("caption", name, settings, crops=crops, store=store)
+        if isinstance(spec.grounder, NoGrounder):
             return caption, None
-        settings = {"grounder": self.network(spec.grounder, where), "threshold": spec.threshold}
-        return caption, self._make("ground", name, settings, crops=crops, caption=caption)
+        grounder = plain(spec.grounder) | self.network(Network(spec.grounder.name, spec.grounder.weights), where)
+        if isinstance(spec.grounder, Glip):
+            own = spec.grounder.name == "glip"
+            grounder["tokenizer"] = None if own else self.network(Network("tokenizer", spec.grounder.tokenizer), where)
+        made = self._made_from({"grounder": grounder}, crops, GROUNDERS[spec.grounder.name])
+        settings = {"grounder": grounder, "threshold": spec.threshold, "made": made}
+        store = self._store("ground", spec.grounder.name, made)
+        return caption, self._make("ground", name, settings, crops=crops, caption=caption, store=store)
+
+    def _made_from(self, network: dict[str, Any], crops: Artifact, *modules: str) -> dict[str, Any]:
+        """What rows of a store depend on but the image: the network, the code, and how pixels came about."""
+        pixels = digest({"code": crops.recipe["code"], "settings": crops.settings})[:12]
+        return without_places(network) | {"code": [code_digest(module) for module in modules], "pixels": pixels}
+
+    def _store(self, stage: str, name: str, made: dict[str, Any]) -> str:
+        """The folder of a store."""
+        return f"data/store/{stage}-{name}.{digest(made)[:12]}"
 
     # -------------------------------------------------------------------------------------------- training
 

@@ -133,7 +133,7 @@ class Network:
 
     Attributes:
         name: A name in `tellsign.backbones.BACKBONES` or ``CLIPS``.
-        weights: ``shipped`` (the demo's), ``none`` (random) or a path to a weight file.
+        weights: ``shipped`` (the demo's), ``none`` (random), a name in ``config/weights.yaml``, or a path.
     """
 
     name: str
@@ -312,19 +312,117 @@ class FeatureRecipe:
 
 
 @dataclass(frozen=True)
+class NoCaptioner:
+    """Whole images only."""
+
+    name: Literal["none"] = "none"
+
+
+@dataclass(frozen=True)
+class DemoCaptioner:
+    """The demo's captioner; its weights ship with the package."""
+
+    name: Literal["demo"]
+    weights: Literal["shipped"] = "shipped"
+
+
+@dataclass(frozen=True)
+class VisionLanguage:
+    """A captioner of Hugging Face's transformers, and how it decodes.
+
+    Attributes:
+        name: The family.
+        weights: A name in ``config/weights.yaml``, or the path of a folder with a snapshot of the hub.
+        beams: Width of the beam search; 1 is greedy. LAVIS's generate for BLIP-2 takes 5.
+        max_new_tokens, min_new_tokens: Length of a caption in tokens; LAVIS's are 30 and 1.
+        prompt: What stands before the caption. TIDY asks LLaVA "Please generate a one-sentence caption for the
+            input image."; BLIP and BLIP-2 caption without a prompt.
+        precision: Arithmetic on a GPU; a CPU always computes in fp32.
+    """
+
+    name: Literal["blip2", "blip", "llava"]
+    weights: str
+    beams: int = positive(5)
+    max_new_tokens: int = positive(30)
+    min_new_tokens: int = positive(1)
+    prompt: str = ""
+    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
+
+
+@dataclass(frozen=True)
+class NoGrounder:
+    """No objects."""
+
+    name: Literal["none"] = "none"
+
+
+@dataclass(frozen=True)
+class DemoGrounder:
+    """The demo's grounder; its weights ship with the package."""
+
+    name: Literal["demo"]
+    weights: Literal["shipped"] = "shipped"
+
+
+@dataclass(frozen=True)
+class Glip:
+    """GLIP and its inference.
+
+    Attributes:
+        name: ``glip-l`` and ``glip-t`` are the published sizes; ``glip`` reads its size from ``config.json``.
+        weights: A name in ``config/weights.yaml`` or a path: the released file, or for ``glip`` a folder with
+            config.json, weights.safetensors and tokenizer/.
+        tokenizer: A name in ``config/weights.yaml`` or the path of a folder with a BERT tokenizer; ``glip`` has its
+            own.
+        grammar: What finds the phrases of a caption: ``nltk`` (noun phrases, as GLIP's demo) or ``demo``.
+        min_side: The shorter side of the input in pixels.
+        max_side: The longer side's limit; null for none, as in GLIP's demo.
+        aggregate: A phrase's score from its tokens': ``mean`` or ``max``.
+        precision: Arithmetic on a GPU; a CPU always computes in fp32.
+    """
+
+    name: Literal["glip-l", "glip-t", "glip"]
+    weights: str
+    tokenizer: str = "bert-base-uncased"
+    grammar: Literal["nltk", "demo"] = "nltk"
+    min_side: int = positive(800)
+    max_side: int | None = positive(1333)
+    aggregate: Literal["mean", "max"] = "mean"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+
+
+CAPTIONER_SETTINGS: dict[str, type] = {
+    "none": NoCaptioner,
+    "demo": DemoCaptioner,
+    "blip2": VisionLanguage,
+    "blip": VisionLanguage,
+    "llava": VisionLanguage,
+}
+Captioner = NoCaptioner | DemoCaptioner | VisionLanguage
+GROUNDER_SETTINGS: dict[str, type] = {
+    "none": NoGrounder,
+    "demo": DemoGrounder,
+    "glip-l": Glip,
+    "glip-t": Glip,
+    "glip": Glip,
+}
+Grounder = NoGrounder | DemoGrounder | Glip
+
+
+@dataclass(frozen=True)
 class Annotate:
     """How TIDY's captions, boxes and embeddings are made.
 
     Attributes:
         clip: Encoder of images and texts.
-        captioner: A name in `tellsign.captioners.CAPTIONERS`, or ``none``: whole images only.
-        grounder: A name in `tellsign.grounders.GROUNDERS`, or ``none``.
+        captioner: ``none`` takes whole images only.
+        grounder: ``none`` takes whole images and captions only.
         threshold: A box below this score counts as not found.
     """
 
     clip: Network
-    captioner: Network = field(default_factory=lambda: Network("none", "none"))
-    grounder: Network = field(default_factory=lambda: Network("none", "none"))
+    captioner: Captioner = field(default_factory=NoCaptioner)
+    grounder: Grounder = field(default_factory=NoGrounder)
     threshold: float = fraction(0.5)
 
 
@@ -482,13 +580,22 @@ def build(cls: type[T], data: Any, where: str) -> T:
     return cls(**values)
 
 
+# Settings whose fields depend on what their ``name`` says.
+KINDS: tuple[tuple[str, Any, dict[str, type]], ...] = (
+    ("mask", Mask, MASK_SETTINGS),
+    ("captioner", Captioner, CAPTIONER_SETTINGS),
+    ("grounder", Grounder, GROUNDER_SETTINGS),
+)
+
+
 def _convert(hint: Any, value: Any, where: str) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value
-    if hint == Mask:
-        name = value.get("name", "none") if isinstance(value, Mapping) else value
-        return build(choose(MASK_SETTINGS, str(name), f"mask at {where}"), value, where)
+    for what, kind, known in KINDS:
+        if hint == kind:
+            name = value.get("name", "none") if isinstance(value, Mapping) else value
+            return build(choose(known, str(name), f"{what} at {where}"), value, where)
     if origin in (Union, types.UnionType):
         if value is None and type(None) in args:
             return None

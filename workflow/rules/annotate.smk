@@ -4,6 +4,10 @@
 # writes  data/caption/SPLIT-....FP.parquet  a caption an image
 #         data/ground/SPLIT-....FP.parquet   a box for every phrase of it
 #         data/embed/SPLIT-....FP/           embeddings of images, captions and objects
+# keeps   data/store/...                     every caption, box and embedding made so far, by image id, in shards
+#
+# batch_size and shard_size (rows between two writes) change no number; a profile sets them: --set-resources
+# caption:batch_size=64
 
 
 rule caption:
@@ -16,12 +20,18 @@ rule caption:
     threads: 1
     resources:
         gpu=1,
+        batch_size=32,
+        shard_size=256,
     params:
         settings=settings("caption"),
+        store=store("caption"),
     shell:
         "tellsign caption"
         " --settings {params.settings:q}"
         " --crops {input.crops:q}"
+        " --store {params.store:q}"
+        " --batch-size {resources.batch_size}"
+        " --shard-size {resources.shard_size}"
         " --out {output.captions:q}"
         " > {log:q} 2>&1"
 
@@ -37,13 +47,19 @@ rule ground:
     threads: 1
     resources:
         gpu=1,
+        batch_size=16,
+        shard_size=256,
     params:
         settings=settings("ground"),
+        store=store("ground"),
     shell:
         "tellsign ground"
         " --settings {params.settings:q}"
         " --crops {input.crops:q}"
         " --caption {input.caption:q}"
+        " --store {params.store:q}"
+        " --batch-size {resources.batch_size}"
+        " --shard-size {resources.shard_size}"
         " --out {output.boxes:q}"
         " > {log:q} 2>&1"
 
@@ -60,8 +76,11 @@ rule embed:
     threads: 1
     resources:
         gpu=1,
+        batch_size=64,
+        shard_size=4096,
     params:
         settings=settings("embed"),
+        store=store("embed"),
         caption=optional("embed", "caption"),
         ground=optional("embed", "ground"),
     shell:
@@ -70,5 +89,8 @@ rule embed:
         " --crops {input.crops:q}"
         " {params.caption:q}"
         " {params.ground:q}"
+        " --store {params.store:q}"
+        " --batch-size {resources.batch_size}"
+        " --shard-size {resources.shard_size}"
         " --out {output.features:q}"
         " > {log:q} 2>&1"

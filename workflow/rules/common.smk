@@ -88,6 +88,11 @@ def roots(stage):
     return given
 
 
+def store(stage):
+    """Params function: the folder of rows that were made before."""
+    return lambda wildcards: artifact(stage, wildcards).store
+
+
 def optional(stage, role):
     """Params function: the flag of a role that may be empty, with its values, or nothing at all."""
 

@@ -17,7 +17,8 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
 from tellsign.backbones import Clip, load_clip
-from tellsign.captioners import PrefixLanguageModel, image_tokens
+from tellsign.demo.captioner import PrefixLanguageModel, image_tokens
+from tellsign.demo.grounder import UNIT, CentreNetwork, places
 from tellsign.demo.towers import PlaceEncoder
 from tellsign.demo.words import (
     BACKGROUND_COLOURS,
@@ -29,7 +30,6 @@ from tellsign.demo.words import (
     tokenise,
 )
 from tellsign.fit import Adam
-from tellsign.grounders import UNIT, CentreNetwork, places
 from tellsign.runtime import seeded
 
 Words = Int64[Tensor, "n 24"]

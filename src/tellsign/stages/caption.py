@@ -1,7 +1,11 @@
 """Caption images (TIDY §3.1).
 
-Reads   whole decoded images (crops, store: whole)
+Reads   whole decoded images (crops, store: whole), and the store: captions that were made before
 Writes  one Parquet file: id, caption. Empty captions are kept as they are and counted in the log.
+
+New captions are added to the store, --shard-size of them at a time: after a kill the same command goes on from the
+last whole shard, and a split that grew by 100 images costs 100 captions. The store of another captioner, other
+weights or another decoding is refused.
 """
 
 from __future__ import annotations
@@ -10,27 +14,53 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from tellsign.captioners import load_captioner
 from tellsign.pixels import PixelTable
-from tellsign.runtime import pick_device, progress, write_rows
+from tellsign.runtime import pick_device, write_rows
+from tellsign.store import Store
 
 log = logging.getLogger(__name__)
 
 
-def main(*, settings: dict[str, Any], crops: Path, out: Path, device: str = "auto", batch_size: int = 64) -> None:
-    """Caption every image once."""
+def main(
+    *,
+    settings: dict[str, Any],
+    crops: Path,
+    store: Path,
+    out: Path,
+    device: str = "auto",
+    batch_size: int = 32,
+    shard_size: int = 256,
+) -> None:
+    """Caption every image once.
+
+    Args:
+        settings: captioner (the recipe's), made (what the store's captions depend on).
+        crops: whole images.
+        store: the folder of captions made so far.
+        out: the file to write.
+        device: auto, cpu, cuda, cuda:1.
+        batch_size: images captioned together.
+        shard_size: captions made between two writes.
+
+    Raises:
+        UserError: missing or unfit weights, or a store that something else made.
+    """
     target_device = pick_device(device)
-    captioner = load_captioner(settings["captioner"]["name"], settings["captioner"]["weights"])
-    if isinstance(captioner, nn.Module):
-        captioner.to(target_device)
+    held = Store.open(store, ("id",), settings["made"])
     table = PixelTable.open(crops)
-    batches = torch.arange(len(table)).split(batch_size)
-    captions: list[str] = []
-    for rows in progress(batches, len(batches), "batches captioned"):
-        captions += captioner.caption([table.image(row).permute(1, 2, 0).numpy() for row in rows.tolist()])
-    empty = sum(not text for text in captions)
-    log.info("%d captions, %d of them empty", len(captions), empty)
+    captioner = None
+
+    def make(rows: list[int]) -> dict[str, list[str]]:
+        nonlocal captioner
+        if captioner is None:  # nothing to do, no gigabytes to load
+            captioner = load_captioner(settings["captioner"], batch_size)
+            captioner.to(target_device)
+        images = [table.image(row).permute(1, 2, 0).numpy() for row in rows]
+        return {"id": [table.ids[row] for row in rows], "caption": captioner.caption(images)}
+
+    rows = held.complete([(name,) for name in table.ids], make, shard_size, "captions")
+    texts = {} if rows is None else dict(zip(rows["id"].to_pylist(), rows["caption"].to_pylist(), strict=True))
+    captions = [texts[name] for name in table.ids]
+    log.info("%d captions, %d of them empty", len(captions), sum(not text for text in captions))
     write_rows(out, {"id": list(table.ids), "caption": captions})

@@ -28,15 +28,16 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tellsign.backbones import Clip
-from tellsign.captioners import DemoCaptioner
 from tellsign.demo.camera import camera
+from tellsign.demo.captioner import DemoCaptioner
+from tellsign.demo.grounder import SIDE as GROUND_SIDE
+from tellsign.demo.grounder import DemoGrounder
 from tellsign.demo.scenes import Scene, caption, scene
 from tellsign.demo.teach import Thing, View, stack, teach_captioner, teach_clip, teach_grounder
 from tellsign.demo.towers import CROP
 from tellsign.demo.web import jpeg_bytes, jpeg_quality, rescale
 from tellsign.demo.words import COLOURS, SHAPES, article
-from tellsign.grounders import SIDE as GROUND_SIDE
-from tellsign.grounders import DemoGrounder, Grounding
+from tellsign.grounders import Grounding
 from tellsign.runtime import folder_beside, progress, sha256_of_file
 
 # What the shipped weights were trained with.
@@ -164,16 +165,16 @@ def measure_clip(clip: Clip, photos: list[Photo]) -> dict[str, float]:
 
 def measure_grounder(grounder: DemoGrounder, photos: list[Photo], threshold: float) -> dict[str, float]:
     """Share of present phrases found with an overlap above a half, and of absent phrases found."""
-    images = [photo.large.pixels for photo in photos]
+    images, texts = [photo.large.pixels for photo in photos], [photo.large.text for photo in photos]
     present = [[f"{t.colour} {t.shape}" for t in photo.large.things] for photo in photos]
     every = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
     absent = [[phrase for phrase in every if phrase not in phrases] for phrases in present]
     right = [
-        found.found and _overlap(found, thing.box) > 0.5
-        for photo, row in zip(photos, grounder.ground(images, present, threshold), strict=True)
+        found.score >= threshold and _overlap(found, thing.box) > 0.5
+        for photo, row in zip(photos, grounder.ground(images, texts, present), strict=True)
         for found, thing in zip(row, photo.large.things, strict=True)
     ]
-    wrong = [found.found for row in grounder.ground(images, absent, threshold) for found in row]
+    wrong = [found.score >= threshold for row in grounder.ground(images, texts, absent) for found in row]
     return {
         "present found": float(np.mean(right)),
         "absent found": float(np.mean(wrong)),

@@ -1,7 +1,11 @@
 """Find the objects that captions name (TIDY §3.2).
 
-Reads   whole decoded images (crops, store: whole) and their captions
+Reads   whole decoded images (crops, store: whole), their captions, and the store: boxes that were found before
 Writes  one Parquet file, a row a phrase: id, phrase, x0, y0, x1, y1 (pixels of the original image), score, found
+
+New boxes are added to the store, --shard-size images at a time: after a kill the same command goes on from the last
+whole shard, and only images and captions that are new cost anything. The store holds every phrase's best box whatever
+its score; the threshold is applied on the way out. The store of another grounder or other weights is refused.
 """
 
 from __future__ import annotations
@@ -10,14 +14,15 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
+from tellsign.features import captions_of
 from tellsign.grounders import load_grounder
 from tellsign.pixels import PixelTable
-from tellsign.runtime import pick_device, progress, read_rows, write_rows
+from tellsign.runtime import pick_device, write_rows
+from tellsign.store import Store
 
 log = logging.getLogger(__name__)
+
+BOX = ("x0", "y0", "x1", "y1", "score")
 
 
 def main(
@@ -25,28 +30,61 @@ def main(
     settings: dict[str, Any],
     crops: Path,
     caption: Path,
+    store: Path,
     out: Path,
     device: str = "auto",
-    batch_size: int = 64,
+    batch_size: int = 16,
+    shard_size: int = 256,
 ) -> None:
-    """Ground every phrase of every caption."""
+    """Ground every phrase of every caption.
+
+    Args:
+        settings: grounder (the recipe's), threshold, made (what the store's boxes depend on).
+        crops: whole images.
+        caption: their captions.
+        store: the folder of boxes found so far.
+        out: the file to write.
+        device: auto, cpu, cuda, cuda:1.
+        batch_size: images grounded together.
+        shard_size: images between two writes.
+
+    Raises:
+        UserError: missing or unfit weights, a missing caption, or a store that something else made.
+    """
     target_device = pick_device(device)
-    grounder = load_grounder(settings["grounder"]["name"], settings["grounder"]["weights"])
-    if isinstance(grounder, nn.Module):
-        grounder.to(target_device)
+    held = Store.open(store, ("id", "caption"), settings["made"])
     table = PixelTable.open(crops)
-    held = read_rows(caption)
-    texts = dict(zip(held["id"].to_pylist(), held["caption"].to_pylist(), strict=True))
-    columns: dict[str, list[Any]] = {name: [] for name in ("id", "phrase", "x0", "y0", "x1", "y1", "score", "found")}
-    batches = torch.arange(len(table)).split(batch_size)
-    for rows in progress(batches, len(batches), "batches grounded"):
-        images = [table.image(row).permute(1, 2, 0).numpy() for row in rows.tolist()]
-        ids = [table.ids[row] for row in rows.tolist()]
-        phrases = [grounder.phrases(texts[name]) for name in ids]
-        results = grounder.ground(images, phrases, settings["threshold"])
-        for name, wanted, boxes in zip(ids, phrases, results, strict=True):
-            for phrase, box in zip(wanted, boxes, strict=True):
-                for key, value in zip(columns, (name, phrase, *box), strict=True):
+    captions = captions_of(caption, table.ids)
+    grounder = None
+
+    def make(rows: list[int]) -> dict[str, list[Any]]:
+        nonlocal grounder
+        if grounder is None:
+            grounder = load_grounder(settings["grounder"], batch_size)
+            grounder.to(target_device)
+        images, texts = [table.image(row).permute(1, 2, 0).numpy() for row in rows], [captions[row] for row in rows]
+        phrases = [grounder.phrases(text) for text in texts]
+        columns: dict[str, list[Any]] = {name: [] for name in ("id", "caption", "phrase", *BOX)}
+        for row, wanted, boxes in zip(rows, phrases, grounder.ground(images, texts, phrases), strict=True):
+            # an image without phrases has one row, of an empty phrase: it is known to have none
+            for phrase, box in zip(wanted or [""], boxes or [(0.0,) * len(BOX)], strict=True):
+                for key, value in zip(columns, (table.ids[row], captions[row], phrase, *box), strict=True):
                     columns[key].append(value)
+        return columns
+
+    keys = list(zip(table.ids, captions, strict=True))
+    rows = held.complete(keys, make, shard_size, "images grounded")
+    names = ("id", "phrase", *BOX)
+    columns: dict[str, list[Any]] = {name: [] for name in (*names, "found")}
+    of: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
+    if rows is not None:
+        for key, *row in zip(held.keys_of(rows), *(rows[name].to_pylist() for name in names), strict=True):
+            of.setdefault(key, []).append(tuple(row))
+    for key in keys:
+        for row in of[key]:
+            if row[1]:
+                score = row[-1]
+                for name, value in zip(columns, (*row, score > 0 and score >= settings["threshold"]), strict=True):
+                    columns[name].append(value)
     log.info("%d phrases, %d found", len(columns["found"]), sum(columns["found"]))
     write_rows(out, columns)

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import importlib
+import typing
+
+import pytest
+
+from tellsign import recipe
+from tellsign.captioners import CAPTIONERS, load_captioner
+from tellsign.errors import UserError
+from tellsign.grounders import GROUNDERS, load_grounder
+
+
+@pytest.mark.parametrize("known, settings", [(CAPTIONERS, "CAPTIONER_SETTINGS"), (GROUNDERS, "GROUNDER_SETTINGS")])
+def test_every_name_of_the_recipe_has_a_module_and_the_other_way_round(known, settings):
+    kinds = getattr(recipe, settings)
+    assert set(known) == set(kinds) - {"none"}
+    for name, kind in kinds.items():
+        assert name in typing.get_args(typing.get_type_hints(kind)["name"])
+    for module in set(known.values()):
+        assert callable(importlib.import_module(module).load)
+
+
+def test_unknown_names_are_refused_with_the_near_miss():
+    with pytest.raises(UserError, match="blip2"):
+        load_captioner({"name": "blip3"}, 1)
+    with pytest.raises(UserError, match="glip-l"):
+        load_grounder({"name": "glip-xl"}, 1)

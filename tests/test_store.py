@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from tellsign import store as store_module
+from tellsign.errors import UserError
+from tellsign.store import Store, differences
+
+MADE = {"captioner": {"name": "blip2", "beams": 5}, "pixels": "abc"}
+
+
+def test_only_missing_keys_are_made_in_shards_and_all_rows_come_back(tmp_path):
+    store, asked = Store.open(tmp_path / "s", ("id",), MADE), []
+
+    def make(rows, of="abcdefg"):
+        asked.append([of[i] for i in rows])
+        return {"id": [of[i] for i in rows], "text": [of[i].upper() for i in rows]}
+
+    rows = store.complete([(c,) for c in "abca"], make, 2, "letters")
+    assert asked == [["a", "b"], ["c"]] and len(store.shards()) == 2
+    assert dict(zip(rows["id"].to_pylist(), rows["text"].to_pylist(), strict=True)) == {"a": "A", "b": "B", "c": "C"}
+    asked.clear()
+    Store.open(tmp_path / "s", ("id",), MADE).complete([(c,) for c in "abcdefg"], make, 10, "letters")
+    assert asked == [["d", "e", "f", "g"]]
+
+
+def test_what_was_made_before_a_kill_is_kept(tmp_path):
+    store, made = Store.open(tmp_path, ("id",), MADE), []
+
+    def make(rows):
+        if len(made) == 4:
+            raise KeyboardInterrupt
+        made.extend(rows)
+        return {"id": [str(i) for i in rows]}
+
+    keys = [(str(i),) for i in range(10)]
+    with pytest.raises(KeyboardInterrupt):
+        store.complete(keys, make, 2, "numbers")
+    made.clear()
+    store.complete(keys, lambda rows: made.extend(rows) or {"id": [str(i) for i in rows]}, 2, "numbers")
+    assert made == [4, 5, 6, 7, 8, 9]
+
+
+def test_a_key_in_two_shards_counts_once_with_all_its_rows(tmp_path):
+    store = Store.open(tmp_path, ("id", "caption"), MADE)
+    store.add({"id": ["a", "a", "b"], "caption": ["x", "x", "x"], "phrase": ["p", "q", ""]})
+    store.add({"id": ["a", "a", "a"], "caption": ["x", "x", "y"], "phrase": ["p", "q", "r"]})
+    rows = store.read()
+    found = sorted(zip(rows["id"].to_pylist(), rows["caption"].to_pylist(), rows["phrase"].to_pylist(), strict=True))
+    assert found == [("a", "x", "p"), ("a", "x", "q"), ("a", "y", "r"), ("b", "x", "")]
+
+
+def test_equal_rows_are_one_file_and_folders_merge_by_copying(tmp_path):
+    one, two = (Store.open(tmp_path / name, ("id",), MADE) for name in ("one", "two"))
+    for store in (one, one, two):
+        store.add({"id": ["a"]})
+    two.add({"id": ["b"]})
+    assert len(one.shards()) == 1 and {s.name for s in one.shards()} < {s.name for s in two.shards()}
+    for shard in two.shards():
+        (one.folder / shard.name).write_bytes(shard.read_bytes())
+    assert sorted(one.read()["id"].to_pylist()) == ["a", "b"]
+
+
+def test_a_store_that_something_else_made_is_refused_by_name(tmp_path):
+    Store.open(tmp_path, ("id",), MADE)
+    other = {"captioner": {"name": "blip2", "beams": 1, "weights": "x"}, "pixels": "abc"}
+    with pytest.raises(UserError, match=r"captioner\.beams is 5, not 1; captioner\.weights is None, not 'x'"):
+        Store.open(tmp_path, ("id",), other)
+    (tmp_path / "made.json").write_text("{")
+    with pytest.raises(UserError, match="damaged"):
+        Store.open(tmp_path, ("id",), MADE)
+
+
+@pytest.mark.parametrize("change", [lambda b: b[: len(b) // 2], lambda b: b[:50] + bytes([b[50] ^ 1]) + b[51:]])
+def test_a_damaged_shard_is_refused_by_name(tmp_path, change):
+    store = Store.open(tmp_path, ("id",), MADE)
+    store.add({"id": ["a", "b"]})
+    shard = store.shards()[0]
+    shard.write_bytes(change(shard.read_bytes()))
+    with pytest.raises(UserError, match=shard.name):
+        store.read()
+
+
+def test_differences_name_the_way_to_each():
+    assert differences(MADE, json.loads(json.dumps(MADE))) == []
+    assert differences({"a": {"b": 1}}, {"a": {"b": 1, "c": [2]}}) == ["a.c is None, not [2]"]
+
+
+def test_half_written_shards_of_killed_writers_are_cleared_and_no_others(tmp_path):
+    host, gone = store_module.HOST, subprocess.Popen(["true"])
+    gone.wait()
+    parts = [
+        tmp_path / f".x.{host}-{gone.pid}.part",
+        tmp_path / f".y.{store_module.OWNER}.part",
+        tmp_path / ".z.far-1.part",
+    ]
+    for part in parts:
+        part.touch()
+    Store.open(tmp_path, ("id",), MADE)
+    assert [part.exists() for part in parts] == [False, True, True]
