@@ -15,12 +15,13 @@ def demo_config() -> dict:
 
 
 def make_plan(config: dict, raw: dict[str, str] | None = None, folder: Path = ROOT):
-    """A plan whose raw folders have the digests given, and whose weight files hash to their names."""
+    """A plan whose raw folders have the digests given, and whose files hash to their names."""
     from tellsign.plan import Plan
+    from tellsign.weights import Shelf, read_catalogue
 
-    return Plan(
-        config, lambda roots, exclude: {key: (raw or {}).get(key, "0") for key in roots}, lambda path: path.name, folder
-    )
+    shelf = Shelf(read_catalogue(ROOT / "config" / "weights.yaml"), folder / "weights", lambda p: p.name, folder)
+    digests = lambda roots, exclude: {key: (raw or {}).get(key, "0") for key in roots}  # noqa: E731
+    return Plan(config, digests, lambda path: path.name, shelf.find, folder)
 
 
 @pytest.fixture(autouse=True)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections import Counter
 
 import pytest
 
 from tellsign import inventory
-from tellsign.inventory import inventory_digest, walk
+from tellsign.inventory import FileDigests, inventory_digest, walk
 
 
 @pytest.fixture
@@ -128,3 +130,54 @@ def test_walk_counts_what_it_passes_over(root):
         "broken link or special file": 1,
         "link to a folder above": 1,
     }
+
+
+def test_a_single_file_is_read_once(tmp_path, hashed):
+    path, cache = tmp_path / "model.safetensors", tmp_path / "cache.json"
+    path.write_bytes(b"weights")
+    first = FileDigests(cache)(path)
+    assert first == hashlib.sha256(b"weights").hexdigest()
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    assert FileDigests(cache)(path) == FileDigests(cache)(link) == first
+    assert hashed == [path]
+
+
+def test_a_changed_file_is_read_again_even_under_its_old_time(tmp_path, hashed):
+    path, cache = tmp_path / "model.safetensors", tmp_path / "cache.json"
+    path.write_bytes(b"weights")
+    times = path.stat()
+    digests = FileDigests(cache)
+    first = digests(path)
+    path.write_bytes(b"weighty")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert digests(path) != first
+    assert len(hashed) == 2
+
+
+def test_a_file_as_young_as_its_reading_is_not_remembered(tmp_path, hashed, monkeypatch):
+    monkeypatch.setattr(inventory, "SETTLED_NS", 3600 * 10**9)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"weights")
+    for _ in range(2):
+        FileDigests(tmp_path / "cache.json")(path)
+    assert len(hashed) == 2
+
+
+def test_files_that_are_gone_leave_the_cache(tmp_path, hashed):
+    paths, cache = [tmp_path / "a", tmp_path / "b"], tmp_path / "cache.json"
+    for path in paths:
+        path.write_bytes(b"weights")
+        FileDigests(cache)(path)
+        path.unlink()
+    assert list(json.loads(cache.read_text())["files"]) == [str(paths[1])]
+    cache.write_text("{")
+    paths[0].write_bytes(b"weights")
+    assert FileDigests(cache)(paths[0])
+
+
+def test_a_long_reading_is_announced(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(FileDigests, "WORTH_A_WORD", 3)
+    (tmp_path / "a").write_bytes(b"weights")
+    FileDigests(tmp_path / "cache.json")(tmp_path / "a")
+    assert "this is done once" in caplog.text

@@ -167,7 +167,7 @@ def test_typos_are_refused_before_any_job():
         (lambda d: d["runs"].update(x={"start": "run:nothing"}), "unknown run"),
         (lambda d: d["runs"].update(x={"start": "nothing"}), "pretrain:NAME or run:NAME"),
         (lambda d: d["runs"].update(x={"shots": 4, "start": None}), "shots but no start"),
-        (lambda d: d["runs"].update(x={"backbone": {"weights": "no/such.safetensors"}}), "no weight file"),
+        (lambda d: d["runs"].update(x={"backbone": {"weights": "clip-vit-l41"}}), "Did you mean 'clip-vit-l14'"),
         (lambda d: d["runs"].update(x={"tests": ["tset"]}), "Did you mean 'test'"),
         (lambda d: d["runs"].update(x={"mask": {"name": "random_box", "ratio": [20, 40]}}), "Percent?"),
         (lambda d: d["tables"].update(x={"rows": [{"run": "fulll"}]}), "Did you mean 'rescale/full'"),
@@ -213,3 +213,51 @@ def test_artifacts_cannot_change(demo):
     artifact = next(iter(demo.everything().values()))
     with pytest.raises(dataclasses.FrozenInstanceError):
         artifact.name = "other"
+
+
+def weighed(tmp_path, *files: str) -> Plan:
+    """The demo's plan with a run of MPFT's for each weight file."""
+    runs = {f"x{i}": {"backbone": {"weights": file}} for i, file in enumerate(files)}
+    return edited("mpft", lambda d: d["runs"].update(runs), tmp_path)
+
+
+def test_missing_weights_are_collected_and_the_plan_stands(tmp_path):
+    plan = weighed(tmp_path, "a/one.safetensors", "clip-vit-l14", "a/one.safetensors")
+    plan.everything()
+    assert plan.missing == {"a/one.safetensors", "clip-vit-l14"}
+    needed = plan.networks_needed()
+    assert needed["a/one.safetensors"] == ["mpft/x0", "mpft/x2"] and "tidy: annotate default" in needed["shipped"]
+
+
+def test_where_weights_lie_moves_nothing_and_what_they_hold_moves_their_runs(tmp_path):
+    for name in ("here/same.pt", "there/same.pt", "there/other.pt"):  # a file's digest is its name here
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    prints = []
+    for name in ("here/same.pt", "there/same.pt", "there/other.pt"):
+        plan = weighed(tmp_path, name)
+        prints.append(plan.checkpoint(plan.run("mpft", "x0"), 0).fingerprint)
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_an_edit_of_one_captioner_moves_no_other(demo, monkeypatch):
+    real = fingerprint.code_digest
+    monkeypatch.setattr("tellsign.plan.code_digest", lambda m: "new" if m == "tellsign.vision_language" else real(m))
+    assert moved(demo, make_plan(demo_config())) == set()
+    monkeypatch.setattr("tellsign.plan.code_digest", lambda m: "new" if m == "tellsign.demo.captioner" else real(m))
+    stages = {c.split()[0] for c in moved(demo, make_plan(demo_config()))}
+    assert {"caption", "ground", "embed", "train_head"} <= stages and not stages & {"crops", "train", "pretrain"}
+
+
+def test_a_store_is_shared_by_splits_and_left_by_another_decoding(tmp_path):
+    def stores(**captioner):
+        def change(data):
+            data["annotate"]["default"]["captioner"] = {"name": "blip2", "weights": "./here", **captioner}
+
+        artifacts = edited("tidy", change, tmp_path).everything().values()
+        return {a.store for a in artifacts if a.stage == "caption"}
+
+    plain_pixels = stores()
+    assert plain_pixels == stores(beams=5) and not plain_pixels & stores(beams=1)
+    splits = {a.name for a in edited("tidy", lambda d: None, tmp_path).everything().values() if a.stage == "caption"}
+    assert len(splits) > len(plain_pixels)  # train and test share a store; each perturbation has its own

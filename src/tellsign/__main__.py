@@ -1,6 +1,6 @@
-"""Command line: ``tellsign STAGE --flag value``. The flags are the arguments of the stage's ``main``.
+"""Command line: ``tellsign STAGE --flag value``. The flags are the arguments of the ``main`` of a stage or command.
 
-Only the module of the chosen stage is imported, so that ``--help`` is quick.
+Only the module of the chosen one is imported, so that ``--help`` is quick.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ STAGES = {
     "table": "make one table",
     "figure": "make one figure",
     "report": "put all tables and figures on one page",
+}
+COMMANDS = {
+    "weights": "list the weights that a configuration needs, and fetch them",
 }
 
 
@@ -93,8 +96,8 @@ def add_flag(parser: argparse.ArgumentParser, parameter: inspect.Parameter, hint
     parser.add_argument(f"--{parameter.name.replace('_', '-')}", **options)
 
 
-def stage_parser(stage: str, main: Callable[..., None], doc: str) -> argparse.ArgumentParser:
-    """The parser of a stage's flags."""
+def stage_parser(stage: str, main: Callable[..., int | None], doc: str) -> argparse.ArgumentParser:
+    """The parser of the flags of a stage or command."""
     parser = argparse.ArgumentParser(
         prog=f"tellsign {stage}",
         description=doc,
@@ -108,27 +111,31 @@ def stage_parser(stage: str, main: Callable[..., None], doc: str) -> argparse.Ar
 
 
 def usage() -> str:
-    """The list of stages."""
+    """The list of commands and stages."""
     width = max(map(len, STAGES))
-    lines = "\n".join(f"  {name:<{width}}  {text}" for name, text in STAGES.items())
+
+    def listed(choices: dict[str, str]) -> str:
+        return "\n".join(f"  {name:<{width}}  {text}" for name, text in choices.items())
+
     return (
-        "usage: tellsign STAGE [flags]\n\nReproduce four papers on detecting AI-generated images: run "
-        "`snakemake --cores 8 tables`.\nEach rule calls one stage, which can also be run by hand:\n\n"
-        f"{lines}\n\n`tellsign STAGE --help` explains a stage's files and flags.\n"
+        "usage: tellsign COMMAND [flags]\n       tellsign STAGE [flags]\n\nReproduce four papers on detecting "
+        "AI-generated images: run `snakemake --cores 8 tables`.\nFor people:\n\n"
+        f"{listed(COMMANDS)}\n\nEach rule calls one stage, which can also be run by hand:\n\n"
+        f"{listed(STAGES)}\n\n`tellsign NAME --help` explains the files and flags of each.\n"
     )
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run one stage; return the exit status (2 for an error that the user can mend)."""
+    """Run a command or a stage; return the exit status (2 for an error that the user can mend)."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
         sys.stdout.write(usage())
         return 0
     stage = argv[0].replace("-", "_")
-    if stage not in STAGES:
-        sys.stderr.write(f"tellsign: unknown stage {argv[0]!r}.{near_miss(stage, STAGES)}\n\n{usage()}")
+    if stage not in STAGES | COMMANDS:
+        sys.stderr.write(f"tellsign: unknown stage {argv[0]!r}.{near_miss(stage, STAGES | COMMANDS)}\n\n{usage()}")
         return 2
-    module = importlib.import_module(f"tellsign.stages.{stage}")
+    module = importlib.import_module(f"tellsign.{'stages' if stage in STAGES else 'commands'}.{stage}")
     flags = vars(stage_parser(stage, module.main, module.__doc__ or "").parse_args(argv[1:]))
     hints = typing.get_type_hints(module.main)
     for name, value in flags.items():
@@ -136,7 +143,7 @@ def run(argv: Sequence[str] | None = None) -> int:
             flags[name] = dict(value)
     log_to_stderr()
     try:
-        module.main(**flags)
+        return module.main(**flags) or 0
     except UserError as problem:
         logging.getLogger("tellsign").error("%s: %s", stage, problem)
         return 2
@@ -146,7 +153,6 @@ def run(argv: Sequence[str] | None = None) -> int:
         place = problem.filename or flags.get("out")
         logging.getLogger("tellsign").error("%s: %s (%s). %s", stage, problem.strerror, place, HELP_FOR[problem.errno])
         return 2
-    return 0
 
 
 if __name__ == "__main__":

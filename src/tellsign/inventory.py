@@ -1,17 +1,21 @@
-"""Which image files a raw folder holds, and a digest of their contents that outlives modification times."""
+"""Which image files a raw folder holds, and digests of contents that outlive modification times."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from tellsign.runtime import file_beside, sha256_of_file
+
+log = logging.getLogger(__name__)
 
 SUFFIXES = frozenset(
     [
@@ -88,15 +92,20 @@ def walk(root: Path, skipped: Counter[str] | None = None, exclude: Sequence[str]
                     yield f"{prefix}{name}", status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _read_cache(cache_file: Path) -> dict[str, dict[str, list]]:
-    """The cached hashes by root; empty when there is no cache or it is damaged, it only saves time."""
+def _read_cache(cache_file: Path, part: str) -> dict[str, Any]:
+    """One part of a cache of hashes; empty when there is no cache or it is damaged, it only saves time."""
     try:
         cache = json.loads(cache_file.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
-    if not isinstance(cache, dict) or cache.get("version") != VERSION or not isinstance(cache.get("roots"), dict):
+    if not isinstance(cache, dict) or cache.get("version") != VERSION or not isinstance(cache.get(part), dict):
         return {}
-    return {root: files for root, files in cache["roots"].items() if isinstance(files, dict)}
+    return cache[part]
+
+
+def _write_cache(cache_file: Path, part: str, records: Mapping[str, Any]) -> None:
+    with file_beside(cache_file) as beside:
+        beside.write_text(json.dumps({"version": VERSION, part: records}), encoding="utf-8")
 
 
 def _known(record: object, stamp: list[int]) -> str | None:
@@ -124,7 +133,7 @@ def inventory_digest(roots: Mapping[str, Path], cache_file: Path, exclude: Seque
     Raises:
         OSError: a root is missing or cannot be read (layouts say so in the user's words).
     """
-    cache = _read_cache(cache_file)
+    cache = {root: files for root, files in _read_cache(cache_file, "roots").items() if isinstance(files, dict)}
     settled = time.time_ns() - SETTLED_NS
     fresh = {root: files for root, files in cache.items() if Path(root).is_dir()}
     digests: dict[str, str] = {}
@@ -147,6 +156,43 @@ def inventory_digest(roots: Mapping[str, Path], cache_file: Path, exclude: Seque
             whole.update(f"{path}\0{hashes[path]}\n".encode())
         digests[key] = whole.hexdigest()
     if changed:
-        with file_beside(cache_file) as part:
-            part.write_text(json.dumps({"version": VERSION, "roots": fresh}), encoding="utf-8")
+        _write_cache(cache_file, "roots", fresh)
     return digests
+
+
+class FileDigests:
+    """Hex sha256 of single files; one whose size and times are as when it was last read is not read again.
+
+    Args:
+        cache_file: Keeps what was read, under the same rules as the cache of `inventory_digest`; another file than
+            that one, which can be large.
+    """
+
+    # A disk reads this much in a second or more; longer silence deserves a word.
+    WORTH_A_WORD = 1_000_000_000
+
+    def __init__(self, cache_file: Path) -> None:
+        self._cache_file = cache_file
+        self._records: dict[str, Any] | None = None
+
+    def __call__(self, path: Path) -> str:
+        """The sha256 of a file.
+
+        Raises:
+            OSError: it is missing or cannot be read.
+        """
+        if self._records is None:
+            self._records = _read_cache(self._cache_file, "files")
+        place, status, settled = str(path.resolve()), path.stat(), time.time_ns() - SETTLED_NS
+        stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+        known = _known(self._records.get(place), stamp)
+        if known is not None:
+            return known
+        if status.st_size >= self.WORTH_A_WORD:
+            log.warning("reading %s (%.1f GB) to verify it; this is done once", path, status.st_size / 1e9)
+        found = sha256_of_file(path)
+        if max(stamp[1:]) < settled:
+            kept = {other: record for other, record in self._records.items() if Path(other).is_file()}
+            self._records = kept | {place: [*stamp, found]}
+            _write_cache(self._cache_file, "files", self._records)
+        return found

@@ -43,6 +43,7 @@ from tellsign.recipe import (
     read_yaml,
 )
 from tellsign.tables import read_spec
+from tellsign.weights import Held, MissingWeightsError
 
 # Where each stage keeps its artifacts, and what ends their names. Crops are large and quick to remake: they live
 # in cache/, which is not versioned.
@@ -173,8 +174,15 @@ class Plan:
         config: The configuration as plain data.
         raw_digests: Gives the content digest of each folder outside the pipeline, by key; folders named in the second
             argument are left out.
-        file_digest: Gives the sha256 of a weight file.
+        file_digest: Gives the sha256 of a file.
+        find_weights: Gives the place and digest of what a ``weights:`` names (`tellsign.weights.Shelf.find`).
         folder: Where relative paths of the configuration start.
+
+    Attributes:
+        papers: The papers by name.
+        runs: Every run by ``paper/name``.
+        missing: What ``weights:`` names and is not there. The plan goes on without, so that a dry run shows the whole;
+            nothing may be run then.
 
     Raises:
         UserError: anything in the configuration that cannot be right; nothing has been run by then.
@@ -185,6 +193,7 @@ class Plan:
         config: Mapping[str, Any],
         raw_digests: Callable[[dict[str, Path], tuple[str, ...]], dict[str, str]],
         file_digest: Callable[[Path], str],
+        find_weights: Callable[[str], Held],
         folder: Path,
     ) -> None:
         given = {k: str(config[k]) for k in WANTED if config.get(k) is not None}
@@ -195,8 +204,9 @@ class Plan:
         if missing:
             wanted = " ".join(f"{name}={WANTED.get(name, 'VALUE')}" for name in missing)
             raise UserError(f"configuration {self.config.name!r} needs more: add --config {wanted} to the command.")
-        # a weight file of gigabytes is named by hundreds of runs
-        self._raw_digests, self._file_digest, self._folder = raw_digests, functools.cache(file_digest), folder
+        self._raw_digests, self._file_digest, self._folder = raw_digests, file_digest, folder
+        self._find_weights = functools.cache(find_weights)  # hundreds of runs name the same
+        self.missing: set[str] = set()
         self.papers: dict[str, Paper] = {}
         self.runs: dict[str, Run] = {}
         for name in self.config.papers:
@@ -243,18 +253,40 @@ class Plan:
         return made
 
     def network(self, network: Network, where: str) -> dict[str, str]:
-        """Settings of a network: its name and the digest of its weights."""
-        if network.weights in ("shipped", "none"):
-            shipped = Path(__file__).parent / "demo" / "weights" / "weights.json"
-            held = self._file_digest(shipped) if network.weights == "shipped" else "none"
-            return {"name": network.name, "weights": network.weights, "digest": held}
-        path = (self._folder / network.weights).expanduser()
-        if not path.is_file():
-            raise UserError(
-                f"{where}: there is no weight file {path} for {network.name}. Put the file there, or set "
-                "weights to its path, to 'none' (random) or, for demo networks, to 'shipped'."
-            )
-        return {"name": network.name, "weights": str(path), "digest": self._file_digest(path)}
+        """Settings of a network: its name, and the place and digest of its weights."""
+        try:
+            held = self._find_weights(network.weights)
+        except MissingWeightsError:
+            self.missing.add(network.weights)
+            return {"name": network.name, "weights": network.weights, "digest": "missing"}
+        except UserError as problem:
+            raise UserError(f"{where}: {problem}") from None
+        return {"name": network.name, "weights": held.path, "digest": held.digest}
+
+    def networks_needed(self) -> dict[str, list[str]]:
+        """What the configuration gives as ``weights:``, with the runs and sections that say so. Reads no data."""
+        found: dict[str, list[str]] = {}
+
+        def note(weights: str, where: str) -> None:
+            users = found.setdefault(weights, [])
+            if where not in users:
+                users.append(where)
+
+        for full, run in self.runs.items():
+            if isinstance(run.recipe, Recipe) and run.recipe.start is None:
+                note(run.recipe.backbone.weights, full)
+        for paper in self.papers.values():
+            for name, spec in paper.annotate.items():
+                where = f"{paper.paper}: annotate {name}"
+                note(spec.clip.weights, where)
+                for part in (spec.captioner, spec.grounder):
+                    if not isinstance(part, (NoCaptioner, NoGrounder)):
+                        note(part.weights, where)
+                if isinstance(spec.grounder, Glip) and spec.grounder.name != "glip":
+                    note(spec.grounder.tokenizer, where)
+            for name, spec in paper.pretrain.items():
+                note(spec.backbone.weights, f"{paper.paper}: pretrain {name}")
+        return found
 
     # -------------------------------------------------------------------------------------------- data
 

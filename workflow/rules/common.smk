@@ -13,11 +13,12 @@ from snakemake.logging import logger
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
 from tellsign.errors import UserError
-from tellsign.inventory import inventory_digest
+from tellsign.inventory import FileDigests, inventory_digest
 from tellsign.locks import take_over
 from tellsign.plan import STAGES, Plan
 from tellsign.publish import publish
-from tellsign.runtime import sha256_of_file, visible_gpus
+from tellsign.runtime import visible_gpus
+from tellsign.weights import open_shelf
 
 # Jobs run the code of this working tree, which is what the fingerprints are taken of, in the environment that
 # snakemake itself runs in, or in the container's.
@@ -29,14 +30,25 @@ shell.prefix(
 
 def read_plan():
     """The plan of this configuration; what is wrong with it is said before any job starts."""
+    folder, file_digest = Path(workflow.basedir), FileDigests(Path("cache/files.json"))
     try:
+        shelf = open_shelf(folder, file_digest)
         plan = Plan(
             {key: value for key, value in config.items() if value is not None},
             raw_digests=lambda roots, exclude: inventory_digest(roots, Path("cache/inventory.json"), exclude),
-            file_digest=sha256_of_file,
-            folder=Path(workflow.basedir),
+            file_digest=file_digest,
+            find_weights=shelf.find,
+            folder=folder,
         )
-        return plan, plan.everything()
+        artifacts = plan.everything()
+        if plan.missing:
+            try:
+                shelf.require({w: users for w, users in plan.networks_needed().items() if w in plan.missing})
+            except UserError as problem:
+                if not workflow.dryrun:
+                    raise
+                logger.warning(f"{problem}\nThis is a dry run; jobs start only when nothing is missing.")
+        return plan, artifacts
     except UserError as problem:
         raise WorkflowError(str(problem)) from None
 

@@ -1,0 +1,178 @@
+"""List the weights that a configuration needs, where each is, and how to get what is missing.
+
+    tellsign weights                                       of the demo (config/config.yaml): all ship with the package
+    tellsign weights --configfile config/folder.yaml       of another configuration
+    tellsign weights --configfile FILE --fetch             fetch what is missing
+    tellsign weights --all                                 every entry of config/weights.yaml
+    tellsign weights --only clip-vit-l14 --fetch           one entry, or several
+
+--verify reads every file again, even where its size and times are unchanged. Weights lie in weights/, or in the folder
+that the environment variable TELLSIGN_WEIGHTS names. The exit status is 0 when everything is there, 1 when something is
+missing or damaged, 2 when the question itself is wrong. docs/weights.md says more.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tellsign.errors import UserError, choose
+from tellsign.hub import fetch_snapshot, fetch_url
+from tellsign.inventory import FileDigests
+from tellsign.locks import alone
+from tellsign.plan import WANTED, Plan
+from tellsign.recipe import read_yaml
+from tellsign.runtime import sha256_of_file
+from tellsign.weights import Held, MissingWeightsError, Shelf, open_shelf, shopping_list, shortened, size_of
+
+CACHE = Path("cache/files.json")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One value of ``weights:`` and what came of it; ``problem`` is None when it is there."""
+
+    value: str
+    places: tuple[str, ...]
+    state: str
+    problem: UserError | None = None
+
+
+def main(
+    *,
+    configfile: Path = Path("config/config.yaml"),
+    config: list[str] | None = None,
+    only: list[str] | None = None,
+    all: bool = False,
+    fetch: bool = False,
+    verify: bool = False,
+) -> int:
+    """List, fetch and verify weights; see the module."""
+    shelf = open_shelf(Path(), sha256_of_file if verify else FileDigests(CACHE))
+    if all or only:
+        names = only or list(shelf.catalogue)
+        needed = {name: list(choose(shelf.catalogue, name, "weights").papers) for name in names}
+        title = "Catalogue of weights (config/weights.yaml)"
+    else:
+        needed = needs_of(configfile, config or [])
+        title = f"Weights that {configfile} needs"
+    rows = states(shelf, needed)
+    if fetch and any(isinstance(row.problem, MissingWeightsError) for row in rows):
+        fetch_missing(shelf, [row.value for row in rows if isinstance(row.problem, MissingWeightsError)])
+        rows = states(shelf, needed)
+    sys.stdout.write(f"{title}, kept in {shelf.folder}/\n\n{table(shelf, rows)}\n")
+    if all:
+        sys.stdout.write("`tellsign weights --only NAME` says how to get one, with --fetch it does.\n")
+    else:
+        source = f"--only {' '.join(only)}" if only else " ".join([f"--configfile {configfile}", *_again(config)])
+        sys.stdout.write(summary(rows, needed, f"tellsign weights {source} --fetch"))
+    return int(any(row.problem is not None for row in rows))
+
+
+def _again(config: Sequence[str] | None) -> list[str]:
+    return ["--config", *config] if config else []
+
+
+def needs_of(configfile: Path, given: Sequence[str]) -> dict[str, list[str]]:
+    """Values of ``weights:`` in a configuration → the places that use them; images are not looked at.
+
+    Args:
+        configfile: The configuration.
+        given: ``KEY=VALUE`` as in Snakemake's ``--config``. What is not given has no bearing on weights and is made up.
+
+    Raises:
+        UserError: the configuration cannot be right.
+    """
+    stored = read_yaml(configfile)
+    if not isinstance(stored, Mapping):
+        raise UserError(f"{configfile}: expected a mapping, got {stored!r}.")
+    values: dict[str, Any] = dict(WANTED) | {key: value for key, value in stored.items() if value is not None}
+    for pair in given:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise UserError(f"--config expects KEY=VALUE, such as root=PATH, got {pair!r}.")
+        values[key] = value
+    plan = Plan(
+        values,
+        raw_digests=lambda _roots, _exclude: {},
+        file_digest=lambda _path: "",
+        find_weights=lambda value: Held(value, ""),
+        folder=Path(),
+    )
+    return plan.networks_needed()
+
+
+def states(shelf: Shelf, needed: Mapping[str, Sequence[str]]) -> list[Row]:
+    """Look for everything that is needed."""
+    rows = []
+    for value, places in needed.items():
+        try:
+            held = shelf.find(value)
+        except MissingWeightsError as problem:
+            rows.append(Row(value, tuple(places), problem.state if problem.entry else "missing", problem))
+        except UserError as problem:
+            rows.append(Row(value, tuple(places), "wrong, see below", problem))
+        else:
+            known = {"none": "random start", "shipped": "ships with the package"}
+            state = "present, now recorded" if held.recorded else "present, verified"
+            rows.append(Row(value, tuple(places), known.get(value, state if value in shelf.catalogue else "present")))
+    return rows
+
+
+def table(shelf: Shelf, rows: Sequence[Row]) -> str:
+    """The rows in aligned columns, at most 100 characters wide unless a path is long."""
+    cells = [("name", "used by", "licence", "size", "state")]
+    for row in rows:
+        entry = shelf.catalogue.get(row.value)
+        facts = (entry.licence, size_of(entry.megabytes)) if entry else ("–", "–")
+        state = "incomplete" if row.state.startswith("incomplete") else row.state
+        cells.append((row.value, shortened(row.places, 28), facts[0], facts[1], state))
+    widths = [max(len(line[column]) for line in cells) for column in range(4)]
+    lines = []
+    for name, places, licence, size, state in cells:
+        left = f"{name:<{widths[0]}}  {places:<{widths[1]}}  {licence:<{widths[2]}}"
+        lines.append(f"{left}  {size:>{widths[3]}}  {state}\n")
+    return "".join(lines)
+
+
+def summary(rows: Sequence[Row], needed: Mapping[str, Sequence[str]], command: str) -> str:
+    """What is wrong and what is missing, with the commands that mend it; one line when nothing is."""
+    wrong = [str(row.problem) for row in rows if row.problem and not isinstance(row.problem, MissingWeightsError)]
+    missing = [row.problem for row in rows if isinstance(row.problem, MissingWeightsError)]
+    parts = wrong + ([shopping_list(missing, needed, command)] if missing else [])
+    return "\n\n".join(parts or ["Nothing is missing."]) + "\n"
+
+
+def fetch_missing(shelf: Shelf, names: Sequence[str]) -> None:
+    """Fetch entries of the catalogue; paths are left to the user.
+
+    Raises:
+        UserError: a transfer fails, or the disk has no room for all of it.
+    """
+    entries = {name: shelf.catalogue[name] for name in names if name in shelf.catalogue}
+    shelf.folder.mkdir(parents=True, exist_ok=True)
+    wanted, free = sum(entry.megabytes for entry in entries.values()), shutil.disk_usage(shelf.folder).free / 1e6
+    if wanted > free:
+        raise UserError(
+            f"{size_of(wanted)} are to be fetched, but {shelf.folder.absolute()} has room for {size_of(free)}. Make "
+            "room, or set TELLSIGN_WEIGHTS to a folder on a larger disk."
+        )
+    for name, entry in entries.items():
+        target = shelf.folder / name
+        with alone(target):
+            sys.stderr.write(f"fetching {name} ({size_of(entry.megabytes)}) into {target}\n")
+            if entry.repository is not None:
+                fetch_snapshot(entry.repository, shelf.revision(name), entry.files, target)
+            else:
+                assert entry.url is not None
+                fetch_url(entry.url, target / entry.files[0])
+        lacking = shelf.lacking(name, target)
+        if lacking:
+            raise UserError(
+                f"{entry.repository or entry.url} has no {', '.join(lacking)} at revision {shelf.revision(name)}: the "
+                f"entry {name!r} of config/weights.yaml does not fit it. See {entry.page}."
+            )

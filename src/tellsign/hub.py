@@ -1,0 +1,99 @@
+"""What is asked of huggingface.co and other publishers, and where their client keeps what it fetched before.
+
+The client is imported where it is used: most starts of the pipeline need none of it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from tellsign.errors import UserError
+from tellsign.runtime import file_beside
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def cached_snapshot(repository: str, revision: str) -> Path | None:
+    """Folder in which the client's cache (``HF_HOME``) keeps a revision of a repository, whole or in part.
+
+    The layout is the documented one: ``models--OWNER--NAME/snapshots/COMMIT``, branches in ``refs``.
+    """
+    from huggingface_hub import constants  # of the whole client, this part takes 20 ms
+
+    home = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
+    reference = home / "refs" / revision
+    commit = reference.read_text(encoding="utf-8").strip() if reference.is_file() else revision
+    snapshot = home / "snapshots" / commit
+    return snapshot if COMMIT.fullmatch(commit) and snapshot.is_dir() else None
+
+
+def fetched_commit(folder: Path, file: str) -> str | None:
+    """The commit that the client noted when it put ``file`` into ``folder``; None when it did not."""
+    note = folder / ".cache" / "huggingface" / "download" / f"{file}.metadata"
+    commit = note.read_text(encoding="utf-8").partition("\n")[0].strip() if note.is_file() else ""
+    return commit if COMMIT.fullmatch(commit) else None
+
+
+def fetch_snapshot(repository: str, revision: str, files: Sequence[str], folder: Path) -> None:
+    """Fetch files of a repository into ``folder``, each beside its place and renamed when whole.
+
+    Files that are there already are kept.
+
+    Raises:
+        UserError: no network, no such repository or revision, no access, a broken transfer.
+    """
+    from huggingface_hub import HfApi, errors, snapshot_download
+
+    transport = errors.HTTPError  # pyright: ignore[reportPrivateImportUsage] of whichever HTTP library the client has
+
+    what = f"{repository} at {revision}"
+    try:
+        commit = HfApi().model_info(repository, revision=revision).sha or revision
+        snapshot_download(repository, revision=commit, allow_patterns=list(files), local_dir=folder)
+    except errors.OfflineModeIsEnabled:
+        raise UserError(
+            f"{what} cannot be fetched: HF_HUB_OFFLINE is set. Unset it, or copy the files into {folder} yourself."
+        ) from None
+    except errors.GatedRepoError:
+        raise UserError(
+            f"{what} wants you to accept its terms: do so on https://huggingface.co/{repository}, then `hf auth login`."
+        ) from None
+    except transport as problem:
+        raise _failed(what, folder, problem) from None
+    except OSError as problem:
+        if problem.errno is not None:  # a full disk and the like, not the network
+            raise
+        raise _failed(what, folder, problem) from None
+
+
+def fetch_url(url: str, path: Path) -> None:
+    """Fetch one file to ``path``, beside its place and renamed when whole.
+
+    Raises:
+        UserError: no network, no such file.
+    """
+    from huggingface_hub import constants
+
+    if constants.is_offline_mode():
+        raise UserError(
+            f"{url} cannot be fetched: HF_HUB_OFFLINE is set. Unset it, or copy the file to {path} yourself."
+        )
+    with file_beside(path) as part, part.open("wb") as stream:
+        try:
+            with urllib.request.urlopen(url, timeout=60) as answer:
+                shutil.copyfileobj(answer, stream, 1 << 20)
+        except urllib.error.URLError as problem:
+            raise _failed(url, path, problem) from None
+
+
+def _failed(what: str, place: Path, problem: Exception) -> UserError:
+    reason = str(problem).partition("\n")[0] or type(problem).__name__
+    return UserError(
+        f"{what} cannot be fetched: {reason}\nIs the network there (HTTPS_PROXY, HF_ENDPOINT)? Run the same command "
+        f"again, whole files are kept; or fetch the files elsewhere and copy them to {place}."
+    )
