@@ -131,7 +131,7 @@ def test_only_batchnorm_counters_may_lack():
     [
         ("demo-clip-vti", "none", "Did you mean 'demo-clip-vit'"),
         ("demo-xception", "shipped", "no weights of 'demo-xception' ship"),
-        ("clip-vit-l14", "nowhere.safetensors", "timm/vit_large_patch14_clip_224.openai"),
+        ("clip-vit-l14", "nowhere.safetensors", "tellsign weights --all"),
     ],
 )
 def test_what_is_wrong_with_a_name_or_weights_is_said(name, weights, message):
