@@ -59,8 +59,8 @@ def phrases_of(caption: str) -> list[str]:
     except LookupError as error:
         raise UserError(
             f"phrases of captions need NLTK's data packages {' and '.join(NLTK_PACKAGES)}, and one is missing. "
-            f"Get them by: {NLTK_COMMAND} (add -d FOLDER and set NLTK_DATA=FOLDER to keep them elsewhere; on a machine without "
-            "network, copy that folder)."
+            f"Get them by: {NLTK_COMMAND} (add -d FOLDER and set NLTK_DATA=FOLDER to keep them elsewhere; on a machine "
+            "without network, copy that folder)."
         ) from error
     return list(dict.fromkeys(noun_phrases(tagged)))
 
