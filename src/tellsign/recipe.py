@@ -116,12 +116,18 @@ class Test:
     """A test set as the scores see it: a split, perturbed or not.
 
     Attributes:
-        split: Name of the split.
+        split: Name of the split. Several make one test set whose mean is taken over the subsets of all of them; its
+            benchmark is then called by all of their names (``forensynths+ufd``).
         perturbation: What is done to its images.
     """
 
-    split: str = "test"
+    split: str | tuple[str, ...] = "test"
     perturbation: Perturbation = field(default_factory=Perturbation)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of its splits."""
+        return (self.split,) if isinstance(self.split, str) else self.split
 
 
 # ------------------------------------------------------------------------------------------------ networks
@@ -251,7 +257,8 @@ class Recipe:
         batch_norm: ``train`` (batch statistics, as ``model.train()`` does) or ``frozen``.
         optimiser, schedule, epochs, batch_size: As usual.
         precision: ``fp32``, or ``bf16`` autocast.
-        keep: Weights kept: the last ``keep`` epochs.
+        keep: Weights that are looked at: those of the last ``keep`` epochs. Runs that differ in this alone are trained
+            once.
         bias: Bias control of the training and the test images.
         shots: Few-shot: adapt the start weights to each subset in turn, with this many images per label.
     """
@@ -474,20 +481,61 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """What stands here for one table or figure of the printed paper; ``docs/coverage.md`` is made of these.
+
+    Attributes:
+        tables, figures: Names of ours.
+        without: Why nothing is run for it: it shows no result.
+        note: What a reader should know.
+    """
+
+    tables: tuple[str, ...] = ()
+    figures: tuple[str, ...] = ()
+    without: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Paper:
-    """One paper file: the base recipe, the runs (each states only what differs), grids, tables, figures."""
+    """One paper file: the base recipe, the runs (each states only what differs), grids, tables, figures.
+
+    Attributes:
+        seeds: Of every run that names none.
+        baselines: Recipes of other methods; a run that says ``baseline: NAME`` starts from one of them instead of from
+            ``base``. ``include: FILE`` reads them from a file, so that papers share them.
+        artifacts: Every table and figure of the printed paper, by its number.
+    """
 
     paper: str
     title: str
     seeds: tuple[int, ...]
     base: dict[str, Any]
     runs: dict[str, Any]
+    baselines: dict[str, Any] = field(default_factory=dict)
+    artifacts: dict[str, Shown] = field(default_factory=dict)
     grids: dict[str, Any] = field(default_factory=dict)
     annotate: dict[str, Annotate] = field(default_factory=dict)
     pretrain: dict[str, Pretrain] = field(default_factory=dict)
     tests: dict[str, Test] = field(default_factory=lambda: {"test": Test()})
     tables: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PaperFile:
+    """A paper file of which a configuration takes a part, or in which it changes something.
+
+    Attributes:
+        file: The paper file.
+        changes: Merged over the file, key by key; runs, tables and so on must be there already.
+        tables, figures: Only these; null for all. Runs that none of them shows are left out.
+    """
+
+    file: str
+    changes: dict[str, Any] = field(default_factory=dict)
+    tables: tuple[str, ...] | None = None
+    figures: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -526,7 +574,7 @@ class Config:
 
     Attributes:
         name: Shown in logs and reports.
-        papers: Paper files.
+        papers: Paper files, or parts of them.
         benchmarks: By name.
         splits: By name.
         banner: Stands above every table and figure; empty for none.
@@ -539,7 +587,7 @@ class Config:
     """
 
     name: str
-    papers: tuple[str, ...]
+    papers: tuple[PaperFile | str, ...]
     benchmarks: dict[str, Benchmark]
     splits: dict[str, Split]
     banner: str = ""
@@ -700,7 +748,7 @@ def slug(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "_".join(slug(v) for v in value)
     if isinstance(value, Mapping):
-        return slug(list(value.values()))
+        return slug(list(dict.fromkeys(slug(v) for v in value.values())))
     return str(value).replace("/", "_")
 
 

@@ -56,8 +56,11 @@ def main(
     tables = {test: PixelTable.open(folder) for test, folder in crops.items()}
     rows = {test: read_rows(path) for test, path in splits.items()}
     for seed, folder in checkpoints.items():
-        size = read_recipe(folder)["crop"]
+        recipe = read_recipe(folder)
+        size = recipe["crop"]
         for epoch, target, name in weight_files(folder):
+            if not target and epoch <= recipe["epochs"] - settings["keep"]:
+                continue  # kept for another run
             detector = load_detector(folder, target_device, name)
             for test, facts in settings["tests"].items():
                 wanted = rows[test]
