@@ -405,6 +405,16 @@ def test_a_lost_file_is_fetched_and_the_others_are_kept(project, fake_hub):
     assert not [line for line in FakeHub.asked if line.startswith("GET") and "model.safetensors" in line]
 
 
+def test_leftovers_of_killed_transfers_are_swept(project, fake_hub):
+    assert run(["weights", "--only", "folder", "--fetch"]) == 0
+    parts = put(project / "weights" / "folder" / ".cache" / "huggingface" / "download")
+    put(parts, old__incomplete=b"x", young__incomplete=b"x")
+    os.utime(parts / "old.incomplete", (0, 0))
+    (project / "weights" / "folder" / "config.json").unlink()
+    assert run(["weights", "--only", "folder", "--fetch"]) == 0
+    assert [path.name for path in parts.glob("*.incomplete")] == ["young.incomplete"]
+
+
 def test_a_file_that_the_repository_has_not_is_told(project, fake_hub, caplog):
     path = project / "config" / "weights.yaml"
     path.write_text(path.read_text().replace('"config.json"', '"konfig.json"'))

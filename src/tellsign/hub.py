@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
-import urllib.error
-import urllib.request
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,6 +51,7 @@ def fetch_snapshot(repository: str, revision: str, files: Sequence[str], folder:
     transport = errors.HTTPError  # pyright: ignore[reportPrivateImportUsage] of whichever HTTP library the client has
 
     what = f"{repository} at {revision}"
+    sweep(folder)
     try:
         commit = HfApi().model_info(repository, revision=revision).sha or revision
         snapshot_download(repository, revision=commit, allow_patterns=list(files), local_dir=folder)
@@ -71,12 +71,27 @@ def fetch_snapshot(repository: str, revision: str, files: Sequence[str], folder:
         raise _failed(what, folder, problem) from None
 
 
+def sweep(folder: Path, idle: float = 3600.0) -> None:
+    """Remove what killed transfers left: the client never takes them up again, and they can hold gigabytes.
+
+    Args:
+        folder: Where files were being fetched to.
+        idle: Those written to in the last ``idle`` seconds may belong to a transfer that is alive.
+    """
+    for part in (folder / ".cache" / "huggingface" / "download").glob("**/*.incomplete"):
+        if time.time() - part.stat().st_mtime > idle:
+            part.unlink(missing_ok=True)
+
+
 def fetch_url(url: str, path: Path) -> None:
     """Fetch one file to ``path``, beside its place and renamed when whole.
 
     Raises:
         UserError: no network, no such file.
     """
+    import urllib.error
+    import urllib.request
+
     from huggingface_hub import constants
 
     if constants.is_offline_mode():

@@ -13,6 +13,7 @@ missing or damaged, 2 when the question itself is wrong. docs/weights.md says mo
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -155,6 +156,8 @@ def fetch_missing(shelf: Shelf, names: Sequence[str]) -> None:
     """
     entries = {name: shelf.catalogue[name] for name in names if name in shelf.catalogue}
     shelf.folder.mkdir(parents=True, exist_ok=True)
+    for client in ("httpx", "httpx2"):  # each request is a line
+        logging.getLogger(client).setLevel(logging.WARNING)
     wanted, free = sum(entry.megabytes for entry in entries.values()), shutil.disk_usage(shelf.folder).free / 1e6
     if wanted > free:
         raise UserError(
