@@ -502,6 +502,8 @@ def distributions(
         note: How to read it.
         banner: Warning under the plot.
     """
+    from matplotlib.ticker import MaxNLocator
+
     labels = list(dict.fromkeys(name for classes in panels.values() for name in classes))
     across = min(3, len(panels))
     down = math.ceil(len(panels) / across)
@@ -523,6 +525,8 @@ def distributions(
         axes.set_title(name)
         axes.set_xlabel(x_label)
         axes.grid(axis="y")
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
         if i % across == 0:
             axes.set_ylabel("images of the class (%)")
     _legend(figure, grid, [handles[label] for label in labels], labels)
