@@ -13,7 +13,7 @@ from snakemake.logging import logger
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
 from tellsign.errors import UserError
-from tellsign.inventory import FileDigests, inventory_digest
+from tellsign.inventory import FileDigests, watched_digests
 from tellsign.locks import take_over
 from tellsign.plan import STAGES, Plan
 from tellsign.publish import publish
@@ -35,19 +35,23 @@ def read_plan():
         shelf = open_shelf(folder, file_digest)
         plan = Plan(
             {key: value for key, value in config.items() if value is not None},
-            raw_digests=lambda roots, exclude: inventory_digest(roots, Path("cache/inventory.json"), exclude),
+            raw_digests=watched_digests,
             file_digest=file_digest,
             find_weights=shelf.find,
             folder=folder,
         )
         artifacts = plan.everything()
+        lacking = [plan.absent_report()] if plan.absent else []
         if plan.missing:
             try:
                 shelf.require({w: users for w, users in plan.networks_needed().items() if w in plan.missing})
             except UserError as problem:
-                if not workflow.dryrun:
-                    raise
-                logger.warning(f"{problem}\nThis is a dry run; jobs start only when nothing is missing.")
+                lacking.append(str(problem))
+        if lacking and not workflow.dryrun:
+            raise UserError("\n\n".join(lacking))
+        if lacking:
+            lacking.append("This is a dry run; jobs start only when nothing is missing.")
+            logger.warning("\n\n".join(lacking))
         return plan, artifacts
     except UserError as problem:
         raise WorkflowError(str(problem)) from None
@@ -98,6 +102,11 @@ def roots(stage):
         return [f"{key}={path}" for key, path in held.items()]
 
     return given
+
+
+def told(stage):
+    """Params function: what the stage is told besides its settings, as JSON."""
+    return lambda wildcards: json.dumps(artifact(stage, wildcards).told, sort_keys=True)
 
 
 def store(stage):
