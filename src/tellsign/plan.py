@@ -302,7 +302,9 @@ class Plan:
             tests = tuple(spec.pop("tests", ["test"] if "test" in paper.tests else list(paper.tests)))
             for test in tests:
                 choose(paper.tests, test, f"test set of {where}")
-            kind = choose({"image": Recipe, "features": FeatureRecipe}, spec.get("method", "image"), f"method of {where}")
+            kind = choose(
+                {"image": Recipe, "features": FeatureRecipe}, spec.get("method", "image"), f"method of {where}"
+            )
             recipe = build(kind, spec, where)
             check_together(recipe, where)
             found[f"{paper.paper}/{name}"] = Run(paper.paper, name, recipe, seeds, tests)
@@ -587,7 +589,12 @@ class Plan:
         """An encoder of `rescale`'s pre-training."""
         spec: Pretrain = choose(self.papers[paper].pretrain, name, f"pretrain section of {paper}")
         settings = plain(spec) | {"backbone": self.network(spec.backbone, f"{paper}: pretrain {name}")}
-        del settings["split"]
+        del settings["split"], settings["decode"]
+        if spec.decode == "on_the_fly":
+            split = self.split(spec.split)
+            index = self.index(self.config.splits[spec.split].benchmark)
+            needs = {"split": split, "made": index.needs.get("made", []) or None}
+            return self._make("pretrain", f"{paper}/{name}", settings, **needs, roots=index.roots)
         crops = self.crops(spec.split, "whole", 0, Perturbation(), Bias())
         return self._make("pretrain", f"{paper}/{name}", settings, crops=crops)
 
@@ -600,7 +607,10 @@ class Plan:
         known = self.config.splits[data.split].subsets
         for subset in data.subsets if known else ():
             choose(dict.fromkeys(known), subset, f"subset of split {data.split!r} in {where}")
-        settings = plain(run.recipe) | {"seed": seed, "keep": self._keeps[self._training[f"{run.paper}/{run.name}"], seed]}
+        settings = plain(run.recipe) | {
+            "seed": seed,
+            "keep": self._keeps[self._training[f"{run.paper}/{run.name}"], seed],
+        }
         settings["data"] = {"subsets": list(data.subsets), "count": data.count}
         del settings["bias"], settings["method"]
         resize = run.recipe.resize if isinstance(run.recipe, Recipe) else None

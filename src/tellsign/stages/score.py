@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tellsign.detectors import load_detector, weight_files
+from tellsign.detectors import load_detector, read_recipe, weight_files
 from tellsign.inference import score_images
 from tellsign.pixels import PixelTable
 from tellsign.runtime import pick_device, read_rows, write_rows
