@@ -128,18 +128,28 @@ def main(
 
 
 def _tests(tests: dict[str, dict[str, str]], splits: dict[str, Path]) -> list[tuple[tuple[str, str], pa.Table]]:
-    found: dict[tuple[str, str], str] = {}
+    """The images of each (benchmark, perturbation): those of one split, or of several that make one test set.
+
+    Raises:
+        UserError: a test set without a split, or two that list the same subset.
+    """
+    import pyarrow as pa
+
+    found: dict[tuple[str, str], dict[str, pa.Table]] = {}
     for name, test in tests.items():
         pair = (test["benchmark"], test["perturbation"])
-        if pair in found:
-            raise UserError(
-                f"test sets {found[pair]!r} and {name!r} are both {pair[0]} / {pair[1]}: their scores cannot "
-                "be told apart. Give them benchmarks of their own, or keep one."
-            )
         if name not in splits:
             raise UserError(f"test set {name!r} has no split. Got splits for: {', '.join(splits) or 'none'}.")
-        found[pair] = name
-    return [(pair, read_rows(splits[name])) for pair, name in found.items()]
+        table = read_rows(splits[name])
+        subsets = set(_strings(table, "subset").tolist())
+        for other, held in found.get(pair, {}).items():
+            if shared := subsets & set(_strings(held, "subset").tolist()):
+                raise UserError(
+                    f"test sets {other!r} and {name!r} are both {pair[0]} / {pair[1]} and both hold {min(shared)}: "
+                    "their scores cannot be told apart. Give them benchmarks of their own, or keep one."
+                )
+        found.setdefault(pair, {})[name] = table
+    return [(pair, pa.concat_tables(held.values())) for pair, held in found.items()]
 
 
 def _by_test(paths: Sequence[Path]) -> dict[tuple[str, str], Rows]:
