@@ -42,6 +42,7 @@ STAGES = {
     "report": "put all tables and figures on one page",
 }
 COMMANDS = {
+    "doctor": "say what each table and figure needs, what is missing, and what it costs",
     "weights": "list the weights that a configuration needs, and fetch them",
 }
 
