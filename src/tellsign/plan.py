@@ -418,7 +418,7 @@ class Plan:
         there = {key: path for key, path in folders.items() if str(path) not in self.absent}
         raw = dict.fromkeys(folders, "absent") | self._raw_digests(there, spec.exclude, spec.watch)
         roots = {key: str(path) for key, path in folders.items()}
-        return self._make("index", benchmark, settings, raw=raw, roots=roots, told=self._told(benchmark, roots))
+        return self._make("index", benchmark, settings, raw=raw, roots=roots, told=self._told(benchmark))
 
     def _check_data(self) -> None:
         """What benchmarks and splits say of one another.
@@ -464,12 +464,16 @@ class Plan:
             folders[key] = path
         return folders
 
-    def _told(self, benchmark: str, roots: Mapping[str, str]) -> dict[str, Any]:
-        """Counts that the index is held against, of the subsets and parts that are read, and where to get the set."""
+    def _told(self, benchmark: str) -> dict[str, Any]:
+        """Counts that the index is held against, of what splits draw from, and where to get the set."""
         spec = self.config.benchmarks[benchmark]
-        read = {key for key in roots if key in PARTS} or set(PARTS)
+        splits = [split for split in self.config.splits.values() if split.benchmark == benchmark]
+
+        def drawn(subset: str, part: str) -> bool:
+            return any(split.part == part and (not split.subsets or subset in split.subsets) for split in splits)
+
         counts = {
-            subset: {part: plain(count) for part, count in parts.items() if part in read}
+            subset: {part: plain(count) for part, count in parts.items() if drawn(subset, part)}
             for subset, parts in spec.counts.items()
             if not spec.subsets or subset in spec.subsets
         }

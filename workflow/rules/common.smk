@@ -27,6 +27,9 @@ shell.prefix(
     f' [ -n "${{{{APPTAINER_CONTAINER:-}}}}" ] || export PATH={Path(sys.executable).parent}:$PATH; '
 )
 
+# workflow.dryrun is not known yet while rules are read: until then it is False
+DRY_RUN = workflow.output_settings.dryrun
+
 
 def read_plan():
     """The plan of this configuration; what is wrong with it is said before any job starts."""
@@ -47,7 +50,7 @@ def read_plan():
                 shelf.require({w: users for w, users in plan.networks_needed().items() if w in plan.missing})
             except UserError as problem:
                 lacking.append(str(problem))
-        if lacking and not workflow.dryrun:
+        if lacking and not DRY_RUN:
             raise UserError("\n\n".join(lacking))
         if lacking:
             lacking.append("This is a dry run; jobs start only when nothing is missing.")
@@ -131,7 +134,7 @@ def published(wildcards):
 
 
 # After kill -9 of Snakemake the folder stays locked; nobody has to know that.
-if workflow.is_main_process and not workflow.dryrun:
+if workflow.is_main_process and not DRY_RUN:
     take_over(Path.cwd())
     publish(PLAN, Path("results"))  # also when nothing is to be done, as after a change was taken back
 
