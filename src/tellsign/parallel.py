@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 GRACE = 2.0
 """Seconds that a process which met an error waits before it ends: the one that caused it is then seen to end first."""
 
+GO_ON = "The same command goes on from the last whole epoch."
+
 
 @dataclass(frozen=True)
 class World:
@@ -62,8 +64,9 @@ def launch(work: Callable[..., None], processes: int, arguments: dict[str, Any])
         arguments: What can be pickled.
 
     Raises:
-        UserError: a process failed; the error is the one of the process that failed first.
+        UserError: a process failed (the error is that of the process that failed first), or this one was told to stop.
     """
+    from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -77,16 +80,25 @@ def launch(work: Callable[..., None], processes: int, arguments: dict[str, Any])
         local_addr="localhost",
         max_restarts=0,
     )
-    theirs = logging.getLogger("torch.distributed.elastic")
-    level = theirs.level
-    theirs.setLevel(logging.CRITICAL)  # a failure is told below, once
     try:
-        elastic_launch(config, _member)(work, arguments)
+        with _silence():
+            elastic_launch(config, _member)(work, arguments)
     except ChildFailedError as failed:
         rank, failure = failed.get_first_failure()
         raise _told(rank, processes, failure) from None
+    except SignalException as stopped:
+        raise UserError(f"stopped by signal {int(stopped.sigval)}, with all {processes} processes. {GO_ON}") from None
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Nothing of what the launcher logs: a failure is told once, by `launch`."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        yield
     finally:
-        theirs.setLevel(level)
+        logging.disable(before)
 
 
 def _member(work: Callable[..., None], arguments: dict[str, Any]) -> None:
@@ -115,10 +127,7 @@ def _told(rank: int, processes: int, failure: ProcessFailure) -> UserError:
         cause += "; perhaps memory ran out" if failure.signal_name() == "SIGKILL" else ""
     else:
         cause = f"it ended with exit status {failure.exitcode}"
-    return UserError(
-        f"process {rank} of {processes} failed: {cause}. The others were stopped. The same command goes on from the "
-        "last whole epoch."
-    )
+    return UserError(f"process {rank} of {processes} failed: {cause}. The others were stopped. {GO_ON}")
 
 
 @contextlib.contextmanager

@@ -151,7 +151,7 @@ def training_key(run: Run) -> str:
     """Equal for runs that are one training, whatever they keep of it. Names of sections mean something in a paper."""
     recipe = run.recipe
     own = isinstance(recipe, FeatureRecipe) or recipe.start is not None
-    return digest([plain(recipe) | {"keep": 0}, run.paper if own else ""])
+    return digest([plain(recipe) | {"keep": 0, "resize_test": None, "crop_test": None}, run.paper if own else ""])
 
 
 def named_under(node: Any, key: str) -> list[str]:

@@ -19,8 +19,9 @@ averaged. A row with nothing but ``quoted`` is a printed one that was not run.
 columns: list of ``{label, quoted, group, ...}`` or of plain names (subsets; metrics in the last three kinds).
 Null takes the subsets of the first run, or ``metric``.
 
-grid: name of the grid, or a list of names. Its ``rows``, and perhaps its ``columns``, are ``{field: mask.ratio, label: mask
-ratio, names: {value: label}, quoted: {value: printed}}``; without ``quoted`` the printed name is the value's.
+grid: name of the grid, or a list of names. Its ``rows``, and perhaps its ``columns``, are ``{field: mask.ratio,
+label: mask ratio, names: {value: label}, quoted: {value: printed}}``; without ``quoted`` the printed name is the
+value's.
 
 quoted: where the printed numbers stand, ``{artifact, method, setting, subset, metric}``, as far as common to
 all cells; a name alone is the artifact. A row's ``quoted: NAME`` is short for ``{method: NAME}``, a column's

@@ -232,7 +232,7 @@ def pretrain(
         if settings["batch_norm_parts"] == 1:
             parallel.share_batch_norm(model)
         own = [device] if device.type == "cuda" else None
-        network_of_all = nn.parallel.DistributedDataParallel(model, device_ids=own, broadcast_buffers=False)
+        network_of_all = nn.parallel.DistributedDataParallel(model, device_ids=own)
     generator = torch.Generator().manual_seed(seed)
     photos = open_photos(crops, split, roots, device)
     batches = Batches(photos, settings, generator, world, device, share)
