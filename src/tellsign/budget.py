@@ -375,7 +375,7 @@ class Costs:
         rate = self._machine.rates.get(network)
         per_second = getattr(rate, work) if rate else None
         if rate is None or per_second is None:
-            return Cost(hours=UNKNOWN, unrated=frozenset([f"{network} ({work})"]))
+            return Cost(hours=UNKNOWN, unrated=frozenset([network if "/" in network else f"{work}/{network}"]))
         scaled = side is not None and rate.side is not None and side != rate.side
         if scaled:
             assert rate.side and side
@@ -456,7 +456,7 @@ class Costs:
         images = self._census.drawn(crops.needs["split"][0][1]).unique
         if artifact.stage != "embed":
             key = {"caption": "captioner", "ground": "grounder"}[artifact.stage]
-            return self._hours(images, artifact.settings[key]["name"], "score", None)
+            return self._hours(images, f"{artifact.stage}/{artifact.settings[key]['name']}", "score", None)
         network = artifact.settings["clip"]["name"]
         size = self._rates.networks.get(network)
         stored = images * (2 * 4.0 * size.dim) if size else UNKNOWN  # image and caption; objects come on top

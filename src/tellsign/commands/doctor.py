@@ -151,7 +151,7 @@ def closure(artifact: Artifact, known: dict[str, dict[str, Artifact]]) -> dict[s
 def lacking_weights(value: Any) -> set[str]:
     """Weights that stand as missing anywhere in an artifact's settings."""
     if isinstance(value, Mapping):
-        own = {value["weights"]} if value.get("digest") == "missing" else set()
+        own = {value["weights"]} if value.get("digest") == "missing" and "weights" in value else set()
         return own.union(*(lacking_weights(v) for v in value.values()))
     return set().union(*map(lacking_weights, value)) if isinstance(value, list) else set()
 
@@ -275,9 +275,9 @@ def networks_of(artifacts: Iterable[Artifact]) -> set[str]:
     found = set()
     for artifact in artifacts:
         for other in closure(artifact, known).values():
-            for role in ("backbone", "clip", "captioner", "grounder"):
+            for role, prefix in (("backbone", ""), ("clip", ""), ("captioner", "caption/"), ("grounder", "ground/")):
                 if isinstance(held := other.settings.get(role), Mapping):
-                    found.add(str(held["name"]))
+                    found.add(f"{prefix}{held['name']}")
     return found
 
 
@@ -304,7 +304,7 @@ def _many(count: int, what: str) -> str:
 def listing(rows: Sequence[Row], whole: Row, machine: str) -> str:
     """The rows in aligned columns, at most 100 characters wide for names of up to 30."""
     cells = [
-        ("", "", "", "trainings", "images", "images", "", "hours"),
+        ("", "", "", "trainings", "images", "images", "", "time"),
         ("", "data", "weights", "made/all", "trained", "scored", "disk", "left"),
     ]
     for row in [*rows, *([whole] if len(rows) > 1 else [])]:
@@ -319,7 +319,7 @@ def listing(rows: Sequence[Row], whole: Row, machine: str) -> str:
                 counted(cost.trained),
                 counted(cost.scored),
                 disk(cost.bytes),
-                "made" if row.done else hours(cost.hours),
+                "made" if row.done else duration(cost.hours),
             )
         )
     widths = [max(len(line[column]) for line in cells) for column in range(8)]
@@ -350,10 +350,14 @@ def disk(amount: Amount) -> str:
     return _bounded(f"{value:.0f} B", amount)
 
 
-def hours(amount: Amount) -> str:
-    """Hours for people."""
+def duration(amount: Amount) -> str:
+    """Hours for people; seconds and minutes where there are few."""
     value = amount.value
-    return _bounded(f"{value:,.0f}" if value >= 10 else f"{value:.2g}", amount)
+    if value < 1.5 / 60:
+        return _bounded(f"{value * 3600:.0f} s", amount)
+    if value < 1.5:
+        return _bounded(f"{value * 60:.0f} min", amount)
+    return _bounded(f"{value:,.0f} h" if value >= 10 else f"{value:.1f} h", amount)
 
 
 def _bounded(text: str, amount: Amount) -> str:
