@@ -1,13 +1,13 @@
 """What artifacts cost before any is made: images, bytes and hours, from counts and from measured rates.
 
-Everything is an `Amount`: a sum that knows whether some of its parts are unknown. Nothing is guessed here; what a machine
-does in a second and how large images are on average is said by ``config/rates.yaml``, with its source. Plain Python.
+Everything is an `Amount`: a sum that knows whether some of its parts are unknown. Nothing is guessed here; what a
+machine does in a second and how large images are on average stands in ``config/rates.yaml``, with its source. No torch.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -167,7 +167,9 @@ class Census:
         roots: Benchmark → its roots that are there.
     """
 
-    def __init__(self, config: Config, rates: Rates, folder: Path, roots: Callable[[Artifact], dict[str, Path]]) -> None:
+    def __init__(
+        self, config: Config, rates: Rates, folder: Path, roots: Callable[[Artifact], dict[str, Path]]
+    ) -> None:
         self._config, self._rates, self._folder, self._roots = config, rates, folder, roots
         self._drawn: dict[str, Drawn] = {}
         self._indexed: dict[str, dict[str, Any]] = {}

@@ -4,14 +4,19 @@
     tellsign doctor --configfile config/paper.yaml --config data=FOLDER
     tellsign doctor --configfile config/paper.yaml --table mpft-table1 lol-fig4
 
-It runs nothing, needs no GPU and refuses nothing: folders and weights that are absent are what it is for. A row for every
-table and figure: data and weights (there, or how many folders and networks it lacks), trainings (made and all; equal ones
-count once), images that trainings look at (epochs counted) and images that are scored (once for every checkpoint), disk
-for crops, checkpoints and scores, and hours that are left to compute. The last row counts what tables share once.
+It runs nothing, needs no GPU and refuses nothing: folders and weights that are absent are what it is for. A row for
+every table and figure:
 
-≥ before a number: a part of it is unknown. Numbers of images are exact where the split or index has been made; until then
-they are what the configuration says the set should hold. Hours are those of the networks alone, by config/rates.yaml, which
-says who measured what on which machine; --machine takes another of its machines.
+  data, weights    there, or how many folders of images and how many weights it lacks; short: data that hold too little
+  trainings        made and all; equal ones count once
+  images trained   that trainings look at, epochs counted (of pre-training: patches)
+  images scored    once for every checkpoint
+  disk             for crops, checkpoints, features and scores
+  time left        of the networks alone, for what is not made; made: nothing is left to do
+
+The last row counts what tables share once. ≥ before a number: a part of it is unknown. Numbers of images are exact
+where the split or index has been made; until then they are what the set should hold at most. Times follow from
+config/rates.yaml, which says who measured what on which machine; --machine takes another of its machines.
 
 The exit status is 0 when everything is there, 1 when something is missing, 2 when the question itself is wrong.
 """
@@ -87,7 +92,7 @@ def main(
     rows, whole = examine(artifacts, Costs(census, rates, machine), lambda a: shortfalls(plan, census, a), Path())
     source = " ".join(["--configfile", str(configfile), *(["--config", *given] if given else [])])
     parts = [headline(str(configfile), plan, rows, items), listing(rows, whole, rates.machines[machine].what)]
-    parts.append(notes(plan, whole, rates, machine, artifacts.values()))
+    parts.append(notes(whole, rates, machine, artifacts.values()))
     if whole.folders:
         parts.append(plan.absent_report())
     if whole.short:
@@ -102,9 +107,7 @@ def main(
     return int(bool(whole.folders or whole.weights or whole.short))
 
 
-def forgiving(
-    find: Callable[[str], Held], problems: dict[str, MissingWeightsError]
-) -> Callable[[str], Held]:
+def forgiving(find: Callable[[str], Held], problems: dict[str, MissingWeightsError]) -> Callable[[str], Held]:
     """The same search, in which weights that are wrong are missing; what was missing and why goes to ``problems``."""
 
     def search(value: str) -> Held:
@@ -184,8 +187,10 @@ def shortfalls(plan: Plan, census: Census, index: Artifact) -> list[str]:
                 continue
             if not indexed:
                 known = benchmark.folders.get(subset, ())
-                if known and (part in there or len(there) == len(index.roots)) and names.isdisjoint(map(str.lower, known)):
-                    lines.append(f"{index.name}: no folder {' or '.join(known)} ({subset}) in {_several(there.values())}")
+                seen = part in there or len(there) == len(index.roots)
+                if known and seen and names.isdisjoint(name.lower() for name in known):
+                    places = ", ".join(map(str, there.values()))
+                    lines.append(f"{index.name}: no folder {' or '.join(known)} ({subset}) in {places}")
                 continue
             for label, count in zip(("real", "fake"), (parts[part].real, parts[part].fake), strict=True):
                 found = held.get(part, {}).get(subset, (0, 0))[label == "fake"] or 0
@@ -199,10 +204,6 @@ def names_below(root: Path) -> set[str]:
     """Names of the folders in a folder and in those."""
     above = [p for p in root.iterdir() if p.is_dir()]
     return {p.name for p in above} | {q.name for p in above for q in p.iterdir() if q.is_dir()}
-
-
-def _several(values: Iterable[object]) -> str:
-    return ", ".join(map(str, values))
 
 
 def examine(
@@ -329,7 +330,7 @@ def listing(rows: Sequence[Row], whole: Row, machine: str) -> str:
         if number == len(cells) - 1 and len(rows) > 1:
             lines.append("-" * len("  ".join(text)))
         lines.append("  ".join(text).rstrip())
-    return "\n".join(lines) + f"\n\nHours: {machine}."
+    return "\n".join(lines) + "\n\n" + _wrapped(f"Times: {machine}.")
 
 
 def counted(amount: Amount) -> str:
@@ -366,8 +367,8 @@ def _bounded(text: str, amount: Amount) -> str:
     return f"≥ {text}" if amount.value else "?"
 
 
-def notes(plan: Plan, whole: Row, rates: Rates, machine: str, artifacts: Iterable[Artifact]) -> str:
-    """Where the hours come from, and what they leave out."""
+def notes(whole: Row, rates: Rates, machine: str, artifacts: Iterable[Artifact]) -> str:
+    """Where the times come from, and what they leave out."""
     rated = rates.machines[machine].rates
     used = sorted(networks_of(artifacts) & rated.keys())
     lines = []
@@ -376,14 +377,13 @@ def notes(plan: Plan, whole: Row, rates: Rates, machine: str, artifacts: Iterabl
         if names:
             lines.append(f"Rates that are {basis}: {', '.join(names)}.")
     if whole.cost.scaled:
-        lines.append(
-            f"Measured at another image size, and taken to go with the number of pixels: {', '.join(sorted(whole.cost.scaled))}."
-        )
+        names = ", ".join(sorted(whole.cost.scaled))
+        lines.append(f"Measured at another image size, and taken to go with the number of pixels: {names}.")
     if whole.cost.unrated:
-        lines.append(f"No rate is known, so their hours are not in: {', '.join(sorted(whole.cost.unrated))}.")
+        lines.append(f"No rate is known, so their time is not in: {', '.join(sorted(whole.cost.unrated))}.")
     lines.append(
         f"{RATES} says where each rate comes from; benchmarks/rates.py measures them on your machine. Decoding images, "
-        "heads on stored features and metrics are left out: minutes to hours of CPU."
+        "heads on stored features and metrics are not in the times."
     )
     return "\n".join(_wrapped(line) for line in lines)
 
