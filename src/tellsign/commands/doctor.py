@@ -91,12 +91,12 @@ def main(
     census = Census(plan.config, rates, Path(), lambda index: folders_there(plan, index))
     rows, whole = examine(artifacts, Costs(census, rates, machine), lambda a: shortfalls(plan, census, a), Path())
     source = " ".join(["--configfile", str(configfile), *(["--config", *given] if given else [])])
-    parts = [headline(str(configfile), plan, rows, items), listing(rows, whole, rates.machines[machine].what)]
+    parts = [headline(str(configfile), plan, rows, whole), listing(rows, whole, rates.machines[machine].what)]
     parts.append(notes(whole, rates, machine, artifacts.values()))
     if whole.folders:
         parts.append(plan.absent_report())
     if whole.short:
-        parts.append("These folders hold less than they should:\n" + "\n".join(f"  {line}" for line in whole.short))
+        parts.append(short_report(plan, whole.short))
     if whole.weights:
         users = plan.networks_needed()
         known = [problems[value] for value in whole.weights]
@@ -200,6 +200,15 @@ def shortfalls(plan: Plan, census: Census, index: Artifact) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
+def short_report(plan: Plan, lines: Sequence[str]) -> str:
+    """What data hold too little, and where to get them, once a benchmark."""
+    parts = ["These hold less than they should:", *(f"  {line}" for line in lines)]
+    for name in dict.fromkeys(line.partition(":")[0] for line in lines):
+        spec = plan.config.benchmarks[name]
+        parts.append(f"  Get {name} from {spec.page} (licence: {spec.licence or 'not stated'}). {spec.get}")
+    return "\n".join(parts)
+
+
 def names_below(root: Path) -> set[str]:
     """Names of the folders in a folder and in those."""
     above = [p for p in root.iterdir() if p.is_dir()]
@@ -285,17 +294,22 @@ def networks_of(artifacts: Iterable[Artifact]) -> set[str]:
 # ------------------------------------------------------------------------------------------------ text
 
 
-def headline(configfile: str, plan: Plan, rows: Sequence[Row], items: Mapping[str, object]) -> str:
-    """How many tables and figures there are, and how many can be made."""
-    tables = sum(f"{key}-{name}" in items for key, paper in plan.papers.items() for name in paper.tables)
-    figures = len(rows) - tables
-    data, weights = [r for r in rows if r.folders or r.short], [r for r in rows if r.weights]
-    both = sum(bool(r.weights) for r in data)
-    ready, done = len(rows) - len(data) - len(weights) + both, sum(r.done for r in rows)
-    counted = f"{_many(tables, 'table')}, {_many(figures, 'figure')}"
-    made = f" ({done} made)" if done else ""
-    state = f"{ready} ready{made}, {len(data)} lack data, {len(weights)} lack weights"
-    return f"{configfile}: {counted}: {state}{f' ({both} lack both)' if both else ''}."
+def headline(configfile: str, plan: Plan, rows: Sequence[Row], whole: Row) -> str:
+    """How many tables and figures there are, how many can be made, and of how many runs."""
+    specs = {f"{key}-{name}": (key, spec) for key, p in plan.papers.items() for name, spec in p.tables.items()}
+    tables = [row for row in rows if row.name in specs]
+    specs |= {f"{key}-{name}": (key, spec) for key, p in plan.papers.items() for name, spec in p.figures.items()}
+    runs = {(run.paper, run.name) for row in rows for run in plan.runs_in(*specs[row.name])}
+    data, weights = [row for row in rows if row.folders or row.short], [row for row in rows if row.weights]
+    both = sum(bool(row.weights) for row in data)
+    ready, done = len(rows) - len(data) - len(weights) + both, sum(row.done for row in rows)
+    return (
+        f"{configfile}: {_many(len(tables), 'table')}, {_many(len(rows) - len(tables), 'figure')}: "
+        f"{ready} ready{f' ({done} made)' if done else ''}, {len(data)} lack data, {len(weights)} lack weights"
+        f"{f' ({both} lack both)' if both else ''}.\n"
+        f"They show {_many(len(runs), 'run')}, which are {_many(whole.trainings, 'training')}: a training for every "
+        f"seed, equal ones once. {whole.made} of them {'is' if whole.made == 1 else 'are'} made."
+    )
 
 
 def _many(count: int, what: str) -> str:
