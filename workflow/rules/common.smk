@@ -28,6 +28,10 @@ shell.prefix(
 )
 
 
+# What -n says; workflow.dryrun is not known yet while rules are read.
+DRY_RUN = workflow.output_settings.dryrun
+
+
 def read_plan():
     """The plan of this configuration; what is wrong with it is said before any job starts."""
     folder, file_digest = Path(workflow.basedir), FileDigests(Path("cache/files.json"))
@@ -45,7 +49,7 @@ def read_plan():
             try:
                 shelf.require({w: users for w, users in plan.networks_needed().items() if w in plan.missing})
             except UserError as problem:
-                if not workflow.dryrun:
+                if not DRY_RUN:
                     raise
                 logger.warning(f"{problem}\nThis is a dry run; jobs start only when nothing is missing.")
         return plan, artifacts
@@ -122,7 +126,7 @@ def published(wildcards):
 
 
 # After kill -9 of Snakemake the folder stays locked; nobody has to know that.
-if workflow.is_main_process and not workflow.dryrun:
+if workflow.is_main_process and not DRY_RUN:
     take_over(Path.cwd())
     publish(PLAN, Path("results"))  # also when nothing is to be done, as after a change was taken back
 
