@@ -464,9 +464,7 @@ class Plan:
         data: Data = run.recipe.data
         where = f"{run.paper}: run {run.name}"
         split = self.split(data.split)
-        known = self.config.splits[data.split].subsets
-        for subset in data.subsets if known else ():
-            choose(dict.fromkeys(known), subset, f"subset of split {data.split!r} in {where}")
+        self._check_subsets(data.split, data.subsets, where)
         settings = plain(run.recipe) | {"seed": seed}
         settings["data"] = {"subsets": list(data.subsets), "count": data.count}
         del settings["bias"], settings["method"]
@@ -485,12 +483,19 @@ class Plan:
         del settings["resize"], settings["resize_test"], settings["crop_test"]
         needs: dict[str, Any] = {"split": split, "crops": crops, "start": start}
         if (stop := run.recipe.stop) is not None:
+            validation = self.split(stop.split)
+            self._check_subsets(stop.split, stop.subsets, where)
             del settings["stop"]["split"]
-            needs["validation_split"] = self.split(stop.split)
+            needs["validation_split"] = validation
             needs["validation_crops"] = self.crops(
                 stop.split, "center", run.recipe.crop, Perturbation(), run.recipe.bias, resize
             )
         return self._make("train", name, settings, **needs)
+
+    def _check_subsets(self, split: str, subsets: tuple[str, ...], where: str) -> None:
+        known = self.config.splits[split].subsets
+        for subset in subsets if known else ():
+            choose(dict.fromkeys(known), subset, f"subset of split {split!r} in {where}")
 
     def _start(self, run: Run, seed: int) -> Artifact | None:
         assert isinstance(run.recipe, Recipe)
