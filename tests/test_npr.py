@@ -8,7 +8,7 @@ from tellsign.npr import Residual, neighbour_residual
 
 
 def slow_residual(x: torch.Tensor) -> torch.Tensor:
-    """NPR's Eq. 4 cell by cell: x - up(down(x)), nearest neighbour."""
+    """NPR cell by cell: x - up(down(x)), nearest neighbour."""
     out = torch.empty_like(x)
     for i in range(x.shape[-2]):
         for j in range(x.shape[-1]):

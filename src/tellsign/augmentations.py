@@ -57,7 +57,7 @@ def draw_blur_jpeg(
         UserError: a range that runs backwards, or a quality outside 1 to 100.
 
     Source:
-        CNNDet (Wang et al. 2020) §4.2: σ ~ U[0, 3], quality ~ U{30, ..., 100}, with 50 % or 10 % probability each.
+        CNNDet (Wang et al. 2020): σ ~ U[0, 3], quality ~ U{30, ..., 100}, with 50 % or 10 % probability each.
     """
     if not 0 <= sigma[0] <= sigma[1]:
         raise UserError(f"augment.sigma is {list(sigma)}; it must be two numbers from 0 on, the smaller first.")
@@ -85,7 +85,7 @@ def blur(image: Pixels, sigma: float) -> Pixels:
 
 
 def blur_jpeg(image: Pixels, sigma: float, quality: int) -> Pixels:
-    """Blur (``sigma`` > 0), then compress (``quality`` > 0), in this order, as CNNDet §4.2.
+    """Blur (``sigma`` > 0), then compress (``quality`` > 0), in this order, as CNNDet.
 
     CNNDet's code takes OpenCV's or Pillow's encoder by a coin; both are libjpeg with 4:2:0 chroma, and Pillow's is
     taken here.
