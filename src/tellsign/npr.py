@@ -1,7 +1,7 @@
 """NPR: neighbouring pixel relationships (Tan et al. 2024), a small detector of what upsampling leaves behind.
 
-Written from the paper's description. Its public code tells what the paper leaves out, each named where it stands: the factor
-of the residual, the kernel of the first layer, and where the ResNet-50 ends.
+Written from the paper's description. Its public code tells what the paper leaves out, each named where it stands: the
+factor of the residual, the kernel of the first layer, and where the ResNet-50 ends.
 """
 
 from __future__ import annotations
