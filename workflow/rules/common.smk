@@ -114,7 +114,7 @@ def optional(stage, role):
 
     def flag(wildcards):
         held = artifact(stage, wildcards).needs.get(role, [])
-        return [f"--{role}", *(a.path for _, a in held)] if held else []
+        return [f"--{role.replace('_', '-')}", *(a.path for _, a in held)] if held else []
 
     return flag
 
