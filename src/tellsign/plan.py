@@ -35,6 +35,7 @@ from tellsign.recipe import (
     Perturbation,
     Pretrain,
     Recipe,
+    Resize,
     Test,
     build,
     expand_grid,
@@ -43,7 +44,7 @@ from tellsign.recipe import (
     read_yaml,
 )
 from tellsign.tables import read_spec
-from tellsign.weights import Held, MissingWeightsError
+from tellsign.weights import NLTK, Held, MissingWeightsError
 
 # Where each stage keeps its artifacts, and what ends their names. Crops are large and quick to remake: they live
 # in cache/, which is not versioned.
@@ -194,6 +195,33 @@ def included(benchmarks: Any, folder: Path) -> Any:
     return merge(held, {name: spec for name, spec in benchmarks.items() if name != "include"})
 
 
+def check_together(recipe: Recipe | FeatureRecipe, where: str) -> None:
+    """Refuse settings that are right alone and wrong together.
+
+    Raises:
+        UserError: says which, and what to write instead.
+    """
+    nearest = recipe.head.name == "nearest"
+    if isinstance(recipe, FeatureRecipe):
+        if nearest:
+            raise UserError(f"{where}: the head 'nearest' stores image features; for method: features take another.")
+        return
+    if nearest and (recipe.epochs != 0 or recipe.trainable != "head" or recipe.stop is not None):
+        raise UserError(f"{where}: the head 'nearest' trains nothing; write epochs: 0, trainable: head, no stop.")
+    if nearest and recipe.head.k % 2 == 0:
+        raise UserError(f"{where}: head.k is {recipe.head.k}; it must be odd, so that one class is in the majority.")
+    if not nearest and recipe.epochs == 0:
+        raise UserError(f"{where}: 0 epochs train nothing; only the head 'nearest' goes without.")
+    if recipe.stop is not None and (recipe.keep != 1 or recipe.shots is not None):
+        raise UserError(f"{where}: early stopping keeps the best epoch alone; write keep: 1 and no shots, or no stop.")
+    if recipe.optimiser.nesterov and not recipe.optimiser.momentum:
+        raise UserError(f"{where}: optimiser.nesterov needs a momentum above 0.")
+    if recipe.schedule.warmup > recipe.epochs:
+        raise UserError(f"{where}: schedule.warmup is {recipe.schedule.warmup} of {recipe.epochs} epochs.")
+    if recipe.backbone.name == "npr" and (recipe.crop % 2 or (recipe.crop_test or 0) % 2):
+        raise UserError(f"{where}: NPR looks at cells of 2 × 2 pixels; crop and crop_test must be even.")
+
+
 class Plan:
     """All artifacts of a configuration.
 
@@ -263,6 +291,7 @@ class Plan:
             method = spec.get("method", paper.base.get("method", "image"))
             kind = choose({"image": Recipe, "features": FeatureRecipe}, str(method), f"method of {where}")
             recipe = build(kind, merge(paper.base, spec), where)
+            check_together(recipe, where)
             self.runs[f"{paper.paper}/{name}"] = Run(paper.paper, name, recipe, seeds, tests)
 
     def run(self, paper: str, name: str) -> Run:
@@ -317,6 +346,8 @@ class Plan:
                         note(part.weights, where)
                 if isinstance(spec.grounder, Glip) and spec.grounder.name != "glip":
                     note(spec.grounder.tokenizer, where)
+                if isinstance(spec.grounder, Glip) and spec.grounder.grammar == "nltk":
+                    note(NLTK, where)
             for name, spec in paper.pretrain.items():
                 note(spec.backbone.weights, f"{paper.paper}: pretrain {name}")
         return found
@@ -454,8 +485,16 @@ class Plan:
                 choose(found, subset, f"subset of benchmark {spec.benchmark!r} (split {name!r})")
         return self._make("split", name, settings, index=index)
 
-    def crops(self, split: str, store: str, size: int, perturbation: Perturbation, bias: Bias) -> Artifact:
-        """Decoded pixels of a split: ``whole`` images or ``center`` crops."""
+    def crops(
+        self,
+        split: str,
+        store: str,
+        size: int,
+        perturbation: Perturbation,
+        bias: Bias,
+        resize: Resize | None = None,
+    ) -> Artifact:
+        """Decoded pixels of a split: ``whole`` images or ``center`` crops, resized or not."""
         spec = choose(self.config.splits, split, "split")
         marks = [split, store if store == "whole" else f"center{size}"]
         settings: dict[str, Any] = {"store": store, "size": size if store == "center" else 0}
@@ -467,6 +506,9 @@ class Plan:
             settings |= {"bias_quality": bias.quality}
             settings |= {"bias_size": bias.size} if bias.control == "jpeg+size" else {}
             marks.append(f"{bias.control.replace('+', '-')}-{digest(bias)[:4]}")
+        settings["resize"] = plain(resize)
+        if resize is not None:
+            marks.append(f"{resize.mode}{resize.size}-{digest(resize)[:4]}")
         index = self.index(spec.benchmark)
         held = index.needs.get("made", [])
         needs = {"split": self.split(split), "made": held or None}
@@ -502,6 +544,8 @@ class Plan:
         if isinstance(spec.grounder, Glip):
             own = spec.grounder.name == "glip"
             grounder["tokenizer"] = None if own else self.network(Network("tokenizer", spec.grounder.tokenizer), where)
+            if spec.grounder.grammar == "nltk":
+                grounder["grammar_data"] = self.network(Network("nltk", NLTK), where)
         made = self._made_from({"grounder": grounder}, crops, GROUNDERS[spec.grounder.name])
         settings = {"grounder": grounder, "threshold": spec.threshold, "made": made}
         store = self._store("ground", spec.grounder.name, made)
@@ -532,13 +576,12 @@ class Plan:
         data: Data = run.recipe.data
         where = f"{run.paper}: run {run.name}"
         split = self.split(data.split)
-        known = self.config.splits[data.split].subsets
-        for subset in data.subsets if known else ():
-            choose(dict.fromkeys(known), subset, f"subset of split {data.split!r} in {where}")
+        self._check_subsets(data.split, data.subsets, where)
         settings = plain(run.recipe) | {"seed": seed}
         settings["data"] = {"subsets": list(data.subsets), "count": data.count}
         del settings["bias"], settings["method"]
-        crops = self.crops(data.split, "whole", 0, data.perturbation, run.recipe.bias)
+        resize = run.recipe.resize if isinstance(run.recipe, Recipe) else None
+        crops = self.crops(data.split, "whole", 0, data.perturbation, run.recipe.bias, resize)
         if isinstance(run.recipe, FeatureRecipe):
             settings.pop("annotate")
             features = self.embed(run.paper, run.recipe.annotate, crops)
@@ -548,7 +591,23 @@ class Plan:
         settings["start"] = run.recipe.start.partition(":")[0] if run.recipe.start else None
         if start is not None:
             settings["backbone"] |= {"weights": "none", "digest": "none"}
-        return self._make("train", name, settings, split=split, crops=crops, start=start)
+        # resizing enters by the crops; tests enter nothing
+        del settings["resize"], settings["resize_test"], settings["crop_test"]
+        needs: dict[str, Any] = {"split": split, "crops": crops, "start": start}
+        if (stop := run.recipe.stop) is not None:
+            validation = self.split(stop.split)
+            self._check_subsets(stop.split, stop.subsets, where)
+            del settings["stop"]["split"]
+            needs["validation_split"] = validation
+            needs["validation_crops"] = self.crops(
+                stop.split, "center", run.recipe.crop, Perturbation(), run.recipe.bias, resize
+            )
+        return self._make("train", name, settings, **needs)
+
+    def _check_subsets(self, split: str, subsets: tuple[str, ...], where: str) -> None:
+        known = self.config.splits[split].subsets
+        for subset in subsets if known else ():
+            choose(dict.fromkeys(known), subset, f"subset of split {split!r} in {where}")
 
     def _start(self, run: Run, seed: int) -> Artifact | None:
         assert isinstance(run.recipe, Recipe)
@@ -589,7 +648,15 @@ class Plan:
                 crops = self.crops(test.split, "whole", 0, test.perturbation, run.recipe.bias)
                 pixels.append((test_name, self.embed(run.paper, run.recipe.annotate, crops)))
             else:
-                crops = self.crops(test.split, "center", run.recipe.crop, test.perturbation, run.recipe.bias)
+                settings["crop"] = run.recipe.crop_test or run.recipe.crop
+                crops = self.crops(
+                    test.split,
+                    "center",
+                    settings["crop"],
+                    test.perturbation,
+                    run.recipe.bias,
+                    run.recipe.resize_test,
+                )
                 pixels.append((test_name, crops))
         if isinstance(run.recipe, FeatureRecipe):
             return self._make("score_head", name, settings, checkpoints=checkpoints, splits=splits, features=pixels)
@@ -663,12 +730,16 @@ class Plan:
         return [(name, self.index(name)) for name in benchmarks]
 
     def _seen_splits(self, paper: str, spec: Mapping[str, Any]) -> list[tuple[str, Artifact]]:
-        """Splits that a table's runs were trained and pre-trained on, for what of them is tested on as well."""
+        """Splits that a table's runs saw before the test, for what of them is tested on as well."""
         found: dict[str, Artifact] = {}
 
         def add(run: Run) -> None:
             found[f"training split {run.recipe.data.split}"] = self.split(run.recipe.data.split)
-            kind, _, name = (getattr(run.recipe, "start", None) or "").partition(":")
+            if isinstance(run.recipe, FeatureRecipe):
+                return
+            if run.recipe.stop is not None:
+                found[f"validation split {run.recipe.stop.split}"] = self.split(run.recipe.stop.split)
+            kind, _, name = (run.recipe.start or "").partition(":")
             if kind == "pretrain":
                 split = choose(self.papers[run.paper].pretrain, name, f"pretrain section of {run.paper}").split
                 found[f"pre-training split {split}"] = self.split(split)

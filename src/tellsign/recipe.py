@@ -34,6 +34,11 @@ def positive(default: Any = MISSING) -> Any:
     return field(default=default, metadata={"above": 0.0})
 
 
+def whole(default: Any = MISSING) -> Any:
+    """A field of numbers from 0 on."""
+    return field(default=default, metadata={"least": 0.0})
+
+
 # ------------------------------------------------------------------------------------------------ data
 
 
@@ -188,11 +193,23 @@ class Network:
 
 @dataclass(frozen=True)
 class Head:
-    """The classifier on top of the features."""
+    """The classifier on top of the features.
 
-    name: Literal["linear", "mlp", "mlp2"] = "linear"
+    Attributes:
+        name: ``linear``, ``mlp`` (two layers), ``mlp2`` (two layers, two logits) or ``nearest`` (UniFD's nearest
+            neighbour among the training images' features; nothing is trained, so ``epochs: 0``).
+        hidden: Width of the hidden layer of ``mlp`` and ``mlp2``.
+        dropout: On that layer.
+        init_std: Weights of linear layers start as N(0, init_std²); null for torch's own start. The public code of
+            CNNDet and of UniFD takes 0.02.
+        k: Of ``nearest``: the majority among the k nearest; odd.
+    """
+
+    name: Literal["linear", "mlp", "mlp2", "nearest"] = "linear"
     hidden: int = positive(512)
     dropout: float = fraction(0.0)
+    init_std: float | None = positive(None)
+    k: int = positive(1)
 
 
 # ------------------------------------------------------------------------------------------------ training
@@ -207,59 +224,170 @@ class NoMask:
 
 @dataclass(frozen=True)
 class TextureAware:
-    """MPFT's texture-aware masking (Algorithm 1)."""
+    """MPFT's texture-aware masking (Algorithm 1). The text draws r for "the image", hence ``ratio_per: image``."""
 
     name: Literal["texture_aware"]
     ratio: tuple[float, float] = fraction((0.6, 0.8))
     patch_size: int = positive(14)
     which: Literal["high", "low", "both"] = "high"
+    ratio_per: Literal["image", "batch"] = "image"
 
 
 @dataclass(frozen=True)
 class RandomBox:
-    """LoL's random mask (Algorithm 1), with its width formula corrected unless ``literal``."""
+    """LoL's random mask (Algorithm 1), with its width formula corrected unless ``literal``.
+
+    How the aspect is distributed over its range is not said ("randomly selected within a specified range").
+    """
 
     name: Literal["random_box"]
     ratio: tuple[float, float] = fraction((0.6, 0.8))
     aspect: tuple[float, float] = positive((0.33, 3.0))
     literal: bool = False
+    distribution: Literal["uniform", "log_uniform"] = "uniform"
 
 
 @dataclass(frozen=True)
-class AreaMask:
-    """CutOut, GridMask or random erasing: the share of the image that is masked."""
+class CutOut:
+    """CutOut: the share of the image that is masked."""
 
-    name: Literal["cutout", "grid_mask", "random_erasing"]
+    name: Literal["cutout"]
     ratio: tuple[float, float] = fraction((0.6, 0.8))
+
+
+@dataclass(frozen=True)
+class GridMask:
+    """GridMask: the share that is masked, and the side of a cell as a fraction of the shorter side.
+
+    Chen et al. (2020) draw it from 96 to 224 pixels at crops of 224; MPFT gives no settings.
+    """
+
+    name: Literal["grid_mask"]
+    ratio: tuple[float, float] = fraction((0.6, 0.8))
+    period: tuple[float, float] = fraction((96 / 224, 1.0))
+
+
+@dataclass(frozen=True)
+class RandomErasing:
+    """Random erasing: the share that is masked, and its aspect (height to width, uniform in its logarithm).
+
+    Zhong et al. (2020) take 0.3 to 1/0.3; MPFT gives no settings.
+    """
+
+    name: Literal["random_erasing"]
+    ratio: tuple[float, float] = fraction((0.6, 0.8))
+    aspect: tuple[float, float] = positive((0.3, 3.3))
 
 
 MASK_SETTINGS: dict[str, type] = {
     "none": NoMask,
     "texture_aware": TextureAware,
     "random_box": RandomBox,
-    "cutout": AreaMask,
-    "grid_mask": AreaMask,
-    "random_erasing": AreaMask,
+    "cutout": CutOut,
+    "grid_mask": GridMask,
+    "random_erasing": RandomErasing,
 }
-Mask = NoMask | TextureAware | RandomBox | AreaMask
+Mask = NoMask | TextureAware | RandomBox | CutOut | GridMask | RandomErasing
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Images are resized before anything is cut out of them.
+
+    Attributes:
+        mode: ``squash`` to a square of ``size`` (NPR), or ``shorter``: the shorter side becomes ``size`` and the
+            longer one follows, rounded down (CNNDet and UniFD while training).
+        size: In pixels.
+        filter: Pillow's, which widens with the ratio when an image gets smaller, as in torchvision's pipelines.
+    """
+
+    mode: Literal["squash", "shorter"]
+    size: int = positive()
+    filter: Literal["bilinear", "bicubic"] = "bilinear"
+
+
+@dataclass(frozen=True)
+class NoAugment:
+    """Images are blurred and compressed by nobody."""
+
+    name: Literal["none"] = "none"
+
+
+@dataclass(frozen=True)
+class BlurJpeg:
+    """CNNDet's augmentation (Wang et al. 2020), which UniFD keeps: blur, then JPEG, each by its own coin.
+
+    Attributes:
+        probability: Of each. CNNDet (0.1) and (0.5) differ in it alone; UniFD takes 0.5.
+        sigma: Of the Gaussian blur in pixels, uniform.
+        quality: Of the JPEG, uniform over whole numbers, both ends included.
+    """
+
+    name: Literal["blur_jpeg"]
+    probability: float = fraction(0.5)
+    sigma: tuple[float, float] = field(default=(0.0, 3.0), metadata={"least": 0.0})
+    quality: tuple[int, int] = positive((30, 100))
+
+
+AUGMENT_SETTINGS: dict[str, type] = {"none": NoAugment, "blur_jpeg": BlurJpeg}
+Augment = NoAugment | BlurJpeg
 
 
 @dataclass(frozen=True)
 class Optimiser:
-    """Adam or AdamW and its constants."""
+    """Adam, AdamW or SGD and its constants: ``betas`` are Adam's, ``momentum`` and ``nesterov`` SGD's."""
 
-    name: Literal["adam", "adamw"] = "adam"
+    name: Literal["adam", "adamw", "sgd"] = "adam"
     lr: float = positive(1e-4)
     betas: tuple[float, float] = fraction((0.9, 0.999))
     weight_decay: float = 0.0
+    momentum: float = fraction(0.9)
+    nesterov: bool = False
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The learning rate is multiplied by ``factor`` every ``every`` epochs; 1 keeps it constant."""
+    """The learning rate of each epoch.
 
+    Attributes:
+        kind: ``step``: multiplied by ``factor`` every ``every`` epochs (1 keeps it); ``constant``; ``cosine``: half a
+            cosine from the rate to ``floor`` (Loshchilov & Hutter 2017, no restart).
+        every, factor: Of ``step``.
+        warmup: The first epochs rise linearly to what the schedule says after them; 0 for none.
+        floor: Of ``cosine``.
+    """
+
+    kind: Literal["step", "constant", "cosine"] = "step"
     every: int = positive(1)
     factor: float = fraction(1.0)
+    warmup: int = whole(0)
+    floor: float = whole(0.0)
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Early stopping as in CNNDet (Wang et al. 2020), by the accuracy at 0.5 on a validation split.
+
+    The best epoch's weights are kept. The paper drops the rate tenfold when five epochs did not raise the accuracy by
+    0.1 %, and ends at 1e-6. Its code demands no rise but a fall of less than 0.1 %: ``delta: -0.001``.
+
+    Attributes:
+        split: Name of the validation split; its images are resized like the training images and centre-cropped.
+        subsets: Subsets of it; empty means all.
+        count: Images per subset, half real and half fake; ``all`` takes the whole split.
+        patience: After so many epochs without progress the learning rate is multiplied by ``factor``.
+        factor: See there.
+        min_lr: Training ends when the rate would fall below.
+        delta: Progress is an accuracy of at least the best one plus ``delta``.
+    """
+
+    split: str = "val"
+    subsets: tuple[str, ...] = ()
+    count: int | Literal["all"] = positive("all")
+    patience: int = positive(5)
+    factor: float = fraction(0.1)
+    min_lr: float = positive(1e-6)
+    delta: float = 0.001
 
 
 @dataclass(frozen=True)
@@ -290,12 +418,17 @@ class Recipe:
             same seed); null for the backbone's own.
         trainable: ``all`` (backbone and head) or ``head`` (the backbone is frozen).
         head: The classifier.
+        resize: Resizing of the training and validation images; null for none.
+        augment: What is done to each training image anew in each epoch, after resizing and before cropping.
         crop: Side of the random training crop and the centre test crop, in pixels.
+        resize_test: Resizing of the test images; null for none. Without effect on the training.
+        crop_test: Side of the centre test crop; null for ``crop``. Without effect on the training.
         flip: Horizontal flips, p = 0.5.
         rotate: Rotations by random multiples of 90 degrees.
         mask: Mask on the preprocessed tensor, while training only.
         batch_norm: ``train`` (batch statistics, as ``model.train()`` does) or ``frozen``.
-        optimiser, schedule, epochs, batch_size: As usual.
+        optimiser, schedule, epochs, batch_size: As usual; 0 epochs for the head ``nearest`` and for no other.
+        stop: Early stopping; null trains all epochs and keeps the last.
         precision: ``fp32``, or ``bf16`` autocast.
         keep: Weights kept: the last ``keep`` epochs.
         bias: Bias control of the training and the test images.
@@ -307,14 +440,19 @@ class Recipe:
     start: str | None = None
     trainable: Literal["all", "head"] = "all"
     head: Head = field(default_factory=Head)
+    resize: Resize | None = None
+    augment: Augment = field(default_factory=NoAugment)
     crop: int = positive(224)
+    resize_test: Resize | None = None
+    crop_test: int | None = positive(None)
     flip: bool = True
     rotate: bool = True
     mask: Mask = field(default_factory=NoMask)
     batch_norm: Literal["train", "frozen"] = "train"
     optimiser: Optimiser = field(default_factory=Optimiser)
     schedule: Schedule = field(default_factory=Schedule)
-    epochs: int = positive(10)
+    epochs: int = whole(10)
+    stop: Stop | None = None
     batch_size: int = positive(4)
     precision: Literal["fp32", "bf16"] = "fp32"
     keep: int = positive(1)
@@ -380,7 +518,8 @@ class VisionLanguage:
         name: The family.
         weights: A name in ``config/weights.yaml``, or the path of a folder with a snapshot of the hub.
         beams: Width of the beam search; 1 is greedy. LAVIS's generate for BLIP-2 takes 5.
-        max_new_tokens, min_new_tokens: Length of a caption in tokens; LAVIS's are 30 and 1.
+        max_new_tokens, min_new_tokens: Length of a caption in tokens. LAVIS's are 30 and 0: its min_length of 1
+            counts the beginning token, so that it may write empty captions.
         prompt: What stands before the caption. TIDY asks LLaVA "Please generate a one-sentence caption for the
             input image."; BLIP and BLIP-2 caption without a prompt.
         precision: Arithmetic on a GPU; a CPU always computes in fp32.
@@ -390,7 +529,7 @@ class VisionLanguage:
     weights: str
     beams: int = positive(5)
     max_new_tokens: int = positive(30)
-    min_new_tokens: int = positive(1)
+    min_new_tokens: int = field(default=0, metadata={"above": -1})
     prompt: str = ""
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
 
@@ -632,6 +771,7 @@ def build(cls: type[T], data: Any, where: str) -> T:
 # Settings whose fields depend on what their ``name`` says.
 KINDS: tuple[tuple[str, Any, dict[str, type]], ...] = (
     ("mask", Mask, MASK_SETTINGS),
+    ("augmentation", Augment, AUGMENT_SETTINGS),
     ("captioner", Captioner, CAPTIONER_SETTINGS),
     ("grounder", Grounder, GROUNDER_SETTINGS),
 )
@@ -702,6 +842,8 @@ def _in_range(value: Any, limits: Mapping[str, float], where: str) -> None:
             raise UserError(f"{where}: {number:g} is outside [{limits['low']:g}, {limits['high']:g}].{percent}")
         if "above" in limits and number <= limits["above"]:
             raise UserError(f"{where}: {number:g} must be above {limits['above']:g}.")
+        if "least" in limits and number < limits["least"]:
+            raise UserError(f"{where}: {number:g} must be at least {limits['least']:g}.")
     if "high" in limits and where.endswith("ratio") and len(numbers) == 2 and numbers[0] > numbers[1]:
         raise UserError(f"{where}: the range {numbers} runs backwards.")
 

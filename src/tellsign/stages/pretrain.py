@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from tellsign.backbones import load_backbone
 from tellsign.detectors import save_weights, seal
-from tellsign.fit import Adam, Resume, fit, step_schedule, write_log
+from tellsign.fit import Resume, build_optimiser, fit, scheduled_rate, write_log
 from tellsign.lattice import Ratio, sample_batch
 from tellsign.locks import alone
 from tellsign.losses import supervised_contrastive
@@ -74,16 +74,15 @@ def main(*, settings: dict[str, Any], crops: Path, out: Path, work: Path, device
             yield rows
 
     optimiser = settings["optimiser"]
-    adam = Adam.of(model.parameters(), optimiser)
     began = time.monotonic()
     with alone(work), folder_beside(out) as part:
         logs = fit(
             model,
             loss_of,
             batches,
-            adam,
+            build_optimiser(model.parameters(), optimiser),
             epochs=settings["epochs"],
-            rate=lambda epoch: step_schedule(optimiser["lr"], epoch, **settings["schedule"]),
+            rate=lambda epoch: scheduled_rate(optimiser["lr"], epoch, settings["epochs"], settings["schedule"]),
             generator=generator,
             resume=Resume(work),
             after_epoch=lambda done: None,
