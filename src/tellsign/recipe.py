@@ -321,7 +321,7 @@ class NoAugment:
 
 @dataclass(frozen=True)
 class BlurJpeg:
-    """CNNDet's augmentation (Wang et al. 2020, §4.2), which UniFD keeps: blur, then JPEG, each by its own coin.
+    """CNNDet's augmentation (Wang et al. 2020), which UniFD keeps: blur, then JPEG, each by its own coin.
 
     Attributes:
         probability: Of each. CNNDet (0.1) and (0.5) differ in it alone; UniFD takes 0.5.
@@ -372,7 +372,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Stop:
-    """Early stopping as in CNNDet (Wang et al. 2020, §4.1), by the accuracy at 0.5 on a validation split.
+    """Early stopping as in CNNDet (Wang et al. 2020), by the accuracy at 0.5 on a validation split.
 
     The best epoch's weights are kept. The paper drops the rate tenfold when five epochs did not raise the accuracy by
     0.1 %, and ends at 1e-6. Its code demands no rise but a fall of less than 0.1 %: ``delta: -0.001``.
