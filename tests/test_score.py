@@ -14,7 +14,6 @@ def test_a_run_looks_at_its_own_last_epochs_of_a_training_that_keeps_more(tmp_pa
     write_rows(tmp_path / "split.parquet", rows)
     table = SimpleNamespace(rows_of=lambda ids: torch.arange(len(ids)))
     monkeypatch.setattr(score.PixelTable, "open", lambda folder: table)
-    monkeypatch.setattr(score, "read_recipe", lambda folder: {"epochs": 4, "crop": 8})
     monkeypatch.setattr(score, "weight_files", lambda folder: [(e, "", f"{e}") for e in (1, 2, 3, 4)])
     monkeypatch.setattr(score, "load_detector", lambda folder, device, name: int(name))
     monkeypatch.setattr(score, "score_images", lambda detector, *rest: np.array([detector / 10], np.float32))
