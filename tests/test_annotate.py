@@ -108,6 +108,16 @@ def test_features_belong_to_their_images_and_phrases(tmp_path):
     assert features.text.shape == features.image.shape == (6, clip.image.dim)
 
 
+def test_empty_captions_and_images_without_objects_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        DemoCaptioner, "caption", lambda self, images: ["" if i % 2 else "a red" for i in range(len(images))]
+    )
+    folder = annotated(tmp_path / "a", range(4))
+    assert read_rows(folder / "captions.parquet")["caption"].to_pylist().count("") == 2
+    facts = json.loads((folder / "features" / "provenance.json").read_text())
+    assert facts["empty_captions"] == 2 and facts["images_without_object"] == 4
+
+
 def test_the_threshold_costs_no_grounding(tmp_path, calls):
     low = annotated(tmp_path / "low", range(4), threshold=0.0)
     calls.update(dict.fromkeys(calls, 0))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import tiny_models
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
@@ -20,7 +21,6 @@ from tellsign.backbones import (
 )
 from tellsign.errors import UserError
 from tellsign.heads import Detector, Linear
-from tellsign.runtime import seeded
 
 DEMO = ("demo-clip-vit", "demo-clip-rn", "demo-xception")
 
@@ -131,7 +131,7 @@ def test_only_batchnorm_counters_may_lack():
     [
         ("demo-clip-vti", "none", "Did you mean 'demo-clip-vit'"),
         ("demo-xception", "shipped", "no weights of 'demo-xception' ship"),
-        ("clip-vit-l14", "nowhere.safetensors", "timm/vit_large_patch14_clip_224.openai"),
+        ("clip-vit-l14", "nowhere.safetensors", "tellsign weights --all"),
     ],
 )
 def test_what_is_wrong_with_a_name_or_weights_is_said(name, weights, message):
@@ -176,27 +176,6 @@ def slow_block(x: torch.Tensor, state: dict[str, torch.Tensor], heads: int, allo
     return x + inner @ state["mlp.c_proj.weight"].T + state["mlp.c_proj.bias"]
 
 
-TINY = {
-    "embed_dim": 6,
-    "quick_gelu": True,
-    "vision_cfg": {"image_size": 8, "layers": 2, "width": 16, "head_width": 8, "patch_size": 4},
-    "text_cfg": {"context_length": 9, "vocab_size": 49408, "width": 12, "heads": 2, "layers": 2},
-}
-
-
-def tiny_clip(folder, settings=TINY):
-    """A folder as open_clip's models have it on the hub, with random weights."""
-    import open_clip
-
-    folder.mkdir(exist_ok=True)
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": settings}))
-    with seeded(7):
-        model = open_clip.CLIP(**settings)
-        state = {k: v + 0.1 * torch.randn_like(v) for k, v in model.state_dict().items()}  # no plain ones, zeros
-    save_file(state, folder / "open_clip_model.safetensors")
-    return state
-
-
 def block_of(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
@@ -204,7 +183,7 @@ def block_of(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Ten
 @pytest.mark.slow
 def test_open_clips_towers_are_those_of_the_papers_from_scratch(tmp_path):
     """Both towers against Radford et al. 2021 written out: patches, class token, blocks, quick GELU, projection."""
-    state = tiny_clip(tmp_path)
+    state = tiny_models.clip(tmp_path)
     clip = load_clip("open-clip", str(tmp_path), 0).eval()
     x = clip.image.preprocess(pixels(1, 8))[0]
     w = block_of(state, "visual.")
@@ -246,11 +225,11 @@ def test_openais_clips_are_built_with_the_quick_gelu_in_fp32():
 def test_a_clip_of_another_library_or_none_at_all_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"open_clip_model\.safetensors"):
         load_clip("open-clip", str(tmp_path), 0)
-    tiny_clip(tmp_path)
+    tiny_models.clip(tmp_path)
     (tmp_path / "open_clip_config.json").write_text("{}")
     with pytest.raises(UserError, match="KeyError"):
         load_clip("open-clip", str(tmp_path), 0)
-    foreign = TINY | {"text_cfg": {"hf_model_name": "roberta-base"}}
+    foreign = tiny_models.CLIP | {"text_cfg": {"hf_model_name": "roberta-base"}}
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": foreign}))
     with pytest.raises(UserError, match="hf_model_name"):
         load_clip("open-clip", str(tmp_path), 0)

@@ -405,6 +405,16 @@ def test_a_lost_file_is_fetched_and_the_others_are_kept(project, fake_hub):
     assert not [line for line in FakeHub.asked if line.startswith("GET") and "model.safetensors" in line]
 
 
+def test_leftovers_of_killed_transfers_are_swept(project, fake_hub):
+    assert run(["weights", "--only", "folder", "--fetch"]) == 0
+    parts = put(project / "weights" / "folder" / ".cache" / "huggingface" / "download")
+    put(parts, old__incomplete=b"x", young__incomplete=b"x")
+    os.utime(parts / "old.incomplete", (0, 0))
+    (project / "weights" / "folder" / "config.json").unlink()
+    assert run(["weights", "--only", "folder", "--fetch"]) == 0
+    assert [path.name for path in parts.glob("*.incomplete")] == ["young.incomplete"]
+
+
 def test_a_file_that_the_repository_has_not_is_told(project, fake_hub, caplog):
     path = project / "config" / "weights.yaml"
     path.write_text(path.read_text().replace('"config.json"', '"konfig.json"'))
@@ -483,3 +493,32 @@ def test_what_a_configuration_needs_is_known_without_its_images(configfile, monk
     assert needed["shipped"] and all(needed.values())
     with pytest.raises(UserError, match="KEY=VALUE"):
         command.needs_of(Path(configfile), ["root"])
+
+
+def test_nltks_data_is_found_where_nltk_looks_and_its_contents_count(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.prefix", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NLTK_DATA", str(tmp_path / "here"))
+    shelf = Shelf({}, tmp_path / "weights", sha256_of_file, tmp_path)
+    words, tags = "tokenizers/punkt_tab/english", "taggers/averaged_perceptron_tagger_eng"
+    with pytest.raises(MissingWeightsError, match=r"nltk\.downloader punkt_tab averaged"):
+        shelf.find("nltk-data")
+    (tmp_path / "here" / words).mkdir(parents=True)
+    (tmp_path / "here" / words / "x.tab").write_text("1")
+    with pytest.raises(MissingWeightsError, match="lacks taggers/averaged_perceptron_tagger_eng"):
+        shelf.find("nltk-data")
+    (tmp_path / "home" / "nltk_data" / tags).mkdir(parents=True)
+    (tmp_path / "home" / "nltk_data" / tags / "y.json").write_text("2")
+    first = shelf.find("nltk-data")
+    (tmp_path / "here" / words / "x.tab").write_text("3")
+    assert first.digest != shelf.find("nltk-data").digest
+
+
+def test_the_list_of_places_is_nltks(monkeypatch):
+    nltk_data = pytest.importorskip("nltk.data")
+    asked = []
+    monkeypatch.setattr(Path, "is_dir", lambda self: asked.append(self))
+    monkeypatch.delenv("NLTK_DATA", raising=False)
+    hub.nltk_folders()
+    here = [str(p.parents[2]) for p in asked if p.name == "english"]
+    assert here == [place for place in nltk_data.path if place not in os.environ.get("NLTK_DATA", "").split(os.pathsep)]

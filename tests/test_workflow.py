@@ -1,98 +1,25 @@
 """The pipeline as a user runs it: the whole demo, reruns after edits, kills, bad images. Network off where possible."""
 
 import base64
-import contextlib
-import hashlib
 import os
 import random
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT
+from pipeline import BIN, copy_of_tree, edited, environment, planned, snakemake, tables_of
 
 from tellsign.leaks import format_auc
-from tellsign.plan import STAGES
 from tellsign.runtime import read_rows
 
-BIN = Path(sys.executable).parent
 pytestmark = pytest.mark.slow
-
-
-def offline() -> list[str]:
-    """A prefix that takes the network away, where this user may do so."""
-    for prefix in (["unshare", "-n"], ["unshare", "-rn"]):
-        if (
-            shutil.which("unshare")
-            and subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode == 0
-        ):
-            return prefix
-    return []
-
-
-def copy_of_tree(folder: Path) -> Path:
-    """The files that git would commit, copied: a clone of the working tree."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout.split("\0")  # fmt: skip
-    for name in filter(None, listed):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, folder / name)
-    return folder
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """Jobs import the copy's sources, not the ones this environment was made for."""
-    return os.environ | {"PYTHONPATH": str(folder / "src")}
-
-
-def snakemake(folder: Path, *arguments: str, check: bool = True) -> str:
-    """Run snakemake in a copy; return all that it said."""
-    done = subprocess.run(
-        [*offline(), str(BIN / "snakemake"), "--cores", "2", *arguments],
-        cwd=folder, env=environment(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-    )  # fmt: skip
-    assert not check or done.returncode == 0, done.stdout[-6000:]
-    return done.stdout
-
-
-def planned(folder: Path, *arguments: str) -> Counter[str]:
-    """How many jobs of each rule a dry run would start."""
-    said = snakemake(folder, *arguments, "-n")
-    table = re.findall(r"^(\w+) +(\d+)$", said, flags=re.M)
-    counts = Counter({rule: int(n) for rule, n in table if rule in STAGES})
-    assert counts or "Nothing to be done" in said, said
-    return counts
-
-
-def tables_of(folder: Path) -> dict[str, str]:
-    """Digest of every table file that results/ shows."""
-    found = sorted((folder / "results").glob("*/*/table.*"))
-    assert found
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in found}
-
-
-@contextlib.contextmanager
-def edited(path: Path, old: str, new: str) -> Iterator[None]:
-    """A file with one text replaced, and as it was again after the block."""
-    text = path.read_text()
-    assert old in text, (path, old)
-    path.write_text(text.replace(old, new, 1))
-    try:
-        yield
-    finally:
-        path.write_text(text)
 
 
 # ------------------------------------------------------------------------------------------------ the whole demo

@@ -11,6 +11,7 @@ import importlib
 import inspect
 import json
 import logging
+import os
 import sys
 import typing
 from collections.abc import Callable, Sequence
@@ -147,6 +148,9 @@ def run(argv: Sequence[str] | None = None) -> int:
     except UserError as problem:
         logging.getLogger("tellsign").error("%s: %s", stage, problem)
         return 2
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as problem:
         if problem.errno not in HELP_FOR:
             raise

@@ -246,15 +246,6 @@ CLIPS: dict[str, Callable[[], Clip]] = {
 
 # ---------------------------------------------------------------------------------------------- weights
 
-# Where on huggingface.co the files that the papers start from are published: repository, file.
-SOURCES = {
-    "clip-vit-l14": "timm/vit_large_patch14_clip_224.openai, open_clip_model.safetensors",
-    "clip-vit-b16": "timm/vit_base_patch16_clip_224.openai, open_clip_model.safetensors",
-    "clip-rn50": "timm/resnet50_clip.openai, open_clip_model.safetensors",
-    "clip-rn101": "timm/resnet101_clip.openai, open_clip_model.safetensors",
-    "legacy-xception": "timm/legacy_xception.tf_in1k, model.safetensors",
-    "resnet50": "timm/resnet50.tv_in1k, model.safetensors",
-}
 SHIPPED = tuple(name for name in CLIPS if name.startswith("demo-"))
 
 # Prefixes of an image tower's tensors in the files we may meet: ours (a whole CLIP, a detector, a
@@ -337,7 +328,8 @@ def _stored(name: str, weights: str) -> State:
         if name not in SHIPPED:
             raise UserError(
                 f"weights: shipped – no weights of {name!r} ship with the package, only of "
-                f"{', '.join(SHIPPED)}. Set weights to none (random) or to a file's path{_source(name)}."
+                f"{', '.join(SHIPPED)}. Set weights to none (random), to a file's path, or to a name that "
+                "`tellsign weights --all` lists."
             )
         from tellsign.demo.weights import read
 
@@ -349,13 +341,9 @@ def _stored(name: str, weights: str) -> State:
         raise UserError(
             f"weights of {name!r}: {str(path)!r} is no file. Allowed: none (random), "
             f"shipped ({', '.join(SHIPPED)}), or the path of a .safetensors or .pt file. "
-            f"Set the recipe's field weights{_source(name)}."
+            "Set the recipe's field weights; `tellsign weights --all` says where the published files are."
         )
     return read_state(path)
-
-
-def _source(name: str) -> str:
-    return f"; the published file is on huggingface.co: {SOURCES[name]}" if name in SOURCES else ""
 
 
 def load_backbone(name: str, weights: str, seed: int) -> Backbone:

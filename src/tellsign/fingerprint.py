@@ -22,6 +22,7 @@ NEUTRAL = frozenset(
         "tellsign.__main__",  # turns flags into arguments
         "tellsign.demo",  # a docstring
         "tellsign.errors",  # messages
+        "tellsign.hub",  # fetches
         "tellsign.locks",  # who may write
         "tellsign.recipe",  # its values enter as settings, with defaults resolved
         "tellsign.runtime",  # files, progress, device

@@ -5,15 +5,20 @@ The client is imported where it is used: most starts of the pipeline need none o
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
-import urllib.error
-import urllib.request
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from tellsign.errors import UserError
 from tellsign.runtime import file_beside
+
+# What NLTK's tokenizer and tagger for English read; the last part of a package's name is what its downloader takes.
+NLTK_PACKAGES = {"tokenizers/punkt_tab": "english", "taggers/averaged_perceptron_tagger_eng": ""}
+NLTK_COMMAND = "python -m nltk.downloader " + " ".join(package.rpartition("/")[2] for package in NLTK_PACKAGES)
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -52,6 +57,7 @@ def fetch_snapshot(repository: str, revision: str, files: Sequence[str], folder:
     transport = errors.HTTPError  # pyright: ignore[reportPrivateImportUsage] of whichever HTTP library the client has
 
     what = f"{repository} at {revision}"
+    sweep(folder)
     try:
         commit = HfApi().model_info(repository, revision=revision).sha or revision
         snapshot_download(repository, revision=commit, allow_patterns=list(files), local_dir=folder)
@@ -71,12 +77,27 @@ def fetch_snapshot(repository: str, revision: str, files: Sequence[str], folder:
         raise _failed(what, folder, problem) from None
 
 
+def sweep(folder: Path, idle: float = 3600.0) -> None:
+    """Remove what killed transfers left: the client never takes them up again, and they can hold gigabytes.
+
+    Args:
+        folder: Where files were being fetched to.
+        idle: Those written to in the last ``idle`` seconds may belong to a transfer that is alive.
+    """
+    for part in (folder / ".cache" / "huggingface" / "download").glob("**/*.incomplete"):
+        if time.time() - part.stat().st_mtime > idle:
+            part.unlink(missing_ok=True)
+
+
 def fetch_url(url: str, path: Path) -> None:
     """Fetch one file to ``path``, beside its place and renamed when whole.
 
     Raises:
         UserError: no network, no such file.
     """
+    import urllib.error
+    import urllib.request
+
     from huggingface_hub import constants
 
     if constants.is_offline_mode():
@@ -97,3 +118,34 @@ def _failed(what: str, place: Path, problem: Exception) -> UserError:
         f"{what} cannot be fetched: {reason}\nIs the network there (HTTPS_PROXY, HF_ENDPOINT)? Run the same command "
         f"again, whole files are kept; or fetch the files elsewhere and copy them to {place}."
     )
+
+
+def nltk_folders() -> dict[str, Path | None]:
+    """Where NLTK will find each of its packages that phrases need; None where it will not.
+
+    The places and their order are NLTK's (``nltk.data``), which is not asked because importing it takes seconds.
+    """
+    named = [Path(folder) for folder in os.environ.get("NLTK_DATA", "").split(os.pathsep) if folder]
+    prefixes = [Path(sys.prefix) / below for below in ("", "share", "lib")]
+    system = [Path(folder) for folder in ("/usr/share", "/usr/local/share", "/usr/lib", "/usr/local/lib")]
+    places = [*named, *(folder / "nltk_data" for folder in (Path("~").expanduser(), *prefixes, *system))]
+    return {
+        package: next((place / package / part for place in places if (place / package / part).is_dir()), None)
+        for package, part in NLTK_PACKAGES.items()
+    }
+
+
+def fetch_nltk() -> None:
+    """Download the packages to where NLTK puts them by itself.
+
+    Raises:
+        UserError: they cannot be had.
+    """
+    import nltk
+
+    for package in NLTK_PACKAGES:
+        if not nltk.download(package.rpartition("/")[2], quiet=True):
+            raise UserError(
+                f"NLTK could not download {package}. Is there a network? Else run `{NLTK_COMMAND}` on another machine, "
+                "copy its folder nltk_data here, and set NLTK_DATA to it."
+            )

@@ -48,7 +48,14 @@ def alone(work: Path) -> Iterator[None]:
     """Hold ``work`` (resume state) until the block ends; a job that outlived a killed Snakemake is waited for."""
     work.parent.mkdir(parents=True, exist_ok=True)
     path = work.with_name(f"{work.name}.lock")
-    with path.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
-        path.unlink(missing_ok=True)
+    while True:
+        with path.open("w") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            try:
+                current = os.path.samestat(os.fstat(stream.fileno()), path.stat())
+            except FileNotFoundError:
+                current = False
+            if current:  # else its holder removed the file while we waited, and newcomers lock another
+                yield
+                path.unlink(missing_ok=True)
+                return

@@ -45,7 +45,7 @@ from tellsign.recipe import (
     read_yaml,
 )
 from tellsign.tables import read_spec
-from tellsign.weights import Held, MissingWeightsError
+from tellsign.weights import NLTK, Held, MissingWeightsError
 
 # Where each stage keeps its artifacts, and what ends their names. Crops are large and quick to remake: they live
 # in cache/, which is not versioned.
@@ -286,6 +286,8 @@ class Plan:
                         note(part.weights, where)
                 if isinstance(spec.grounder, Glip) and spec.grounder.name != "glip":
                     note(spec.grounder.tokenizer, where)
+                if isinstance(spec.grounder, Glip) and spec.grounder.grammar == "nltk":
+                    note(NLTK, where)
             for name, spec in paper.pretrain.items():
                 note(spec.backbone.weights, f"{paper.paper}: pretrain {name}")
         return found
@@ -396,6 +398,8 @@ class Plan:
         if isinstance(spec.grounder, Glip):
             own = spec.grounder.name == "glip"
             grounder["tokenizer"] = None if own else self.network(Network("tokenizer", spec.grounder.tokenizer), where)
+            if spec.grounder.grammar == "nltk":
+                grounder["grammar_data"] = self.network(Network("nltk", NLTK), where)
         made = self._made_from({"grounder": grounder}, crops, GROUNDERS[spec.grounder.name])
         settings = {"grounder": grounder, "threshold": spec.threshold, "made": made}
         store = self._store("ground", spec.grounder.name, made)

@@ -334,7 +334,8 @@ class VisionLanguage:
         name: The family.
         weights: A name in ``config/weights.yaml``, or the path of a folder with a snapshot of the hub.
         beams: Width of the beam search; 1 is greedy. LAVIS's generate for BLIP-2 takes 5.
-        max_new_tokens, min_new_tokens: Length of a caption in tokens; LAVIS's are 30 and 1.
+        max_new_tokens, min_new_tokens: Length of a caption in tokens. LAVIS's are 30 and 0: its min_length of 1
+            counts the beginning token, so that it may write empty captions.
         prompt: What stands before the caption. TIDY asks LLaVA "Please generate a one-sentence caption for the
             input image."; BLIP and BLIP-2 caption without a prompt.
         precision: Arithmetic on a GPU; a CPU always computes in fp32.
@@ -344,7 +345,7 @@ class VisionLanguage:
     weights: str
     beams: int = positive(5)
     max_new_tokens: int = positive(30)
-    min_new_tokens: int = positive(1)
+    min_new_tokens: int = field(default=0, metadata={"above": -1})
     prompt: str = ""
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
 

@@ -231,7 +231,7 @@ def git_state() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of what can move a number's last bits."""
-    names = ("tellsign", "torch", "torchvision", "timm", "open_clip_torch", "numpy", "pillow")
+    names = ("tellsign", "torch", "torchvision", "timm", "open_clip_torch", "transformers", "nltk", "numpy", "pillow")
     return {"python": platform.python_version()} | {name: metadata.version(name) for name in names}
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tellsign.errors import UserError, near_miss
-from tellsign.hub import COMMIT, cached_snapshot, fetched_commit
+from tellsign.hub import COMMIT, NLTK_COMMAND, cached_snapshot, fetched_commit, nltk_folders
 from tellsign.locks import alone
 from tellsign.recipe import build, positive, read_yaml
 from tellsign.runtime import write_text
@@ -28,6 +28,9 @@ CATALOGUE = Path("config/weights.yaml")
 FOLDER = "TELLSIGN_WEIGHTS"  # the environment variable that names the folder
 SHIPPED = Path(__file__).parent / "demo" / "weights" / "weights.json"
 VERSION = 1
+
+# Stands for what NLTK needs to find noun phrases: no weights, but looked for in the same way.
+NLTK = "nltk-data"
 
 # A value that ends like this and is no name of the catalogue was meant as a path.
 FILE_SUFFIXES = frozenset([".safetensors", ".pt", ".pth", ".bin", ".ckpt"])
@@ -144,7 +147,8 @@ class Shelf:
     # ------------------------------------------------------------------------------------------ what is asked
 
     def find(self, value: str) -> Held:
-        """The weights that a configuration's value means: ``shipped``, ``none``, a name of the catalogue or a path.
+        """The weights that a configuration's value means: ``shipped``, ``none``, a name of the catalogue, a path, or
+        `NLTK`.
 
         Raises:
             MissingWeightsError: they are not there; says how to get them.
@@ -156,6 +160,8 @@ class Shelf:
             return Held("shipped", self._file_digest(SHIPPED))
         if value in self.catalogue:
             return self._find_entry(value)
+        if value == NLTK:
+            return self._find_nltk()
         path = self._home / Path(value).expanduser()
         if path.is_file():
             return Held(str(path), self._file_digest(path))
@@ -172,6 +178,16 @@ class Shelf:
             "(`tellsign weights --all` lists them), to none (random) or, for demo networks, to shipped."
         )
         raise MissingWeightsError(value, f"there is no {path}", advice)
+
+    def _find_nltk(self) -> Held:
+        folders = nltk_folders()
+        lacking = [package for package, folder in folders.items() if folder is None]
+        if lacking:
+            how = (
+                f"{NLTK_COMMAND}\n(without a network: copy the folder nltk_data from another machine; docs/weights.md)"
+            )
+            raise MissingWeightsError(NLTK, f"lacks {' and '.join(lacking)}", how)
+        return Held(NLTK, digest_of({p: self._folder_digest(f) for p, f in folders.items() if f is not None}))
 
     def require(self, needed: Mapping[str, Sequence[str]]) -> dict[str, Held]:
         """Find all weights that a configuration needs.

@@ -13,6 +13,7 @@ missing or damaged, 2 when the question itself is wrong. docs/weights.md says mo
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from tellsign.errors import UserError, choose
-from tellsign.hub import fetch_snapshot, fetch_url
+from tellsign.hub import fetch_nltk, fetch_snapshot, fetch_url
 from tellsign.inventory import FileDigests
 from tellsign.locks import alone
 from tellsign.plan import WANTED, Plan
 from tellsign.recipe import read_yaml
 from tellsign.runtime import sha256_of_file
-from tellsign.weights import Held, MissingWeightsError, Shelf, open_shelf, shopping_list, shortened, size_of
+from tellsign.weights import NLTK, Held, MissingWeightsError, Shelf, open_shelf, shopping_list, shortened, size_of
 
 CACHE = Path("cache/files.json")
 
@@ -148,13 +149,18 @@ def summary(rows: Sequence[Row], needed: Mapping[str, Sequence[str]], command: s
 
 
 def fetch_missing(shelf: Shelf, names: Sequence[str]) -> None:
-    """Fetch entries of the catalogue; paths are left to the user.
+    """Fetch entries of the catalogue and NLTK's data; paths are left to the user.
 
     Raises:
         UserError: a transfer fails, or the disk has no room for all of it.
     """
+    if NLTK in names:
+        sys.stderr.write("fetching NLTK's data\n")
+        fetch_nltk()
     entries = {name: shelf.catalogue[name] for name in names if name in shelf.catalogue}
     shelf.folder.mkdir(parents=True, exist_ok=True)
+    for client in ("httpx", "httpx2"):  # each request is a line
+        logging.getLogger(client).setLevel(logging.WARNING)
     wanted, free = sum(entry.megabytes for entry in entries.values()), shutil.disk_usage(shelf.folder).free / 1e6
     if wanted > free:
         raise UserError(

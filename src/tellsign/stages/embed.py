@@ -156,7 +156,8 @@ def main(
     table = PixelTable.open(crops)
     embedder = Embedder(settings, store, pick_device(device), batch_size, shard_size)
     image = embedder.images(table)
-    text = torch.zeros_like(image) if caption is None else embedder.texts(captions_of(caption, table.ids))
+    captions = None if caption is None else captions_of(caption, table.ids)
+    text = torch.zeros_like(image) if captions is None else embedder.texts(captions)
     objects: list[tuple[int, Box]] = []
     phrases: list[str] = []
     if ground is not None:
@@ -173,4 +174,6 @@ def main(
     with folder_beside(out) as part:
         features.save(part)
         facts = {"images": len(table), "objects": len(objects), "images_without_object": bare}
+        if captions is not None:
+            facts["empty_captions"] = sum(not text for text in captions)
         write_text(part / "provenance.json", provenance(**facts))
