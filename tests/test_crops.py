@@ -23,6 +23,7 @@ SETTINGS = {
     "bias_quality": 80,
     "bias_size": 12,
     "perturbation": {"name": "none", "options": {}, "seed": 0},
+    "resize": None,
 }
 
 

@@ -7,7 +7,7 @@ from tellsign.errors import UserError
 
 SETTINGS = {
     "backbone": {"name": "demo-xception", "weights": "none", "digest": "none"},
-    "head": {"name": "linear", "hidden": 8, "dropout": 0.0},
+    "head": {"name": "linear", "hidden": 8, "dropout": 0.0, "init_std": None, "k": 1},
     "trainable": "all",
     "seed": 3,
     "epochs": 2,

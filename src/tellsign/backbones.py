@@ -1,8 +1,9 @@
 """Backbones: networks that turn pixels into a feature vector, each with its own normalisation.
 
 Full-size ones are built by open_clip (CLIP; Radford et al. 2021) and timm (Xception, Chollet 2017;
-ResNet-50, He et al. 2016); the demo's are in `tellsign.demo.towers`. Building needs no network: weights
-come from a file, ship with the package (demo), or are random.
+ResNet-50, He et al. 2016; Swin, Liu et al. 2021); NPR's is in `tellsign.npr`, the demo's are in
+`tellsign.demo.towers`. Building needs no network: weights come from a file, ship with the package (demo),
+or are random.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from tellsign import npr
 from tellsign.errors import UserError, choose
 from tellsign.runtime import seeded
 
@@ -57,10 +59,21 @@ class Backbone(nn.Module):
             transformer gives tokens, class token first; it must be one that the class token still reads,
             hence not the last block's output but its first norm (as in pytorch-grad-cam's advice for vision
             transformers).
+        channels_last: That layer's output is (batch, height, width, channels), as Swin's.
     """
 
-    def __init__(self, net: nn.Module, front: nn.Module, *, dim: int, size: int | None, map_layer: str) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        front: nn.Module,
+        *,
+        dim: int,
+        size: int | None,
+        map_layer: str,
+        channels_last: bool = False,
+    ) -> None:
         super().__init__()
+        self.channels_last = channels_last
         self.net, self.front = net, front
         self.dim, self.size, self.map_layer = dim, size, map_layer
 
@@ -86,8 +99,8 @@ class Backbone(nn.Module):
 
         def hold(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             if output.ndim == 4:
-                held.append(output)
-                return output
+                held.append(output.permute(0, 3, 1, 2) if self.channels_last else output)
+                return held[0].permute(0, 2, 3, 1) if self.channels_last else output
             first, patches = output[:, :1], output[:, 1:]
             side = round(patches.shape[1] ** 0.5)
             held.append(patches.transpose(1, 2).unflatten(2, (side, side)))
@@ -222,11 +235,23 @@ def _open_clip_image(name: str) -> Backbone:
     return _open_clip(name).image
 
 
-def _timm(name: str, front: Standardise, map_layer: str) -> Backbone:
+def _timm(name: str, front: Standardise, map_layer: str, **options: Any) -> Backbone:
     import timm
 
     net: Any = timm.create_model(name, pretrained=False, num_classes=0)
-    return Backbone(net, front, dim=net.num_features, size=None, map_layer=map_layer)
+    return Backbone(net, front, **{"dim": net.num_features, "size": None, "map_layer": map_layer} | options)
+
+
+# Name here → timm's. Windows of 7 on a grid of patches of 4 pixels, halved three times: 224 pixels and no other size.
+_SWIN = {"swin-t": "swin_tiny_patch4_window7_224", "swin-b": "swin_base_patch4_window7_224"}
+
+
+def _swin(name: str) -> Backbone:
+    return _timm(_SWIN[name], Standardise(IMAGENET_MEAN, IMAGENET_STD), "norm", size=224, channels_last=True)
+
+
+def _npr() -> Backbone:
+    return Backbone(npr.network(), Standardise(IMAGENET_MEAN, IMAGENET_STD), dim=512, size=None, map_layer="layer2")
 
 
 BACKBONES: dict[str, Callable[[], Backbone]] = {
@@ -236,6 +261,8 @@ BACKBONES: dict[str, Callable[[], Backbone]] = {
     **{name: partial(_open_clip_image, name) for name in _OPEN_CLIP},
     "legacy-xception": lambda: _timm("legacy_xception", Standardise((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), "act4"),
     "resnet50": lambda: _timm("resnet50", Standardise(IMAGENET_MEAN, IMAGENET_STD), "layer4"),
+    **{name: partial(_swin, name) for name in _SWIN},
+    "npr": _npr,
 }
 
 CLIPS: dict[str, Callable[[], Clip]] = {
@@ -251,7 +278,8 @@ SHIPPED = tuple(name for name in CLIPS if name.startswith("demo-"))
 # Prefixes of an image tower's tensors in the files we may meet: ours (a whole CLIP, a detector, a
 # backbone), then open_clip's whole model. A file without any holds the bare network.
 _IMAGE_PREFIXES = ("image.net.", "backbone.net.", "net.", "visual.")
-_CLASSIFIER = ("net.fc.weight", "net.fc.bias")  # published by timm; a backbone has none
+# published with a classifier, which a backbone has not
+_CLASSIFIER = ("net.fc.weight", "net.fc.bias", "net.head.fc.weight", "net.head.fc.bias")
 
 
 def _image_part(state: State) -> dict[str, Tensor]:
@@ -260,7 +288,28 @@ def _image_part(state: State) -> dict[str, Tensor]:
         found = {f"net.{key.removeprefix(prefix)}": state[key] for key in state if key.startswith(prefix)}
         if found:
             return found
+    state = _swin_part(state) if "layers.0.blocks.0.attn.relative_position_bias_table" in state else state
     return {f"net.{key}": value for key, value in state.items() if f"net.{key}" not in _CLASSIFIER}
+
+
+def _swin_part(state: State) -> dict[str, Tensor]:
+    """A Swin's tensors as timm has named them since version 0.9.
+
+    Swin's own files and older ones of timm hold tables that are computed anew, the classifier without ``fc``, and
+    count a downsampling to the stage before it, where it is now counted to the stage that it opens.
+    """
+    found = {k: v for k, v in state.items() if not k.endswith(("relative_position_index", "attn_mask"))}
+    if "layers.0.downsample.reduction.weight" not in found:
+        return found
+    renamed: dict[str, Tensor] = {}
+    for key, value in found.items():
+        parts = key.split(".")
+        if parts[0] == "head":
+            parts.insert(1, "fc")
+        elif parts[0] == "layers" and parts[2] == "downsample":
+            parts[1] = str(int(parts[1]) + 1)
+        renamed[".".join(parts)] = value
+    return renamed
 
 
 def _clip_part(state: State) -> dict[str, Tensor]:

@@ -19,11 +19,19 @@ from tellsign.runtime import file_beside, provenance, seeded, sha256_of_file, wr
 
 
 def build_head(head: Mapping[str, Any], dim: int, seed: int) -> nn.Module:
-    """Build the head of a training's settings for features of length ``dim``, initialised under the seed."""
-    layered = head["name"] in ("mlp", "mlp2")
-    options = {"hidden": head["hidden"], "dropout": head["dropout"]} if layered else {}
+    """Build the head of a training's settings for features of length ``dim``, initialised under the seed.
+
+    ``init_std`` replaces the start of the linear layers' weights by N(0, init_std²); biases keep torch's own.
+    """
+    layered = {"hidden": head["hidden"], "dropout": head["dropout"]}
+    options = {"linear": {}, "mlp": layered, "mlp2": layered, "nearest": {"k": head["k"]}}
     with seeded(seed):
-        return choose(HEADS, head["name"], "head")(dim, **options)
+        built = choose(HEADS, head["name"], "head")(dim, **choose(options, head["name"], "head"))
+        if head["init_std"] is not None:
+            for module in built.modules():
+                if isinstance(module, nn.Linear):
+                    nn.init.normal_(module.weight, 0.0, head["init_std"])
+    return built
 
 
 def build_detector(settings: Mapping[str, Any]) -> Detector:
@@ -103,7 +111,10 @@ def kept_weights(epochs: int, keep: int) -> dict[int, str]:
 
 def weight_files(folder: Path) -> Iterator[tuple[int, str, str]]:
     """Weights of a checkpoint folder: (epoch, target subset or "", file name)."""
-    epochs = int(read_recipe(folder)["epochs"])
+    recipe = read_recipe(folder)
+    epochs = int(recipe["epochs"])
+    if recipe.get("stop") is not None:  # model.safetensors is the best epoch's; heads on features have no early stop
+        epochs = int(json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["epoch"])
     targets = sorted(folder.glob("target-*.safetensors"))
     for path in targets:
         yield epochs, path.stem.removeprefix("target-"), path.name

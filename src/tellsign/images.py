@@ -1,10 +1,11 @@
-"""From a file's bytes to 8-bit RGB: decoding, what is refused and why, JPEG facts, and bias control.
+"""From a file's bytes to 8-bit RGB: decoding, what is refused and why, JPEG facts, and bias control, resizing.
 
 NumPy and Pillow only; tiling, crops and augmentation of whole batches are in :mod:`tellsign.pixels`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 import zlib
@@ -18,6 +19,8 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
+
+from tellsign.errors import UserError, choose
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -266,6 +269,23 @@ def inspect(source: Path | bytes, *, min_side: int = MIN_SIDE, max_pixels: int =
     return Facts(width, height, header.format, header.mode, header.quality, len(data), status, reason)
 
 
+def read_checked(path: Path, image_id: str) -> bytes:
+    """Bytes of an indexed file.
+
+    Raises:
+        UserError: the file is gone, or its bytes have changed.
+    """
+    again = "Restore the file, or run the pipeline again: it notices changed folders and indexes them anew."
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path} was indexed but is no longer there. {again}") from None
+    found = hashlib.sha256(data).hexdigest()
+    if found != image_id:
+        raise UserError(f"{path} has changed: indexed with sha256 {image_id}, now {found}. {again}")
+    return data
+
+
 def center_window(image: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
     """Central ``size``×``size`` crop of one image; an image with a shorter side is tiled first.
 
@@ -311,19 +331,52 @@ def control_bias(
     return recompress(image, quality) if control.jpeg else image
 
 
-def in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
-    """``map`` over a few threads, results in the items' order, at most four waiting a thread.
+def resized_shape(height: int, width: int, mode: str, size: int) -> tuple[int, int]:
+    """Height and width after `resized`."""
+    if mode == "squash":
+        return size, size
+    short = min(height, width)
+    return (size, size * width // short) if height == short else (size * height // short, size)
+
+
+FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+def resized(image: UInt8[np.ndarray, "h w 3"], *, mode: str, size: int, filter: str) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """Resize to a square (``squash``) or by the shorter side (``shorter``); the longer side is rounded down.
+
+    The filter is Pillow's, which widens with the ratio when the image gets smaller: what torchvision's Resize does to
+    a Pillow image. An image that has the size already stays as it is.
+
+    Raises:
+        UserError: unknown mode or filter.
+
+    Source:
+        NPR's tests squash to 256 × 256; CNNDet's and UniFD's training resizes the shorter side to 256 (their code).
+    """
+    choose(dict.fromkeys(("squash", "shorter")), mode, "resize mode")
+    height, width = resized_shape(image.shape[0], image.shape[1], mode, size)
+    if (height, width) == image.shape[:2]:
+        return image
+    return np.array(Image.fromarray(image).resize((width, height), choose(FILTERS, filter, "resize filter")))
+
+
+def in_order(
+    function: Callable[[T], R], items: Iterable[T], workers: int, *, waiting: int | None = None
+) -> Iterator[R]:
+    """``map`` over a few threads, results in the items' order, at most four waiting a thread, or ``waiting`` in all.
 
     Pillow and hashlib work outside the interpreter's lock. With one worker nothing is threaded.
     """
     if workers <= 1:
         yield from map(function, items)
         return
+    most = 4 * workers if waiting is None else max(waiting, workers)
     with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[R]] = deque()
+        submitted: deque[Future[R]] = deque()
         for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) >= 4 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            submitted.append(pool.submit(function, item))
+            if len(submitted) >= most:
+                yield submitted.popleft().result()
+        while submitted:
+            yield submitted.popleft().result()

@@ -89,6 +89,7 @@ def texture_aware(
     ratio: Range,
     patch_size: int,
     which: str = "high",
+    ratio_per: str = "image",
 ) -> Float[Tensor, "b 1 h w"]:
     """Texture-aware masking (TAM): hide the patches with the most texture.
 
@@ -103,9 +104,10 @@ def texture_aware(
         ratio: Range of the fraction r of patches to hide; floor(N r) of the N whole patches are hidden.
         patch_size: Side of a patch in pixels. Pixels outside whole patches are never hidden.
         which: ``high``, ``low`` or ``both``.
+        ratio_per: ``image``: each image has its own r, as the text says ("the image"); ``batch``: all have one.
 
     Raises:
-        UserError: bad ratio, unknown ``which``, or a patch larger than the image.
+        UserError: bad ratio, unknown ``which`` or ``ratio_per``, or a patch larger than the image.
 
     Source:
         MPFT Algorithm 1; variants of Table 4; the ratio's range of Appendix C.1 and Table 8.
@@ -114,7 +116,8 @@ def texture_aware(
     b, _, h, w = x.shape
     if not 2 <= patch_size <= min(h, w):
         raise UserError(f"patch_size is {patch_size}; images of {h}x{w} allow 2 to {min(h, w)}.")
-    r = uniform(ratio, b, generator, what="mask ratio")
+    draws = choose({"image": b, "batch": 1}, ratio_per, "ratio_per of the mask")
+    r = uniform(ratio, draws, generator, what="mask ratio").expand(b)
     diversity = texture_diversity(x, patch_size)
     rows, columns = diversity.shape[1:]
     n = rows * columns
@@ -153,6 +156,7 @@ def random_box(
     ratio: Range,
     aspect: Range = (0.33, 3.0),
     literal: bool = False,
+    distribution: str = "uniform",
 ) -> Float[Tensor, "b 1 h w"]:
     """Random box: hide one rectangle of a drawn area and aspect at a drawn place.
 
@@ -165,18 +169,21 @@ def random_box(
         x: Preprocessed images; only their shape matters.
         generator: Draws ratio, aspect, top and left of each image, in this order.
         ratio: Range of the fraction r of the area to hide, uniform. A clipped box hides less.
-        aspect: Range of the aspect a (height to width), uniform.
+        aspect: Range of the aspect a (height to width).
         literal: Use the width as printed.
+        distribution: Of the aspect: ``uniform`` ("randomly selected within a specified range") or ``log_uniform``
+            (as likely tall as wide, as random erasing draws it).
 
     Raises:
-        UserError: a bad range.
+        UserError: a bad range, or an unknown distribution.
 
     Source:
         LoL Algorithm 1; ranges of Table 3.
     """
     b, _, h, w = x.shape
     area = h * w * uniform(ratio, b, generator, what="mask ratio")
-    a = uniform(aspect, b, generator, what="aspect", limits=ASPECTS)
+    logarithm = choose({"uniform": False, "log_uniform": True}, distribution, "distribution of the aspect")
+    a = uniform(aspect, b, generator, what="aspect", limits=ASPECTS, logarithm=logarithm)
     height = (area * a).sqrt().clamp(max=h).round().long()
     wanted = area / height.clamp(min=1)
     width = (wanted.sqrt() if literal else wanted).clamp(max=w).round().long()

@@ -21,6 +21,7 @@ from tellsign.errors import UserError, choose
 from tellsign.figures import METRIC_KINDS, complete_spec
 from tellsign.fingerprint import code_digest
 from tellsign.grounders import GROUNDERS
+from tellsign.papers import read_paper_file, run_specs
 from tellsign.recipe import (
     Annotate,
     Bias,
@@ -33,13 +34,14 @@ from tellsign.recipe import (
     NoCaptioner,
     NoGrounder,
     Paper,
+    PaperFile,
     Perturbation,
     Pretrain,
     Recipe,
+    Resize,
     Test,
     build,
     differences,
-    expand_grid,
     merge,
     plain,
     read_yaml,
@@ -70,8 +72,12 @@ STAGES = {
 }
 
 
+# Settings of a benchmark that no number follows from: what is compared with the index once it is made, and prose.
+UNREAD = ("watch", "counts", "tolerance", "on_short", "page", "get", "licence", "gigabytes")
+PARTS = ("pretrain", "train", "val", "test")
+
 # What --config gives, and how a message asks for it.
-WANTED = {"root": "PATH", "train": "SUBSET", "photos": "PATH"}
+WANTED = {"root": "PATH", "train": "SUBSET", "photos": "PATH", "data": "FOLDER"}
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,7 @@ class Artifact:
         raw: Content digests of folders outside the pipeline, by key.
         roots: Those folders, by key (they do not enter the fingerprint).
         pin: A fingerprint that the configuration holds for it.
+        told: What its job is told that cannot change a result, only whether there is one: counts to expect, sources.
         store: Folder of rows that were made before and that other artifacts share; it saves time and changes
             nothing.
     """
@@ -98,6 +105,7 @@ class Artifact:
     roots: dict[str, str] = field(default_factory=dict)
     pin: str | None = None
     store: str = ""
+    told: dict[str, Any] = field(default_factory=dict)
 
     @functools.cached_property
     def recipe(self) -> dict[str, Any]:
@@ -141,6 +149,13 @@ class Run:
     tests: tuple[str, ...]
 
 
+def training_key(run: Run) -> str:
+    """Equal for runs that are one training, whatever they keep of it. Names of sections mean something in a paper."""
+    recipe = run.recipe
+    own = isinstance(recipe, FeatureRecipe) or recipe.start is not None
+    return digest([plain(recipe) | {"keep": 0, "resize_test": None, "crop_test": None}, run.paper if own else ""])
+
+
 def named_under(node: Any, key: str) -> list[str]:
     """Every text that stands under ``key`` anywhere in plain data, in order, once each."""
     if isinstance(node, Mapping):
@@ -169,13 +184,61 @@ def fill(value: Any, given: Mapping[str, str]) -> Any:
     return value
 
 
+def included(benchmarks: Any, folder: Path) -> Any:
+    """The configuration's benchmarks as one mapping.
+
+    Args:
+        benchmarks: A mapping; or the path of a YAML file that holds one; or a mapping with such a path under
+            ``include``, over which the rest is merged key by key.
+        folder: Where a relative path starts.
+
+    Raises:
+        UserError: the file is missing or holds no mapping.
+    """
+    if isinstance(benchmarks, str):
+        benchmarks = {"include": benchmarks}
+    if not isinstance(benchmarks, Mapping) or not isinstance(benchmarks.get("include"), str):
+        return benchmarks
+    held = read_yaml(folder / benchmarks["include"])
+    if not isinstance(held, Mapping):
+        raise UserError(f"{benchmarks['include']}: expected a mapping of benchmarks, got {held!r}.")
+    return merge(held, {name: spec for name, spec in benchmarks.items() if name != "include"})
+
+
+def check_together(recipe: Recipe | FeatureRecipe, where: str) -> None:
+    """Refuse settings that are right alone and wrong together.
+
+    Raises:
+        UserError: says which, and what to write instead.
+    """
+    nearest = recipe.head.name == "nearest"
+    if isinstance(recipe, FeatureRecipe):
+        if nearest:
+            raise UserError(f"{where}: the head 'nearest' stores image features; for method: features take another.")
+        return
+    if nearest and (recipe.epochs != 0 or recipe.trainable != "head" or recipe.stop is not None):
+        raise UserError(f"{where}: the head 'nearest' trains nothing; write epochs: 0, trainable: head, no stop.")
+    if nearest and recipe.head.k % 2 == 0:
+        raise UserError(f"{where}: head.k is {recipe.head.k}; it must be odd, so that one class is in the majority.")
+    if not nearest and recipe.epochs == 0:
+        raise UserError(f"{where}: 0 epochs train nothing; only the head 'nearest' goes without.")
+    if recipe.stop is not None and (recipe.keep != 1 or recipe.shots is not None):
+        raise UserError(f"{where}: early stopping keeps the best epoch alone; write keep: 1 and no shots, or no stop.")
+    if recipe.optimiser.nesterov and not recipe.optimiser.momentum:
+        raise UserError(f"{where}: optimiser.nesterov needs a momentum above 0.")
+    if recipe.schedule.warmup > recipe.epochs:
+        raise UserError(f"{where}: schedule.warmup is {recipe.schedule.warmup} of {recipe.epochs} epochs.")
+    if recipe.backbone.name == "npr" and (recipe.crop % 2 or (recipe.crop_test or 0) % 2):
+        raise UserError(f"{where}: NPR looks at cells of 2 × 2 pixels; crop and crop_test must be even.")
+
+
 class Plan:
     """All artifacts of a configuration.
 
     Args:
         config: The configuration as plain data.
-        raw_digests: Gives the content digest of each folder outside the pipeline, by key; folders named in the second
-            argument are left out.
+        raw_digests: Gives the digest of each folder outside the pipeline, by key; folders named in the second
+            argument are left out, and the third is the benchmark's ``watch``.
         file_digest: Gives the sha256 of a file.
         find_weights: Gives the place and digest of what a ``weights:`` names (`tellsign.weights.Shelf.find`).
         folder: Where relative paths of the configuration start.
@@ -185,6 +248,8 @@ class Plan:
         runs: Every run by ``paper/name``.
         missing: What ``weights:`` names and is not there. The plan goes on without, so that a dry run shows the whole;
             nothing may be run then.
+        absent: Folders of published benchmarks that are not there → the benchmarks that want them. The plan goes on
+            without in the same way; see `absent_report`.
 
     Raises:
         UserError: anything in the configuration that cannot be right; nothing has been run by then.
@@ -193,7 +258,7 @@ class Plan:
     def __init__(
         self,
         config: Mapping[str, Any],
-        raw_digests: Callable[[dict[str, Path], tuple[str, ...]], dict[str, str]],
+        raw_digests: Callable[[dict[str, Path], tuple[str, ...], str], dict[str, str]],
         file_digest: Callable[[Path], str],
         find_weights: Callable[[str], Held],
         folder: Path,
@@ -201,7 +266,8 @@ class Plan:
         given = {k: str(config[k]) for k in WANTED if config.get(k) is not None}
         if "root" in given:
             given.setdefault("photos", f"{given['root']}/photos")
-        self.config = build(Config, fill(dict(config), given), "config")
+        stored = dict(config) | {"benchmarks": included(config.get("benchmarks"), folder)}
+        self.config = build(Config, fill(stored, given), "config")
         missing = sorted(unfilled([self.config.benchmarks, self.config.splits]) - {"photos"})
         if missing:
             wanted = " ".join(f"{name}={WANTED.get(name, 'VALUE')}" for name in missing)
@@ -209,31 +275,57 @@ class Plan:
         self._raw_digests, self._file_digest, self._folder = raw_digests, file_digest, folder
         self._find_weights = functools.cache(find_weights)  # hundreds of runs name the same
         self.missing: set[str] = set()
+        self.absent: dict[str, list[str]] = {}
+        self._check_data()
         self.papers: dict[str, Paper] = {}
         self.runs: dict[str, Run] = {}
-        for name in self.config.papers:
-            self._read_paper(folder / name, given)
+        for entry in self.config.papers:
+            self._read_paper(entry, given)
+        # of equal trainings that are wanted with more or fewer epochs, the one that keeps most is made
+        self._training = {full: training_key(run) for full, run in self.runs.items()}
+        self._keeps: dict[tuple[str, int], int] = {}
+        for full, run in self.runs.items():
+            for seed in run.seeds:
+                key = (self._training[full], seed)
+                self._keeps[key] = max(self._keeps.get(key, 0), run.recipe.keep)
         self._made: dict[tuple[str, str], Artifact] = {}
         self._by_recipe: dict[tuple[str, str], Artifact] = {}
 
     # -------------------------------------------------------------------------------------------- papers
 
-    def _read_paper(self, path: Path, given: Mapping[str, str]) -> None:
-        paper = build(Paper, fill(read_yaml(path), given), path.name)
+    def _read_paper(self, entry: PaperFile | str, given: Mapping[str, str]) -> None:
+        file = Path(entry if isinstance(entry, str) else entry.file).name
+        paper = build(Paper, fill(read_paper_file(entry, self._folder), given), file)
         self.papers[paper.paper] = paper
-        specs = {name: dict(change or {}) for name, change in paper.runs.items()}
-        for name, grid in paper.grids.items():
-            specs |= expand_grid(name, grid)
-        for name, spec in specs.items():
-            where = f"{path.name}: run {name}"
+        found: dict[str, Run] = {}
+        for name, spec in run_specs(paper, file).items():
+            where = f"{file}: run {name}"
             seeds = tuple(spec.pop("seeds", paper.seeds))
             tests = tuple(spec.pop("tests", ["test"] if "test" in paper.tests else list(paper.tests)))
             for test in tests:
                 choose(paper.tests, test, f"test set of {where}")
-            method = spec.get("method", paper.base.get("method", "image"))
-            kind = choose({"image": Recipe, "features": FeatureRecipe}, str(method), f"method of {where}")
-            recipe = build(kind, merge(paper.base, spec), where)
-            self.runs[f"{paper.paper}/{name}"] = Run(paper.paper, name, recipe, seeds, tests)
+            kind = choose(
+                {"image": Recipe, "features": FeatureRecipe}, spec.get("method", "image"), f"method of {where}"
+            )
+            recipe = build(kind, spec, where)
+            check_together(recipe, where)
+            found[f"{paper.paper}/{name}"] = Run(paper.paper, name, recipe, seeds, tests)
+        self.runs |= found
+        if isinstance(entry, PaperFile) and not (entry.tables is None and entry.figures is None):
+            for unused in found.keys() - self._shown(paper):
+                del self.runs[unused]
+
+    def _shown(self, paper: Paper) -> set[str]:
+        """Runs of a paper that its tables and figures show, and those that they start from."""
+        todo = self.runs_in(paper.paper, [*paper.tables.values(), *paper.figures.values()])
+        found: set[str] = set()
+        while todo:
+            run = todo.pop()
+            found.add(f"{run.paper}/{run.name}")
+            start = run.recipe.start if isinstance(run.recipe, Recipe) else None
+            if start and start.startswith("run:"):
+                todo.append(self.run(run.paper, start.removeprefix("run:")))
+        return found
 
     def run(self, paper: str, name: str) -> Run:
         """Find a run by ``name`` (of ``paper``) or ``other-paper/name``."""
@@ -244,11 +336,12 @@ class Plan:
 
     def _make(self, stage: str, name: str, settings: Any, **needs: Any) -> Artifact:
         raw, roots, store = needs.pop("raw", {}), needs.pop("roots", {}), needs.pop("store", "")
+        told = needs.pop("told", {})
         if (stage, name) in self._made:
             return self._made[stage, name]
         held = {role: v if isinstance(v, list) else [("", v)] for role, v in needs.items() if v is not None}
         pin = self.config.pins.get(f"{stage}/{name}")
-        made = Artifact(stage, name, plain(settings), held, raw, roots, pin, store)
+        made = Artifact(stage, name, plain(settings), held, raw, roots, pin, store, told)
         # equal recipes under two names (a main run and a grid's cell) are one artifact, made once
         made = self._by_recipe.setdefault((stage, made.fingerprint), made)
         self._made[stage, name] = made
@@ -313,7 +406,8 @@ class Plan:
             return self._made["index", benchmark]
         spec = choose(self.config.benchmarks, benchmark, "benchmark")
         settings = plain(spec) | {"benchmark": benchmark, "on_bad": self.config.on_bad}
-        del settings["roots"]
+        for name in ("roots", *UNREAD):
+            del settings[name]
         if spec.layout == "demo":
             demo = self.config.demo
             held = [(part, self.demo_photos(part)) for part in ("train", "test")]
@@ -323,20 +417,94 @@ class Plan:
             held = [("pretrain", self.demo_photos("pretrain"))]
             return self._make("index", benchmark, settings, made=held)
         folders = self._raw_folders(benchmark)
-        raw = self._raw_digests(folders, spec.exclude)
-        return self._make("index", benchmark, settings, raw=raw, roots={k: str(v) for k, v in folders.items()})
+        there = {key: path for key, path in folders.items() if str(path) not in self.absent}
+        raw = dict.fromkeys(folders, "absent") | self._raw_digests(there, spec.exclude, spec.watch)
+        roots = {key: str(path) for key, path in folders.items()}
+        return self._make("index", benchmark, settings, raw=raw, roots=roots, told=self._told(benchmark))
+
+    def _check_data(self) -> None:
+        """What benchmarks and splits say of one another.
+
+        Raises:
+            UserError: a root that is replaced, or a subset that is named, is not known.
+        """
+        known = {}
+        for name, spec in self.config.benchmarks.items():
+            known |= {f"{name}/{key}": name for key in spec.roots} if len(spec.roots) > 1 else {name: name}
+            for field_name in ("reals", "counts"):
+                for subset in getattr(spec, field_name) if spec.folders else ():
+                    choose(spec.folders, subset, f"subset under {field_name!r} of benchmark {name!r}")
+        for name in self.config.roots:
+            choose(known, name, "root under 'roots'")
+        for name, split in self.config.splits.items():
+            if split.fallback is not None and split.per_class is None:
+                raise UserError(f"split {name!r} has a fallback but no per_class, which it stands in for.")
+            benchmark = self.config.benchmarks.get(split.benchmark)
+            folders = benchmark.folders if benchmark else {}
+            for subset in split.subsets if folders else ():
+                choose(folders, subset, f"subset of benchmark {split.benchmark!r} (split {name!r})")
 
     def _raw_folders(self, benchmark: str) -> dict[str, Path]:
+        """A benchmark's roots that any split needs; those that are not there and can be got are noted as absent."""
+        spec = self.config.benchmarks[benchmark]
+        parts = {split.part for split in self.config.splits.values() if split.benchmark == benchmark}
         folders = {}
-        for key, text in self.config.benchmarks[benchmark].roots.items():
-            path = (self._folder / text).expanduser()
+        for key, text in spec.roots.items():
+            if key in PARTS and key not in parts:
+                continue
+            name = benchmark if len(spec.roots) == 1 else f"{benchmark}/{key}"
+            path = (self._folder / self.config.roots.get(name, text)).expanduser()
             if not path.is_dir():
-                raise UserError(
-                    f"benchmark {benchmark!r}: there is no folder {path} (root {key!r}). Give the right one in "
-                    "the configuration, or by --config root=PATH where the configuration says {root}."
-                )
+                if not spec.page:
+                    raise UserError(
+                        f"benchmark {benchmark!r}: there is no folder {path} (root {key!r}). Give the right one in "
+                        "the configuration, or by --config root=PATH where the configuration says {root}."
+                    )
+                users = self.absent.setdefault(str(path), [])
+                if name not in users:
+                    users.append(name)
             folders[key] = path
         return folders
+
+    def _told(self, benchmark: str) -> dict[str, Any]:
+        """Counts that the index is held against, of what splits draw from, and where to get the set."""
+        spec = self.config.benchmarks[benchmark]
+        splits = [split for split in self.config.splits.values() if split.benchmark == benchmark]
+
+        def drawn(subset: str, part: str) -> bool:
+            return any(split.part == part and (not split.subsets or subset in split.subsets) for split in splits)
+
+        counts = {
+            subset: {part: plain(count) for part, count in parts.items() if drawn(subset, part)}
+            for subset, parts in spec.counts.items()
+            if not spec.subsets or subset in spec.subsets
+        }
+        told = {name: getattr(spec, name) for name in ("tolerance", "on_short", "page", "get", "licence")}
+        return told | {"counts": counts, "folders": plain(spec.folders)}
+
+    def absent_report(self) -> str:
+        """Which folders are absent, what of, and how to get each; empty when none is."""
+        if not self.absent:
+            return ""
+        lines = [f"{len(self.absent)} folders of images are not there:"]
+        told: set[tuple[str, str]] = set()
+        for path, users in self.absent.items():
+            lines.append(f"\n  {path}   ({', '.join(users)})")
+            benchmark = users[0].partition("/")[0]
+            spec = self.config.benchmarks[benchmark]
+            source = (spec.page, spec.get)
+            if source in told:
+                continue
+            told.add(source)
+            size = f", about {spec.gigabytes:g} GB" if spec.gigabytes else ""
+            lines.append(f"    {spec.page} (licence: {spec.licence or 'not stated'}{size})")
+            lines += [f"    {spec.get}"] if spec.get else []
+        names = dict.fromkeys(name for users in self.absent.values() for name in users)
+        lines.append(
+            "\nPut them there or link to them, give the folder that holds them all by --config data=FOLDER, or give "
+            f"single ones in the configuration under\n  roots: {{{next(iter(names))}: PATH}}"
+        )
+        return "\n".join(lines)
 
     def split(self, name: str) -> Artifact:
         """A split by name."""
@@ -350,8 +518,16 @@ class Plan:
                 choose(found, subset, f"subset of benchmark {spec.benchmark!r} (split {name!r})")
         return self._make("split", name, settings, index=index)
 
-    def crops(self, split: str, store: str, size: int, perturbation: Perturbation, bias: Bias) -> Artifact:
-        """Decoded pixels of a split: ``whole`` images or ``center`` crops."""
+    def crops(
+        self,
+        split: str,
+        store: str,
+        size: int,
+        perturbation: Perturbation,
+        bias: Bias,
+        resize: Resize | None = None,
+    ) -> Artifact:
+        """Decoded pixels of a split: ``whole`` images or ``center`` crops, resized or not."""
         spec = choose(self.config.splits, split, "split")
         marks = [split, store if store == "whole" else f"center{size}"]
         settings: dict[str, Any] = {"store": store, "size": size if store == "center" else 0}
@@ -363,6 +539,9 @@ class Plan:
             settings |= {"bias_quality": bias.quality}
             settings |= {"bias_size": bias.size} if bias.control == "jpeg+size" else {}
             marks.append(f"{bias.control.replace('+', '-')}-{digest(bias)[:4]}")
+        settings["resize"] = plain(resize)
+        if resize is not None:
+            marks.append(f"{resize.mode}{resize.size}-{digest(resize)[:4]}")
         index = self.index(spec.benchmark)
         held = index.needs.get("made", [])
         needs = {"split": self.split(split), "made": held or None}
@@ -420,7 +599,12 @@ class Plan:
         """An encoder of `rescale`'s pre-training."""
         spec: Pretrain = choose(self.papers[paper].pretrain, name, f"pretrain section of {paper}")
         settings = plain(spec) | {"backbone": self.network(spec.backbone, f"{paper}: pretrain {name}")}
-        del settings["split"]
+        del settings["split"], settings["decode"]
+        if spec.decode == "on_the_fly":
+            split = self.split(spec.split)
+            index = self.index(self.config.splits[spec.split].benchmark)
+            needs = {"split": split, "made": index.needs.get("made", []) or None}
+            return self._make("pretrain", f"{paper}/{name}", settings, **needs, roots=index.roots)
         crops = self.crops(spec.split, "whole", 0, Perturbation(), Bias())
         return self._make("pretrain", f"{paper}/{name}", settings, crops=crops)
 
@@ -433,10 +617,14 @@ class Plan:
         known = self.config.splits[data.split].subsets
         for subset in data.subsets if known else ():
             choose(dict.fromkeys(known), subset, f"subset of split {data.split!r} in {where}")
-        settings = plain(run.recipe) | {"seed": seed}
+        settings = plain(run.recipe) | {
+            "seed": seed,
+            "keep": self._keeps[self._training[f"{run.paper}/{run.name}"], seed],
+        }
         settings["data"] = {"subsets": list(data.subsets), "count": data.count}
         del settings["bias"], settings["method"]
-        crops = self.crops(data.split, "whole", 0, data.perturbation, run.recipe.bias)
+        resize = run.recipe.resize if isinstance(run.recipe, Recipe) else None
+        crops = self.crops(data.split, "whole", 0, data.perturbation, run.recipe.bias, resize)
         if isinstance(run.recipe, FeatureRecipe):
             settings.pop("annotate")
             features = self.embed(run.paper, run.recipe.annotate, crops)
@@ -446,7 +634,16 @@ class Plan:
         settings["start"] = run.recipe.start.partition(":")[0] if run.recipe.start else None
         if start is not None:
             settings["backbone"] |= {"weights": "none", "digest": "none"}
-        return self._make("train", name, settings, split=split, crops=crops, start=start)
+        # resizing enters by the crops; tests enter nothing
+        del settings["resize"], settings["resize_test"], settings["crop_test"]
+        needs: dict[str, Any] = {"split": split, "crops": crops, "start": start}
+        if (stop := run.recipe.stop) is not None:
+            del settings["stop"]["split"]
+            needs["validation_split"] = self.split(stop.split)
+            needs["validation_crops"] = self.crops(
+                stop.split, "center", run.recipe.crop, Perturbation(), run.recipe.bias, resize
+            )
+        return self._make("train", name, settings, **needs)
 
     def _start(self, run: Run, seed: int) -> Artifact | None:
         assert isinstance(run.recipe, Recipe)
@@ -475,23 +672,31 @@ class Plan:
         """Scores of all seeds of a run on all of its test sets."""
         checkpoints = [(str(seed), self.checkpoint(run, seed)) for seed in run.seeds]
         name = f"{run.paper}/{run.name}"
-        settings: dict[str, Any] = {"paper": run.paper, "run": run.name, "tests": {}}
+        settings: dict[str, Any] = {"paper": run.paper, "run": run.name, "keep": run.recipe.keep, "tests": {}}
         splits, pixels = [], []
         for test_name in run.tests:
             test: Test = self.papers[run.paper].tests[test_name]
-            benchmark = self.config.splits[test.split].benchmark if test.split in self.config.splits else ""
-            mark = "none" if test.perturbation.name == "none" else test_name
-            settings["tests"][test_name] = {"benchmark": benchmark, "perturbation": mark}
-            splits.append((test_name, self.split(test.split)))
-            if isinstance(run.recipe, FeatureRecipe):
-                crops = self.crops(test.split, "whole", 0, test.perturbation, run.recipe.bias)
-                pixels.append((test_name, self.embed(run.paper, run.recipe.annotate, crops)))
-            else:
-                crops = self.crops(test.split, "center", run.recipe.crop, test.perturbation, run.recipe.bias)
-                pixels.append((test_name, crops))
+            for split in test.splits:
+                key = test_name if len(test.splits) == 1 else f"{test_name}.{split}"
+                mark = "none" if test.perturbation.name == "none" else test_name
+                settings["tests"][key] = {"benchmark": self._benchmark_of(test), "perturbation": mark}
+                splits.append((key, self.split(split)))
+                if isinstance(run.recipe, FeatureRecipe):
+                    crops = self.crops(split, "whole", 0, test.perturbation, run.recipe.bias)
+                    pixels.append((key, self.embed(run.paper, run.recipe.annotate, crops)))
+                else:
+                    settings["crop"] = side = run.recipe.crop_test or run.recipe.crop
+                    resize = run.recipe.resize_test
+                    crops = self.crops(split, "center", side, test.perturbation, run.recipe.bias, resize)
+                    pixels.append((key, crops))
         if isinstance(run.recipe, FeatureRecipe):
             return self._make("score_head", name, settings, checkpoints=checkpoints, splits=splits, features=pixels)
         return self._make("score", name, settings, checkpoints=checkpoints, splits=splits, crops=pixels)
+
+    def _benchmark_of(self, test: Test) -> str:
+        """What the benchmark of a test set is called: that of its split, or those of its splits."""
+        known = self.config.splits
+        return "+".join(dict.fromkeys(choose(known, split, "split").benchmark for split in test.splits))
 
     def evaluate(self, run: Run, change: Mapping[str, Any] | None = None) -> Artifact:
         """Metrics of a run, from its scores alone; ``change`` is what a table's protocol says."""
@@ -566,10 +771,11 @@ class Plan:
                             held = self.run(paper, name)
                             found[f"{held.paper}/{held.name}"] = held
                     elif key == "grid":
-                        choose(self.papers[paper].grids, value, f"grid of {paper}")
-                        for full, held in self.runs.items():
-                            if full.startswith(f"{paper}/{value}-"):
-                                found[full] = held
+                        for grid in [value] if isinstance(value, str) else value:
+                            choose(self.papers[paper].grids, grid, f"grid of {paper}")
+                            for full, held in self.runs.items():
+                                if full.startswith(f"{paper}/{grid}-"):
+                                    found[full] = held
                     else:
                         visit(value)
             elif isinstance(node, list):
@@ -595,13 +801,31 @@ class Plan:
         metrics = self.evaluations(paper, spec)
         roots = {"published": str(published)} if raw else {}
         needs = {"metrics": metrics, "indexes": self._tested_indexes(paper, spec) or None}
+        needs["seen"] = self._seen_splits(paper, spec) or None
         return self._make("table", f"{paper}/{name}", settings, **needs, raw=raw, roots=roots)
 
     def _tested_indexes(self, paper: str, spec: Mapping[str, Any]) -> list[tuple[str, Artifact]]:
         """Indexes of the benchmarks that a table's runs are tested on, for what their files give away."""
         tests = [self.papers[run.paper].tests[name] for run in self.runs_in(paper, spec) for name in run.tests]
-        benchmarks = dict.fromkeys(self.config.splits[test.split].benchmark for test in tests)
+        benchmarks = dict.fromkeys(self.config.splits[split].benchmark for test in tests for split in test.splits)
         return [(name, self.index(name)) for name in benchmarks]
+
+    def _seen_splits(self, paper: str, spec: Mapping[str, Any]) -> list[tuple[str, Artifact]]:
+        """Splits that a table's runs were trained and pre-trained on, for what of them is tested on as well."""
+        found: dict[str, Artifact] = {}
+
+        def add(run: Run) -> None:
+            found[f"training split {run.recipe.data.split}"] = self.split(run.recipe.data.split)
+            kind, _, name = (getattr(run.recipe, "start", None) or "").partition(":")
+            if kind == "pretrain":
+                split = choose(self.papers[run.paper].pretrain, name, f"pretrain section of {run.paper}").split
+                found[f"pre-training split {split}"] = self.split(split)
+            elif kind == "run":
+                add(self.run(run.paper, name))
+
+        for run in self.runs_in(paper, spec):
+            add(run)
+        return list(found.items())
 
     def figure(self, paper: str, name: str) -> Artifact:
         """One figure of a paper."""
@@ -612,21 +836,24 @@ class Plan:
             metrics = [("", self.evaluate(run)) for run in runs]
             return self._make("figure", f"{paper}/{name}", settings, metrics=metrics)
         encoders = named_under(spec, "encoder")
+        splits = list(dict.fromkeys([spec["split"], *(row["split"] for row in spec.get("rows", ()) if "split" in row)]))
         image_runs = [run for run in runs if isinstance(run.recipe, Recipe)]
-        feature_runs = [run for run in runs if isinstance(run.recipe, FeatureRecipe)]
         needs: dict[str, Any] = {
             "checkpoints": [(run.name, self.checkpoint(run, run.seeds[0])) for run in image_runs] or None,
             "encoders": [(e, self.pretrain(paper, e)) for e in encoders] or None,
-            "split": self.split(spec["split"]),
+            "splits": [(name, self.split(name)) for name in splits],
         }
         if spec.get("crop"):
-            needs["crops"] = self.crops(spec["split"], "center", spec["crop"], Perturbation(), Bias())
+            side = spec["crop"]
+            needs["crops"] = [(n, self.crops(n, "center", side, Perturbation(), Bias())) for n in splits]
         held = []
-        for run in feature_runs:
-            assert isinstance(run.recipe, FeatureRecipe)
-            whole = self.crops(spec["split"], "whole", 0, Perturbation(), run.recipe.bias)
-            held.append((run.name, self.embed(paper, run.recipe.annotate, whole)))
-        needs["features"] = held or None
+        for row in settings.get("rows", ()):
+            run = self.run(paper, row["run"]) if "run" in row else None
+            if run is not None and isinstance(run.recipe, FeatureRecipe):
+                split = row.get("split", spec["split"])
+                whole = self.crops(split, "whole", 0, Perturbation(), run.recipe.bias)
+                held.append((f"{run.name}@{split}", self.embed(run.paper, run.recipe.annotate, whole)))
+        needs["features"] = list(dict(held).items()) or None
         return self._make("figure", f"{paper}/{name}", settings, **needs)
 
     def tables(self) -> list[Artifact]:

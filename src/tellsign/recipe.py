@@ -34,7 +34,27 @@ def positive(default: Any = MISSING) -> Any:
     return field(default=default, metadata={"above": 0.0})
 
 
+def whole(default: Any = MISSING) -> Any:
+    """A field of numbers from 0 on."""
+    return field(default=default, metadata={"least": 0.0})
+
+
 # ------------------------------------------------------------------------------------------------ data
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many images a subset's part should hold.
+
+    Attributes:
+        real: Real images; null where no source says.
+        fake: Generated images; null where no source says.
+        inferred: No publisher or audit states the numbers; they follow from others. A shortfall is told, never fatal.
+    """
+
+    real: int | None = None
+    fake: int | None = None
+    inferred: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,23 +63,48 @@ class Benchmark:
 
     Attributes:
         layout: A layout of `tellsign.benchmarks.LAYOUTS`.
-        roots: Root folders by key; empty for the demo, whose folders are made by rules.
+        roots: Root folders by key; empty for the demo, whose folders are made by rules. Roots named train, val and
+            test are parts: one that no split of the configuration draws from is not read and need not be there.
         subsets: Subsets to read; empty means all that are found.
         exclude: Folder names directly under a root that hold something else.
+        folders: Names, in any case, of each subset's folders; for layouts of published sets.
+        reals: Names of the folders whose real images each subset is paired with (layouts ufd and dire).
+        parts: Which part the images of a folder belong to (layout genimage).
         min_side: Shorter images (pixels) are bad.
         max_pixels: Larger images are bad.
         test_fraction: Share of images kept for testing when the folders name no parts.
         seed: Seed of that division.
+        watch: What of the roots makes the index anew. ``contents``: the bytes of every image. ``listing``: names and
+            sizes, looked at again only in folders whose modification time has changed, which is the only affordable
+            way where there are millions; a file that is overwritten in place then goes unnoticed until it is decoded.
+        counts: Usable images by subset and part.
+        tolerance: Share of a count that may lack before that is a shortfall.
+        on_short: What a shortfall does: ``fail`` or ``warn``. Inferred counts only warn.
+        page: Public page, DOI or the like; a benchmark that has one may be absent in a dry run.
+        get: How to get it from there.
+        licence: As its publisher states it.
+        gigabytes: About as much disk as it takes.
     """
 
     layout: str
     roots: dict[str, str] = field(default_factory=dict)
     subsets: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    folders: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    reals: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    parts: dict[str, Literal["train", "val", "test"]] = field(default_factory=dict)
     min_side: int = positive(8)
     max_pixels: int = positive(100_000_000)
     test_fraction: float = fraction(0.5)
     seed: int = 3407
+    watch: Literal["contents", "listing"] = "contents"
+    counts: dict[str, dict[str, Count]] = field(default_factory=dict)
+    tolerance: float = fraction(0.0)
+    on_short: Literal["fail", "warn"] = "fail"
+    page: str = ""
+    get: str = ""
+    licence: str = ""
+    gigabytes: float | None = positive(None)
 
 
 @dataclass(frozen=True)
@@ -68,17 +113,23 @@ class Split:
 
     Attributes:
         benchmark: Name of the benchmark.
-        part: ``train``, ``test`` or ``pretrain``.
+        part: ``train``, ``val``, ``test`` or ``pretrain``.
         subsets: Subsets to sample; empty means all.
         count: Images per subset, half real and half fake; ``all`` takes everything.
         seed: Equal seeds give nested splits.
+        per_class: Before that, keep at most this many images of each label from every class folder; null keeps all.
+            With ``fallback`` this is how UniversalFakeDetect samples (1,000 and 100) when it is given class folders.
+        fallback: A class folder that has fewer than ``per_class`` of either label gives this many of each instead;
+            null: what it has. Needs ``per_class``.
     """
 
     benchmark: str
-    part: Literal["train", "test", "pretrain"]
+    part: Literal["train", "val", "test", "pretrain"]
     subsets: tuple[str, ...] = ()
     count: int | Literal["all"] = positive("all")
     seed: int = 3407
+    per_class: int | None = positive(None)
+    fallback: int | None = positive(None)
 
 
 @dataclass(frozen=True)
@@ -116,12 +167,18 @@ class Test:
     """A test set as the scores see it: a split, perturbed or not.
 
     Attributes:
-        split: Name of the split.
+        split: Name of the split. Several make one test set whose mean is taken over the subsets of all of them; its
+            benchmark is then called by all of their names (``forensynths+ufd``).
         perturbation: What is done to its images.
     """
 
-    split: str = "test"
+    split: str | tuple[str, ...] = "test"
     perturbation: Perturbation = field(default_factory=Perturbation)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of its splits."""
+        return (self.split,) if isinstance(self.split, str) else self.split
 
 
 # ------------------------------------------------------------------------------------------------ networks
@@ -142,11 +199,23 @@ class Network:
 
 @dataclass(frozen=True)
 class Head:
-    """The classifier on top of the features."""
+    """The classifier on top of the features.
 
-    name: Literal["linear", "mlp", "mlp2"] = "linear"
+    Attributes:
+        name: ``linear``, ``mlp`` (two layers), ``mlp2`` (two layers, two logits) or ``nearest`` (UniFD's nearest
+            neighbour among the training images' features; nothing is trained, so ``epochs: 0``).
+        hidden: Width of the hidden layer of ``mlp`` and ``mlp2``.
+        dropout: On that layer.
+        init_std: Weights of linear layers start as N(0, init_std²); null for torch's own start. The public code of
+            CNNDet and of UniFD takes 0.02.
+        k: Of ``nearest``: the majority among the k nearest; odd.
+    """
+
+    name: Literal["linear", "mlp", "mlp2", "nearest"] = "linear"
     hidden: int = positive(512)
     dropout: float = fraction(0.0)
+    init_std: float | None = positive(None)
+    k: int = positive(1)
 
 
 # ------------------------------------------------------------------------------------------------ training
@@ -161,59 +230,170 @@ class NoMask:
 
 @dataclass(frozen=True)
 class TextureAware:
-    """MPFT's texture-aware masking (Algorithm 1)."""
+    """MPFT's texture-aware masking (Algorithm 1). The text draws r for "the image", hence ``ratio_per: image``."""
 
     name: Literal["texture_aware"]
     ratio: tuple[float, float] = fraction((0.6, 0.8))
     patch_size: int = positive(14)
     which: Literal["high", "low", "both"] = "high"
+    ratio_per: Literal["image", "batch"] = "image"
 
 
 @dataclass(frozen=True)
 class RandomBox:
-    """LoL's random mask (Algorithm 1), with its width formula corrected unless ``literal``."""
+    """LoL's random mask (Algorithm 1), with its width formula corrected unless ``literal``.
+
+    How the aspect is distributed over its range is not said ("randomly selected within a specified range").
+    """
 
     name: Literal["random_box"]
     ratio: tuple[float, float] = fraction((0.6, 0.8))
     aspect: tuple[float, float] = positive((0.33, 3.0))
     literal: bool = False
+    distribution: Literal["uniform", "log_uniform"] = "uniform"
 
 
 @dataclass(frozen=True)
-class AreaMask:
-    """CutOut, GridMask or random erasing: the share of the image that is masked."""
+class CutOut:
+    """CutOut: the share of the image that is masked."""
 
-    name: Literal["cutout", "grid_mask", "random_erasing"]
+    name: Literal["cutout"]
     ratio: tuple[float, float] = fraction((0.6, 0.8))
+
+
+@dataclass(frozen=True)
+class GridMask:
+    """GridMask: the share that is masked, and the side of a cell as a fraction of the shorter side.
+
+    Chen et al. (2020) draw it from 96 to 224 pixels at crops of 224; MPFT gives no settings.
+    """
+
+    name: Literal["grid_mask"]
+    ratio: tuple[float, float] = fraction((0.6, 0.8))
+    period: tuple[float, float] = fraction((96 / 224, 1.0))
+
+
+@dataclass(frozen=True)
+class RandomErasing:
+    """Random erasing: the share that is masked, and its aspect (height to width, uniform in its logarithm).
+
+    Zhong et al. (2020) take 0.3 to 1/0.3; MPFT gives no settings.
+    """
+
+    name: Literal["random_erasing"]
+    ratio: tuple[float, float] = fraction((0.6, 0.8))
+    aspect: tuple[float, float] = positive((0.3, 3.3))
 
 
 MASK_SETTINGS: dict[str, type] = {
     "none": NoMask,
     "texture_aware": TextureAware,
     "random_box": RandomBox,
-    "cutout": AreaMask,
-    "grid_mask": AreaMask,
-    "random_erasing": AreaMask,
+    "cutout": CutOut,
+    "grid_mask": GridMask,
+    "random_erasing": RandomErasing,
 }
-Mask = NoMask | TextureAware | RandomBox | AreaMask
+Mask = NoMask | TextureAware | RandomBox | CutOut | GridMask | RandomErasing
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Images are resized before anything is cut out of them.
+
+    Attributes:
+        mode: ``squash`` to a square of ``size`` (NPR), or ``shorter``: the shorter side becomes ``size`` and the
+            longer one follows, rounded down (CNNDet and UniFD while training).
+        size: In pixels.
+        filter: Pillow's, which widens with the ratio when an image gets smaller, as in torchvision's pipelines.
+    """
+
+    mode: Literal["squash", "shorter"]
+    size: int = positive()
+    filter: Literal["bilinear", "bicubic"] = "bilinear"
+
+
+@dataclass(frozen=True)
+class NoAugment:
+    """Images are blurred and compressed by nobody."""
+
+    name: Literal["none"] = "none"
+
+
+@dataclass(frozen=True)
+class BlurJpeg:
+    """CNNDet's augmentation (Wang et al. 2020, §4.2), which UniFD keeps: blur, then JPEG, each by its own coin.
+
+    Attributes:
+        probability: Of each. CNNDet (0.1) and (0.5) differ in it alone; UniFD takes 0.5.
+        sigma: Of the Gaussian blur in pixels, uniform.
+        quality: Of the JPEG, uniform over whole numbers, both ends included.
+    """
+
+    name: Literal["blur_jpeg"]
+    probability: float = fraction(0.5)
+    sigma: tuple[float, float] = field(default=(0.0, 3.0), metadata={"least": 0.0})
+    quality: tuple[int, int] = positive((30, 100))
+
+
+AUGMENT_SETTINGS: dict[str, type] = {"none": NoAugment, "blur_jpeg": BlurJpeg}
+Augment = NoAugment | BlurJpeg
 
 
 @dataclass(frozen=True)
 class Optimiser:
-    """Adam or AdamW and its constants."""
+    """Adam, AdamW or SGD and its constants: ``betas`` are Adam's, ``momentum`` and ``nesterov`` SGD's."""
 
-    name: Literal["adam", "adamw"] = "adam"
+    name: Literal["adam", "adamw", "sgd"] = "adam"
     lr: float = positive(1e-4)
     betas: tuple[float, float] = fraction((0.9, 0.999))
     weight_decay: float = 0.0
+    momentum: float = fraction(0.9)
+    nesterov: bool = False
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The learning rate is multiplied by ``factor`` every ``every`` epochs; 1 keeps it constant."""
+    """The learning rate of each epoch.
 
+    Attributes:
+        kind: ``step``: multiplied by ``factor`` every ``every`` epochs (1 keeps it); ``constant``; ``cosine``: half a
+            cosine from the rate to ``floor`` (Loshchilov & Hutter 2017, no restart).
+        every, factor: Of ``step``.
+        warmup: The first epochs rise linearly to what the schedule says after them; 0 for none.
+        floor: Of ``cosine``.
+    """
+
+    kind: Literal["step", "constant", "cosine"] = "step"
     every: int = positive(1)
     factor: float = fraction(1.0)
+    warmup: int = whole(0)
+    floor: float = whole(0.0)
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Early stopping as in CNNDet (Wang et al. 2020, §4.1), by the accuracy at 0.5 on a validation split.
+
+    The best epoch's weights are kept. The paper drops the rate tenfold when five epochs did not raise the accuracy by
+    0.1 %, and ends at 1e-6. Its code demands no rise but a fall of less than 0.1 %: ``delta: -0.001``.
+
+    Attributes:
+        split: Name of the validation split; its images are resized like the training images and centre-cropped.
+        subsets: Subsets of it; empty means all.
+        count: Images per subset, half real and half fake; ``all`` takes the whole split.
+        patience: After so many epochs without progress the learning rate is multiplied by ``factor``.
+        factor: See there.
+        min_lr: Training ends when the rate would fall below.
+        delta: Progress is an accuracy of at least the best one plus ``delta``.
+    """
+
+    split: str = "val"
+    subsets: tuple[str, ...] = ()
+    count: int | Literal["all"] = positive("all")
+    patience: int = positive(5)
+    factor: float = fraction(0.1)
+    min_lr: float = positive(1e-6)
+    delta: float = 0.001
 
 
 @dataclass(frozen=True)
@@ -244,14 +424,20 @@ class Recipe:
             same seed); null for the backbone's own.
         trainable: ``all`` (backbone and head) or ``head`` (the backbone is frozen).
         head: The classifier.
+        resize: Resizing of the training and validation images; null for none.
+        augment: What is done to each training image anew in each epoch, after resizing and before cropping.
         crop: Side of the random training crop and the centre test crop, in pixels.
+        resize_test: Resizing of the test images; null for none. Without effect on the training.
+        crop_test: Side of the centre test crop; null for ``crop``. Without effect on the training.
         flip: Horizontal flips, p = 0.5.
         rotate: Rotations by random multiples of 90 degrees.
         mask: Mask on the preprocessed tensor, while training only.
         batch_norm: ``train`` (batch statistics, as ``model.train()`` does) or ``frozen``.
-        optimiser, schedule, epochs, batch_size: As usual.
+        optimiser, schedule, epochs, batch_size: As usual; 0 epochs for the head ``nearest`` and for no other.
+        stop: Early stopping; null trains all epochs and keeps the last.
         precision: ``fp32``, or ``bf16`` autocast.
-        keep: Weights kept: the last ``keep`` epochs.
+        keep: Weights that are looked at: those of the last ``keep`` epochs. Runs that differ in this alone are trained
+            once.
         bias: Bias control of the training and the test images.
         shots: Few-shot: adapt the start weights to each subset in turn, with this many images per label.
     """
@@ -261,14 +447,19 @@ class Recipe:
     start: str | None = None
     trainable: Literal["all", "head"] = "all"
     head: Head = field(default_factory=Head)
+    resize: Resize | None = None
+    augment: Augment = field(default_factory=NoAugment)
     crop: int = positive(224)
+    resize_test: Resize | None = None
+    crop_test: int | None = positive(None)
     flip: bool = True
     rotate: bool = True
     mask: Mask = field(default_factory=NoMask)
     batch_norm: Literal["train", "frozen"] = "train"
     optimiser: Optimiser = field(default_factory=Optimiser)
     schedule: Schedule = field(default_factory=Schedule)
-    epochs: int = positive(10)
+    epochs: int = whole(10)
+    stop: Stop | None = None
     batch_size: int = positive(4)
     precision: Literal["fp32", "bf16"] = "fp32"
     keep: int = positive(1)
@@ -436,12 +627,20 @@ class Pretrain:
         backbone: Encoder.
         ratios: Scale ratios as ``numerator/denominator``, in (1, 2).
         n_ratios, n_phases, n_images, n_patches: A batch holds this many ratios, phases a ratio, images, and
-            patches of each image at each ratio and phase.
+            patches of each image at each ratio and phase; all processes together work on one batch.
         patch: Side of a patch.
         quantise: Round rescaled pixels to integers.
         temperature: Of the supervised contrastive loss (Eq. 4).
+        reduction: Of that loss: ``sum`` over anchors, as Eq. 4 prints it, or ``mean``.
+        normalise: Project features on the unit sphere before the loss.
         projection: Hidden and output width of the projection head, discarded after.
         steps: Batches an epoch; null takes one batch for every ``n_images`` photographs.
+        decode: ``packed`` (all photographs decoded once into one file) or ``on_the_fly`` (their files are read during
+            training; for sets too large to unpack). It changes no number.
+        too_small: Photographs with a side too short for the patches are an error (``fail``) or left out (``drop``).
+        batch_norm_parts: Into how many equal parts BatchNorm divides the batch for its statistics. 1 takes the whole
+            batch, however many processes share it; N takes what N processes see that do not share their statistics,
+            and needs N processes.
     """
 
     backbone: Network
@@ -454,11 +653,16 @@ class Pretrain:
     patch: int = positive(128)
     quantise: bool = True
     temperature: float = positive(0.07)
+    reduction: Literal["sum", "mean"] = "sum"
+    normalise: bool = True
     projection: tuple[int, int] = positive((2048, 128))
     optimiser: Optimiser = field(default_factory=lambda: Optimiser(lr=2e-4, weight_decay=2e-4))
     schedule: Schedule = field(default_factory=Schedule)
     epochs: int = positive(200)
     steps: int | None = positive(None)
+    decode: Literal["packed", "on_the_fly"] = "packed"
+    too_small: Literal["fail", "drop"] = "fail"
+    batch_norm_parts: int = positive(1)
     seed: int = 0
 
 
@@ -512,20 +716,61 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """What stands here for one table or figure of the printed paper; ``docs/coverage.md`` is made of these.
+
+    Attributes:
+        tables, figures: Names of ours.
+        without: Why nothing is run for it: it shows no result.
+        note: What a reader should know.
+    """
+
+    tables: tuple[str, ...] = ()
+    figures: tuple[str, ...] = ()
+    without: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Paper:
-    """One paper file: the base recipe, the runs (each states only what differs), grids, tables, figures."""
+    """One paper file: the base recipe, the runs (each states only what differs), grids, tables, figures.
+
+    Attributes:
+        seeds: Of every run that names none.
+        baselines: Recipes of other methods; a run that says ``baseline: NAME`` starts from one of them instead of from
+            ``base``. ``include: FILE`` reads them from a file, so that papers share them.
+        artifacts: Every table and figure of the printed paper, by its number.
+    """
 
     paper: str
     title: str
     seeds: tuple[int, ...]
     base: dict[str, Any]
     runs: dict[str, Any]
+    baselines: dict[str, Any] = field(default_factory=dict)
+    artifacts: dict[str, Shown] = field(default_factory=dict)
     grids: dict[str, Any] = field(default_factory=dict)
     annotate: dict[str, Annotate] = field(default_factory=dict)
     pretrain: dict[str, Pretrain] = field(default_factory=dict)
     tests: dict[str, Test] = field(default_factory=lambda: {"test": Test()})
     tables: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PaperFile:
+    """A paper file of which a configuration takes a part, or in which it changes something.
+
+    Attributes:
+        file: The paper file.
+        changes: Merged over the file, key by key; runs, tables and so on must be there already.
+        tables, figures: Only these; null for all. Runs that none of them shows are left out.
+    """
+
+    file: str
+    changes: dict[str, Any] = field(default_factory=dict)
+    tables: tuple[str, ...] | None = None
+    figures: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -564,8 +809,8 @@ class Config:
 
     Attributes:
         name: Shown in logs and reports.
-        papers: Paper files.
-        benchmarks: By name.
+        papers: Paper files, or parts of them.
+        benchmarks: By name. `tellsign.plan.included` reads what stands under ``include``, or a path in place of all.
         splits: By name.
         banner: Stands above every table and figure; empty for none.
         comparable: The test sets are those of the papers, so that a difference from a quoted number means something.
@@ -573,11 +818,12 @@ class Config:
         evaluate: How metrics are computed.
         demo: The embedded world, if any.
         pins: Fingerprints held for a stage and name, to keep an artifact across a refactoring.
-        root, photos, train: Values given by ``--config``; ``{root}`` and so on stand for them in every string.
+        roots: Folders that replace benchmarks' roots: BENCHMARK → folder where it has one root, else BENCHMARK/ROOT.
+        root, photos, train, data: Values given by ``--config``; ``{root}`` and so on stand for them in every string.
     """
 
     name: str
-    papers: tuple[str, ...]
+    papers: tuple[PaperFile | str, ...]
     benchmarks: dict[str, Benchmark]
     splits: dict[str, Split]
     banner: str = ""
@@ -586,9 +832,11 @@ class Config:
     evaluate: Evaluate = field(default_factory=Evaluate)
     demo: Demo | None = None
     pins: dict[str, str] = field(default_factory=dict)
+    roots: dict[str, str] = field(default_factory=dict)
     root: str | None = None
     photos: str | None = None
     train: str | None = None
+    data: str | None = None
 
 
 # ------------------------------------------------------------------------------------------------ loading
@@ -621,6 +869,7 @@ def build(cls: type[T], data: Any, where: str) -> T:
 # Settings whose fields depend on what their ``name`` says.
 KINDS: tuple[tuple[str, Any, dict[str, type]], ...] = (
     ("mask", Mask, MASK_SETTINGS),
+    ("augmentation", Augment, AUGMENT_SETTINGS),
     ("captioner", Captioner, CAPTIONER_SETTINGS),
     ("grounder", Grounder, GROUNDER_SETTINGS),
 )
@@ -691,6 +940,8 @@ def _in_range(value: Any, limits: Mapping[str, float], where: str) -> None:
             raise UserError(f"{where}: {number:g} is outside [{limits['low']:g}, {limits['high']:g}].{percent}")
         if "above" in limits and number <= limits["above"]:
             raise UserError(f"{where}: {number:g} must be above {limits['above']:g}.")
+        if "least" in limits and number < limits["least"]:
+            raise UserError(f"{where}: {number:g} must be at least {limits['least']:g}.")
     if "high" in limits and where.endswith("ratio") and len(numbers) == 2 and numbers[0] > numbers[1]:
         raise UserError(f"{where}: the range {numbers} runs backwards.")
 
@@ -738,7 +989,7 @@ def slug(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "_".join(slug(v) for v in value)
     if isinstance(value, Mapping):
-        return slug(list(value.values()))
+        return slug(list(dict.fromkeys(slug(v) for v in value.values())))
     return str(value).replace("/", "_")
 
 

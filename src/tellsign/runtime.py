@@ -129,11 +129,12 @@ def write_rows(path: Path, columns: Mapping[str, Sequence[Any] | np.ndarray] | p
         )
 
 
-def read_rows(path: Path, codes: Sequence[str] = ()) -> pa.Table:
-    """Read a Parquet file.
+def read_rows(path: Path, columns: Sequence[str] | None = None, codes: Sequence[str] = ()) -> pa.Table:
+    """Read a Parquet file, all of it or the columns named.
 
     Args:
         path: the file.
+        columns: the columns to read; null for all.
         codes: columns of texts that are left as numbers with a dictionary of the different texts.
 
     Raises:
@@ -145,7 +146,7 @@ def read_rows(path: Path, codes: Sequence[str] = ()) -> pa.Table:
     try:
         # not mapped: a file that is replaced while mapped would change under the reader
         with pq.ParquetFile(path, memory_map=False, read_dictionary=list(codes)) as stored:
-            return stored.read()
+            return stored.read(None if columns is None else list(columns))
     except (pa.ArrowInvalid, OSError) as problem:
         raise UserError(
             f"{path} cannot be read as Parquet: {str(problem).splitlines()[0]}. Delete it and run the same command "

@@ -14,14 +14,15 @@ fields of the recipes of a grid's runs), ``robustness`` (as ``runs``, rows are p
 
 metric: a name or a list of names of `tellsign.metrics.METRICS`.
 
-rows: list of ``{label, run | runs, quoted, group, ...}``; several ``runs`` are averaged. A row with nothing
-but ``quoted`` is a printed one that was not run.
+rows: list of ``{label, run | runs | grid, quoted, group, ...}``; several ``runs``, and those of a ``grid``, are
+averaged. A row with nothing but ``quoted`` is a printed one that was not run.
 
 columns: list of ``{label, quoted, group, ...}`` or of plain names (subsets; metrics in the last three kinds).
 Null takes the subsets of the first run, or ``metric``.
 
-grid: name of the grid. Its ``rows``, and perhaps its ``columns``, are ``{field: mask.ratio, label: mask
-ratio, names: {value: label}, quoted: {value: printed}}``; without ``quoted`` the printed name is the value's.
+grid: name of the grid, or a list of names. Its ``rows``, and perhaps its ``columns``, are ``{field: mask.ratio,
+label: mask ratio, names: {value: label}, quoted: {value: printed}}``; without ``quoted`` the printed name is the
+value's.
 
 quoted: where the printed numbers stand, ``{artifact, method, setting, subset, metric}``, as far as common to
 all cells; a name alone is the artifact. A row's ``quoted: NAME`` is short for ``{method: NAME}``, a column's
@@ -52,6 +53,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from tellsign.errors import UserError, choose, near_miss
+from tellsign.papers import runs_of_grids
 from tellsign.published import KEYS, Quoted, lookup, mean
 
 DASH, TIMES = "–", "±"
@@ -217,6 +219,14 @@ def _row(value: Any, plain: str, where: str) -> Entry:
     return _entry(value, plain, "method", None, where)
 
 
+def _of_grid(row: Any, known: Sequence[str]) -> Any:
+    """A row with the runs of the grid that it names, besides those that it names itself."""
+    if not isinstance(row, Mapping) or "grid" not in row:
+        return row
+    rest = {key: value for key, value in row.items() if key != "grid"}
+    return rest | {"runs": [*runs_of_grids(known, row["grid"]), *row.get("runs", ())]}
+
+
 def _column(value: Any, plain: str, where: str) -> Entry:
     # a column of metrics needs no name of its own among the printed numbers, a subset does
     short, default = ("subset", None) if plain == "subset" else ("setting", {})
@@ -312,7 +322,8 @@ def read_spec(settings: Mapping[str, Any]) -> tuple[Spec, dict[tuple[str, str], 
     if kind == "grid":
         rows, columns, cells = _grid(settings, metrics, where)
     else:
-        rows = [_row(row, row_name, f"{where}, row {n}") for n, row in enumerate(settings["rows"], 1)]
+        known = list(settings.get("recipes", {}))
+        rows = [_row(_of_grid(row, known), row_name, f"{where}, row {n}") for n, row in enumerate(settings["rows"], 1)]
         if columns is None:
             columns = [] if column_name == "subset" else list(metrics)
         columns = [_column(one, column_name, f"{where}, column {n}") for n, one in enumerate(columns, 1)]
@@ -349,8 +360,8 @@ def _grid(
     settings: Mapping[str, Any], metrics: Sequence[str], where: str
 ) -> tuple[list[Entry], list[Entry], dict[tuple[str, str], str]]:
     recipes = settings.get("recipes", {})
-    grid = str(settings.get("grid", ""))
-    runs = {name: recipe for name, recipe in recipes.items() if name.startswith(f"{grid}-")}
+    grid = settings.get("grid", "")
+    runs = {name: recipes[name] for name in runs_of_grids(list(recipes), grid)}
     if not grid or not runs:
         raise UserError(f"{where}: no runs of grid {grid!r}. Known runs: {', '.join(recipes) or 'none'}.")
     if not isinstance(settings["rows"], Mapping):

@@ -13,7 +13,7 @@ from snakemake.logging import logger
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
 from tellsign.errors import UserError
-from tellsign.inventory import FileDigests, inventory_digest
+from tellsign.inventory import FileDigests, watched_digests
 from tellsign.locks import take_over
 from tellsign.plan import STAGES, Plan
 from tellsign.publish import publish
@@ -27,6 +27,9 @@ shell.prefix(
     f' [ -n "${{{{APPTAINER_CONTAINER:-}}}}" ] || export PATH={Path(sys.executable).parent}:$PATH; '
 )
 
+# workflow.dryrun is not known yet while rules are read: until then it is False
+DRY_RUN = workflow.output_settings.dryrun
+
 
 def read_plan():
     """The plan of this configuration; what is wrong with it is said before any job starts."""
@@ -35,19 +38,23 @@ def read_plan():
         shelf = open_shelf(folder, file_digest)
         plan = Plan(
             {key: value for key, value in config.items() if value is not None},
-            raw_digests=lambda roots, exclude: inventory_digest(roots, Path("cache/inventory.json"), exclude),
+            raw_digests=watched_digests,
             file_digest=file_digest,
             find_weights=shelf.find,
             folder=folder,
         )
         artifacts = plan.everything()
+        lacking = [plan.absent_report()] if plan.absent else []
         if plan.missing:
             try:
                 shelf.require({w: users for w, users in plan.networks_needed().items() if w in plan.missing})
             except UserError as problem:
-                if not workflow.dryrun:
-                    raise
-                logger.warning(f"{problem}\nThis is a dry run; jobs start only when nothing is missing.")
+                lacking.append(str(problem))
+        if lacking and not DRY_RUN:
+            raise UserError("\n\n".join(lacking))
+        if lacking:
+            lacking.append("This is a dry run; jobs start only when nothing is missing.")
+            logger.warning("\n\n".join(lacking))
         return plan, artifacts
     except UserError as problem:
         raise WorkflowError(str(problem)) from None
@@ -100,6 +107,11 @@ def roots(stage):
     return given
 
 
+def told(stage):
+    """Params function: what the stage is told besides its settings, as JSON."""
+    return lambda wildcards: json.dumps(artifact(stage, wildcards).told, sort_keys=True)
+
+
 def store(stage):
     """Params function: the folder of rows that were made before."""
     return lambda wildcards: artifact(stage, wildcards).store
@@ -110,7 +122,7 @@ def optional(stage, role):
 
     def flag(wildcards):
         held = artifact(stage, wildcards).needs.get(role, [])
-        return [f"--{role}", *(a.path for _, a in held)] if held else []
+        return [f"--{role.replace('_', '-')}", *(a.path for _, a in held)] if held else []
 
     return flag
 
@@ -122,7 +134,7 @@ def published(wildcards):
 
 
 # After kill -9 of Snakemake the folder stays locked; nobody has to know that.
-if workflow.is_main_process and not workflow.dryrun:
+if workflow.is_main_process and not DRY_RUN:
     take_over(Path.cwd())
     publish(PLAN, Path("results"))  # also when nothing is to be done, as after a change was taken back
 

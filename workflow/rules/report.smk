@@ -11,6 +11,7 @@ rule table:
     input:
         metrics=need("table", "metrics"),
         indexes=need("table", "indexes"),
+        seen=need("table", "seen"),
     output:
         table=report(
             directory("data/table/{name}.{fp}"),
@@ -24,12 +25,14 @@ rule table:
     params:
         settings=settings("table"),
         indexes=keyed("table", "indexes"),
+        seen=keyed("table", "seen"),
         published=published,
     shell:
         "tellsign table"
         " --settings {params.settings:q}"
         " --metrics {input.metrics:q}"
         " --indexes {params.indexes:q}"
+        " --seen {params.seen:q}"
         " {params.published:q}"
         " --out {output.table:q}"
         " > {log:q} 2>&1"
@@ -40,7 +43,7 @@ rule figure:
         metrics=need("figure", "metrics"),
         checkpoints=need("figure", "checkpoints"),
         encoders=need("figure", "encoders"),
-        split=need("figure", "split"),
+        splits=need("figure", "splits"),
         crops=need("figure", "crops"),
         features=need("figure", "features"),
     output:
@@ -58,16 +61,16 @@ rule figure:
         checkpoints=keyed("figure", "checkpoints"),
         encoders=keyed("figure", "encoders"),
         features=keyed("figure", "features"),
-        split=optional("figure", "split"),
-        crops=optional("figure", "crops"),
+        splits=keyed("figure", "splits"),
+        crops=keyed("figure", "crops"),
     shell:
         "tellsign figure"
         " --settings {params.settings:q}"
         " --metrics {input.metrics:q}"
         " --checkpoints {params.checkpoints:q}"
         " --encoders {params.encoders:q}"
-        " {params.split:q}"
-        " {params.crops:q}"
+        " --splits {params.splits:q}"
+        " --crops {params.crops:q}"
         " --features {params.features:q}"
         " --out {output.figure:q}"
         " > {log:q} 2>&1"

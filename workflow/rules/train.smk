@@ -11,6 +11,8 @@ rule train:
         split=need("train", "split"),
         crops=need("train", "crops"),
         start=need("train", "start"),
+        validation_split=need("train", "validation_split"),
+        validation_crops=need("train", "validation_crops"),
     output:
         checkpoint=directory("data/train/{name}.{fp}"),
     log:
@@ -22,12 +24,16 @@ rule train:
     params:
         settings=settings("train"),
         start=optional("train", "start"),
+        validation_split=optional("train", "validation_split"),
+        validation_crops=optional("train", "validation_crops"),
     shell:
         "tellsign train"
         " --settings {params.settings:q}"
         " --split {input.split:q}"
         " --crops {input.crops:q}"
         " {params.start:q}"
+        " {params.validation_split:q}"
+        " {params.validation_crops:q}"
         " --work data/work/{wildcards.fp}"
         " --out {output.checkpoint:q}"
         " > {log:q} 2>&1"

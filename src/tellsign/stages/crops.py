@@ -5,7 +5,7 @@ after another, and images.parquet: id, height, width, offset (in pixels). Every 
 many subsets share it.
 
 In this order: decode; bias control (common centre crop, common JPEG), alike for real and fake; perturbation,
-whose draws follow from its seed and the image id alone; centre crop, where `store` is `center` (images
+whose draws follow from its seed and the image id alone; resizing; centre crop, where `store` is `center` (images
 smaller than the crop are tiled). A file whose bytes are no longer those that were indexed is an error.
 """
 
@@ -20,8 +20,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from tellsign.errors import UserError, choose
-from tellsign.images import BIAS_CONTROLS, center_window, control_bias, decode, in_order
+from tellsign.errors import choose
+from tellsign.images import (
+    BIAS_CONTROLS,
+    center_window,
+    control_bias,
+    decode,
+    in_order,
+    read_checked,
+    resized,
+    resized_shape,
+)
 from tellsign.runtime import folder_beside, progress, read_rows, threads, write_rows
 
 log = logging.getLogger(__name__)
@@ -49,30 +58,21 @@ def perturbation(settings: dict) -> Callable[[Pixels, str], Pixels] | None:
     return apply
 
 
-def read_checked(path: Path, image_id: str) -> bytes:
-    """Bytes of an indexed file.
-
-    Raises:
-        UserError: the file is gone, or its bytes have changed.
-    """
-    again = "Restore the file, or run the pipeline again: it notices changed folders and indexes them anew."
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{path} was indexed but is no longer there. {again}") from None
-    found = hashlib.sha256(data).hexdigest()
-    if found != image_id:
-        raise UserError(f"{path} has changed: indexed with sha256 {image_id}, now {found}. {again}")
-    return data
-
-
 def pixel_counts(rows: list[dict[str, Any]], settings: dict) -> list[int]:
     """Number of pixels that each image will take, from the sizes in the split."""
     if settings["store"] == "center":
         return [settings["size"] ** 2] * len(rows)
+    return [height * width for height, width in shapes_before_crop(rows, settings)]
+
+
+def shapes_before_crop(rows: list[dict[str, Any]], settings: dict) -> list[tuple[int, int]]:
+    """Height and width of each image after bias control and resizing, from the sizes in the split."""
+    shapes = [(row["height"], row["width"]) for row in rows]
     if BIAS_CONTROLS[settings["bias_control"]].crop:
-        return [settings["bias_size"] ** 2] * len(rows)
-    return [row["height"] * row["width"] for row in rows]
+        shapes = [(settings["bias_size"],) * 2] * len(rows)
+    if (resize := settings["resize"]) is not None:
+        shapes = [resized_shape(*shape, resize["mode"], resize["size"]) for shape in shapes]
+    return shapes
 
 
 def report_tiled(rows: list[dict[str, Any]], settings: dict) -> None:
@@ -81,9 +81,8 @@ def report_tiled(rows: list[dict[str, Any]], settings: dict) -> None:
     if BIAS_CONTROLS[settings["bias_control"]].crop:
         small = sum(side < settings["bias_size"] for side in sides.values())
         log.info("common crop of %d px: %d of %d images tiled", settings["bias_size"], small, len(sides))
-        sides = dict.fromkeys(sides, settings["bias_size"])
     if settings["store"] == "center":
-        small = sum(side < settings["size"] for side in sides.values())
+        small = sum(min(shape) < settings["size"] for shape in shapes_before_crop(rows, settings))
         log.info("centre crop of %d px: %d of %d images tiled", settings["size"], small, len(sides))
 
 
@@ -91,9 +90,9 @@ def main(*, settings: dict, split: Path, roots: dict[str, Path], out: Path) -> N
     """Make the crops of one split.
 
     Args:
-        settings: store (``whole`` or ``center``), size (side of the centre crop, pixels), bias_control
-        (``none``,
-            ``jpeg``, ``jpeg+size``), bias_quality, bias_size, perturbation (name, options, seed).
+        settings: store (``whole`` or ``center``), size (side of the centre crop, pixels), bias_control (``none``,
+            ``jpeg``, ``jpeg+size``), bias_quality, bias_size, perturbation (name, options, seed), resize (null, or
+            mode, size, filter).
         split: the split.
         roots: key → folder.
         out: the folder to write.
@@ -111,6 +110,8 @@ def main(*, settings: dict, split: Path, roots: dict[str, Path], out: Path) -> N
         image = control_bias(image, control, quality=settings["bias_quality"], size=settings["bias_size"])
         if perturb is not None:
             image = perturb(image, row["id"])
+        if settings["resize"] is not None:
+            image = resized(image, **settings["resize"])
         return center_window(image, settings["size"]) if settings["store"] == "center" else image
 
     counts = pixel_counts(rows, settings)

@@ -140,12 +140,12 @@ def main(
     others = _by_test([baseline]) if baseline else {}
     for extra in sorted(set(tables) - set(tests)):
         raise UserError(f"there are scores of test set {' / '.join(extra)}, which the settings do not name.")
-    best = _best_epochs(settings, tests, tables, splits)
-    for (benchmark, perturbation), name in tests.items():
+    best = _best_epochs(settings, tests, tables)
+    for (benchmark, perturbation), listed in tests.items():
         where = f"{settings['run']} on {benchmark} / {perturbation}"
         if (benchmark, perturbation) not in tables:
             raise UserError(f"{where}: there are no scores. Score the run on this test set first.")
-        listing = _listing(read_rows(splits[name]), where)
+        listing = _listing(list(listed.values()), where)
         held = _scores(tables[benchmark, perturbation], listing, where)
         if (scored := sorted({seed for seed, _ in held})) != sorted(seen):
             raise UserError(f"{where}: there are trainings of seeds {sorted(seen)}, but scores of {scored}.")
@@ -161,18 +161,26 @@ def main(
     write_rows(out, {name: list(held) for name, held in zip(COLUMNS, zip(*written, strict=True), strict=True)})
 
 
-def _tests(tests: dict[str, dict[str, str]], splits: dict[str, Path]) -> dict[tuple[str, str], str]:
-    found: dict[tuple[str, str], str] = {}
+def _tests(tests: dict[str, dict[str, str]], splits: dict[str, Path]) -> dict[tuple[str, str], dict[str, pa.Table]]:
+    """The splits of each (benchmark, perturbation), by name: one, or several that make one test set.
+
+    Raises:
+        UserError: a test set without a split, or two that list the same subset.
+    """
+    found: dict[tuple[str, str], dict[str, pa.Table]] = {}
     for name, test in tests.items():
         pair = (test["benchmark"], test["perturbation"])
-        if pair in found:
-            raise UserError(
-                f"test sets {found[pair]!r} and {name!r} are both {pair[0]} / {pair[1]}: their scores cannot "
-                "be told apart. Give them benchmarks of their own, or keep one."
-            )
         if name not in splits:
             raise UserError(f"test set {name!r} has no split. Got splits for: {', '.join(splits) or 'none'}.")
-        found[pair] = name
+        table = read_rows(splits[name])
+        subsets = set(table.column("subset").to_pylist())
+        for other, held in found.get(pair, {}).items():
+            if shared := subsets & set(held.column("subset").to_pylist()):
+                raise UserError(
+                    f"test sets {other!r} and {name!r} are both {pair[0]} / {pair[1]} and both hold {min(shared)}: "
+                    "their scores cannot be told apart. Give them benchmarks of their own, or keep one."
+                )
+        found.setdefault(pair, {})[name] = table
     return found
 
 
@@ -223,7 +231,11 @@ def _numbered(names: Sequence[str]) -> tuple[np.ndarray, Int[np.ndarray, " names
     return np.unique(np.array([name.encode() for name in names], dtype=np.bytes_), return_inverse=True)
 
 
-def _listing(split: pa.Table, where: str) -> Listing:
+def _listing(splits: Sequence[pa.Table], where: str) -> Listing:
+    import pyarrow as pa
+
+    known = [name for name in ("subset", "id", "label", "class") if all(name in one.column_names for one in splits)]
+    split = pa.concat_tables([one.select(known) for one in splits])
     named = split.column("subset").to_pylist()
     subsets = list(dict.fromkeys(named))
     if "mean" in subsets:
@@ -231,7 +243,7 @@ def _listing(split: pa.Table, where: str) -> Listing:
     numbers = {name: number for number, name in enumerate(subsets)}
     images, image = _numbered(split.column("id").to_pylist())
     label = split.column("label").to_numpy().astype(np.int64)
-    folders = split.column("class").to_pylist() if "class" in split.column_names else [""] * len(label)
+    folders = split.column("class").to_pylist() if "class" in known else [""] * len(label)
     folder = _numbered(folders)[1]
     first = np.zeros(len(images), np.int64)
     first[image] = label
@@ -321,9 +333,8 @@ def _rivals(held: Scores, seeds: set[int], where: str) -> dict[int, Float[np.nda
 
 def _best_epochs(
     settings: dict,
-    tests: dict[tuple[str, str], str],
+    tests: dict[tuple[str, str], dict[str, pa.Table]],
     tables: dict[tuple[str, str], Rows],
-    splits: dict[str, Path],
 ) -> dict[int, int]:
     """The kept epoch of highest accuracy on the validation test set, the earliest of equals, by seed.
 
@@ -333,12 +344,15 @@ def _best_epochs(
     wanted = settings["validation"]
     if wanted is None:
         return {}
-    pair = next((pair for pair, name in tests.items() if name == wanted), None)
+    names = [(name, pair) for pair, held in tests.items() for name in held]
+    # a test set of several splits is listed as TEST.SPLIT
+    fits = [pair for name, pair in names if name == wanted or name.startswith(f"{wanted}.")]
+    pair = fits[0] if fits else None
     if pair is None or pair not in tables:
-        listed = ", ".join(tests.values())
+        listed = ", ".join(name for name, _ in names)
         raise UserError(f"{settings['run']}: the protocol's validation is {wanted!r}; this run is tested on {listed}.")
     where = f"{settings['run']} on {' / '.join(pair)}"
-    listing = _listing(read_rows(splits[wanted]), where)
+    listing = _listing(list(tests[pair].values()), where)
     parts = _parts(listing, settings, where)
     found: dict[int, tuple[float, int]] = {}
     for (seed, epoch), scores in _scores(tables[pair], listing, where).items():

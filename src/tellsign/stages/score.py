@@ -9,31 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import torch
-from jaxtyping import Float, Int64
-from torch import Tensor
 
 from tellsign.detectors import load_detector, read_recipe, weight_files
-from tellsign.heads import Detector
+from tellsign.inference import score_images
 from tellsign.pixels import PixelTable
-from tellsign.runtime import pick_device, progress, read_rows, write_rows
+from tellsign.runtime import pick_device, read_rows, write_rows
 from tellsign.scores import join_scores, rows_of_subset
-
-
-@torch.inference_mode()
-def score_images(
-    detector: Detector, table: PixelTable, rows: Int64[Tensor, " n"], size: int, batch_size: int
-) -> Float[np.ndarray, " n"]:
-    """p(fake) of some rows of a table, from their centre crops."""
-    device = next(detector.parameters()).device
-    batches = rows.split(batch_size)
-    parts = []
-    for batch in progress(batches, len(batches), "batches scored"):
-        pixels = table.center_crops(batch, size).to(device)
-        parts.append(detector.scores(detector.backbone.preprocess(pixels)).float().cpu())
-    return torch.cat(parts).numpy()
 
 
 def main(
@@ -56,8 +38,10 @@ def main(
     tables = {test: PixelTable.open(folder) for test, folder in crops.items()}
     rows = {test: read_rows(path) for test, path in splits.items()}
     for seed, folder in checkpoints.items():
-        size = read_recipe(folder)["crop"]
+        recipe = read_recipe(folder)
         for epoch, target, name in weight_files(folder):
+            if not target and epoch <= recipe["epochs"] - settings["keep"]:
+                continue  # kept for another run
             detector = load_detector(folder, target_device, name)
             for test, facts in settings["tests"].items():
                 wanted = rows[test]
@@ -66,7 +50,7 @@ def main(
                 if not len(wanted):
                     continue
                 ids = list(dict.fromkeys(wanted["id"].to_pylist()))  # shared reals are scored once
-                scores = score_images(detector, tables[test], tables[test].rows_of(ids), size, batch_size)
+                scores = score_images(detector, tables[test], tables[test].rows_of(ids), settings["crop"], batch_size)
                 labels = {"paper": settings["paper"], "run": settings["run"], "seed": int(seed), "epoch": epoch} | facts
                 pieces.append(join_scores(wanted, ids, scores, labels))
     write_rows(out, pa.concat_tables(pieces))

@@ -1,34 +1,51 @@
 """Train a detector on images (MPFT, LoL, rescale's fine-tuning and the baselines inside the papers).
 
-Reads   the split, its whole decoded images (crops), and where the recipe starts from, an encoder or another run
-Writes  a checkpoint folder: model.safetensors (the last epoch), epoch-NN.safetensors (the kept epochs before it) or,
-        for few-shot recipes, target-SUBSET.safetensors; recipe.yaml, provenance.json, log.csv
-Resumes from the last whole epoch, kept under --work.
+Reads   the split, its whole decoded images (crops), where the recipe starts from, an encoder or another run, and for
+        early stopping a validation split and its centre crops
+Writes  a checkpoint folder: model.safetensors (the last epoch, or with early stopping the best), epoch-NN.safetensors
+        (the kept epochs before it) or, for few-shot recipes, target-SUBSET.safetensors; recipe.yaml, provenance.json,
+        log.csv
+Resumes from the last whole epoch, kept under --work. The head `nearest` has no epochs: it stores the features of the
+training images' centre crops.
 """
 
 from __future__ import annotations
 
+import functools
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
+from tellsign.augmentations import augmented_crops, draw_blur_jpeg
 from tellsign.detectors import build_detector, kept_weights, load_encoder, load_weights, save_weights, seal
-from tellsign.fit import Adam, Resume, balanced_batches, fit, step_schedule, write_log
-from tellsign.heads import Detector
+from tellsign.fit import (
+    EarlyStop,
+    Resume,
+    balanced_batches,
+    build_optimiser,
+    fit,
+    scheduled_rate,
+    write_log,
+)
+from tellsign.heads import Detector, Nearest
+from tellsign.inference import features_of, score_images
 from tellsign.locks import alone
 from tellsign.losses import binary_cross_entropy
 from tellsign.masks import MASKS
 from tellsign.pixels import PixelTable, augment
 from tellsign.rows import chosen_rows, subsets_of
-from tellsign.runtime import folder_beside, pick_device, write_text
+from tellsign.runtime import folder_beside, pick_device, threads, write_text
+
+EVALUATED = 64
+"""Images computed at once for validation and for the bank of the nearest neighbour."""
 
 
 def starting_detector(settings: Mapping[str, Any], start: Path | None) -> Detector:
@@ -51,39 +68,98 @@ def set_batch_norm(detector: Detector, batch_norm: str) -> None:
                 module.eval()
 
 
+@dataclass(frozen=True)
+class Images:
+    """Labelled rows of a table.
+
+    Attributes:
+        table: Decoded images.
+        rows: Row of the table of each image.
+        labels: Its label, 0 real or 1 fake.
+    """
+
+    table: PixelTable
+    rows: Int64[Tensor, " n"]
+    labels: Int64[Tensor, " n"]
+
+    @classmethod
+    def chosen(cls, table: PixelTable, split: Path, subsets: list[str], count: int | str) -> Images:
+        """Images of a split: of some subsets (none named: all), the first ``count`` of each."""
+        ids, labels = chosen_rows(split, subsets, count)
+        return cls(table, table.rows_of(ids), labels)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch of training images.
+
+    Attributes:
+        rows: Positions among the training images.
+        crops: Their crops, where they were made ahead; None where they are cut when their turn comes.
+    """
+
+    rows: Int64[Tensor, " b"]
+    crops: UInt8[Tensor, "b 3 size size"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def accuracy_of(detector: Detector, images: Images, size: int, batch_norm: str) -> float:
+    """Share of images called rightly at 0.5, from their centre crops; the detector is in training mode after it."""
+    detector.eval()
+    scores = torch.from_numpy(score_images(detector, images.table, images.rows, size, EVALUATED))
+    set_batch_norm(detector, batch_norm)
+    return float(((scores > 0.5) == (images.labels == 1)).double().mean())
+
+
 class Trainer:
     """One training: draws crops, masks them, computes the loss.
 
     Args:
         detector: What is trained, on its device.
-        table: Decoded images.
-        rows: Row of the table of each training image.
-        labels: Its label, 0 real or 1 fake.
+        images: What it is trained on.
         settings: The recipe.
         generator: Source of every draw.
         device: Where batches are computed.
+        validation: What early stopping looks at; None without.
     """
 
     def __init__(
         self,
         detector: Detector,
-        table: PixelTable,
-        rows: Int64[Tensor, " n"],
-        labels: Int64[Tensor, " n"],
+        images: Images,
         settings: Mapping[str, Any],
         generator: torch.Generator,
         device: torch.device,
+        validation: Images | None = None,
     ) -> None:
-        self.detector, self.table, self.rows, self.labels = detector, table, rows, labels
+        self.detector, self.images, self.validation = detector, images, validation
         self.settings, self.generator, self.device = settings, generator, device
         mask = dict(settings["mask"])
         self.mask = MASKS[mask.pop("name")]
         self.mask_options = mask
         self.autocast = {"fp32": None, "bf16": torch.bfloat16}[settings["precision"]]
 
-    def loss(self, batch: Int64[Tensor, " b"]) -> Float[Tensor, ""]:
-        """Binary cross-entropy of one batch of training images (positions in ``rows``)."""
-        pixels = self.table.random_crops(self.rows[batch], self.settings["crop"], self.generator)
+    def batches(self) -> Iterator[Batch]:
+        """The batches of one epoch."""
+        order = balanced_batches(self.images.labels, self.settings["batch_size"], self.generator)
+        options = dict(self.settings["augment"])
+        if options.pop("name") == "none":
+            yield from map(Batch, order)
+            return
+        positions = list(order)
+        draws = draw_blur_jpeg(len(self.images.labels), self.generator, **options)
+        rows = [self.images.rows[batch] for batch in positions]
+        crops = augmented_crops(self.images.table, rows, draws, self.settings["crop"], workers=threads())
+        yield from map(Batch, positions, crops)
+
+    def loss(self, batch: Batch) -> Float[Tensor, ""]:
+        """Binary cross-entropy of one batch of training images."""
+        pixels = batch.crops
+        if pixels is None:
+            rows = self.images.rows[batch.rows]
+            pixels = self.images.table.random_crops(rows, self.settings["crop"], self.generator)
         pixels = augment(pixels, self.generator, flip=self.settings["flip"], rotate=self.settings["rotate"]).to(
             self.device
         )
@@ -91,30 +167,70 @@ class Trainer:
         x = x * self.mask(x, self.generator, **self.mask_options)
         with torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None):
             logits = self.detector(x)
-        return binary_cross_entropy(logits.float(), self.labels[batch].to(self.device))
+        return binary_cross_entropy(logits.float(), self.images.labels[batch.rows].to(self.device))
 
-    def run(self, out: Path, names: Mapping[int, str], work: Path) -> list[dict[str, float]]:
-        """Train, writing the weights of the epochs in ``names`` to ``out``."""
+    def early_stop(self) -> EarlyStop | None:
+        """The early stopping of the recipe, if it has any."""
+        if self.validation is None:
+            return None
+        size, batch_norm = self.settings["crop"], self.settings["batch_norm"]
+        accuracy = functools.partial(accuracy_of, self.detector, self.validation, size, batch_norm)
+        rules = {key: self.settings["stop"][key] for key in ("patience", "factor", "min_lr", "delta")}
+        return EarlyStop(accuracy, **rules)
+
+    def run(self, out: Path, names: Mapping[int, str], work: Path) -> Result:
+        """Train, writing the weights of the epochs in ``names`` to ``out``, or of the best one if it stops early."""
         recipe, optimiser = self.settings, self.settings["optimiser"]
         out.mkdir(parents=True, exist_ok=True)
         set_batch_norm(self.detector, recipe["batch_norm"])
-        adam = Adam.of(self.detector.parameters(), optimiser)
+        stop = self.early_stop()
 
         def keep(done: int) -> None:
-            if done in names:
+            if stop is not None and stop.epoch == done:
+                save_weights(self.detector, out / names[recipe["epochs"]])
+            elif stop is None and done in names:
                 save_weights(self.detector, out / names[done])
 
-        return fit(
+        rows = fit(
             self.detector,
             self.loss,
-            lambda: balanced_batches(self.labels, recipe["batch_size"], self.generator),
-            adam,
+            self.batches,
+            build_optimiser(self.detector.parameters(), optimiser),
             epochs=recipe["epochs"],
-            rate=lambda epoch: step_schedule(optimiser["lr"], epoch, **recipe["schedule"]),
+            rate=lambda epoch: scheduled_rate(optimiser["lr"], epoch, recipe["epochs"], recipe["schedule"]),
             generator=self.generator,
             resume=Resume(work),
             after_epoch=keep,
+            stop=stop,
         )
+        return Result(rows, sum(int(row["rows"]) for row in rows), recipe["epochs"] if stop is None else stop.epoch)
+
+    def store_bank(self, head: Nearest, path: Path) -> Result:
+        """Store the features of the training images in a nearest neighbour, instead of training.
+
+        Source: UniFD (Ojha et al. 2023) §4.2, a bank of the training images' features; centre crops, as its tests.
+        """
+        images, size = self.images, self.settings["crop"]
+        self.detector.eval()
+        features = features_of(self.detector.backbone, images.table, images.rows, size, EVALUATED)
+        head.store(features, images.labels)
+        save_weights(self.detector, path)
+        return Result([], len(images.rows), 0)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a training leaves beside its weights.
+
+    Attributes:
+        log: One row an epoch.
+        images_seen: Images times epochs.
+        epoch: The epoch (1-based) of the last kept weights.
+    """
+
+    log: list[dict[str, float]]
+    images_seen: int
+    epoch: int
 
 
 def main(
@@ -125,6 +241,8 @@ def main(
     out: Path,
     work: Path,
     start: Path | None = None,
+    validation_split: Path | None = None,
+    validation_crops: Path | None = None,
     device: str = "auto",
 ) -> None:
     """Train one run at one seed.
@@ -134,23 +252,31 @@ def main(
     """
     target_device = pick_device(device)
     table = PixelTable.open(crops)
+    validation = None
+    if (stop := settings["stop"]) is not None:
+        assert validation_split is not None and validation_crops is not None
+        held_out = PixelTable.open(validation_crops)
+        validation = Images.chosen(held_out, validation_split, stop["subsets"], stop["count"])
     began = time.monotonic()
     with alone(work), folder_beside(out) as part:
-        logs: list[dict[str, float]] = []
-        seen = 0
+        results: list[Result] = []
         for training in trainings(settings, split):
-            ids, labels = chosen_rows(split, training.subsets, training.count)
+            images = Images.chosen(table, split, training.subsets, training.count)
             detector = starting_detector(settings, start).to(target_device)
             generator = torch.Generator().manual_seed(settings["seed"])
-            trainer = Trainer(detector, table, table.rows_of(ids), labels, settings, generator, target_device)
+            trainer = Trainer(detector, images, settings, generator, target_device, validation)
             state = work / (training.target or "whole")
-            logs += trainer.run(state / "weights", training.kept, state)
-            seen += len(labels) * settings["epochs"]
+            if isinstance(detector.head, Nearest):
+                (name,) = training.kept.values()
+                results.append(trainer.store_bank(detector.head, state / "weights" / name))
+            else:
+                results.append(trainer.run(state / "weights", training.kept, state))
             for name in training.kept.values():
                 shutil.copyfile(state / "weights" / name, part / name)
-        write_log(part / "log.csv", logs)
+        write_log(part / "log.csv", [row for result in results for row in result.log])
         write_text(part / "recipe.yaml", yaml.safe_dump(settings, sort_keys=True))
-        facts = {"seconds": round(time.monotonic() - began, 2), "images_seen": seen, "device": str(target_device)}
+        facts = {"seconds": round(time.monotonic() - began, 2), "device": str(target_device)}
+        facts |= {"images_seen": sum(result.images_seen for result in results), "epoch": results[-1].epoch}
         seal(part, facts)
         shutil.rmtree(work)
 

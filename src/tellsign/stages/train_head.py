@@ -15,7 +15,7 @@ import yaml
 
 from tellsign.detectors import build_head, kept_weights, save_weights, seal
 from tellsign.features import Features
-from tellsign.fit import Adam, Resume, balanced_batches, fit, step_schedule, write_log
+from tellsign.fit import Resume, balanced_batches, build_optimiser, fit, scheduled_rate, write_log
 from tellsign.losses import binary_cross_entropy
 from tellsign.representation import representation
 from tellsign.rows import chosen_rows
@@ -32,7 +32,6 @@ def main(*, settings: dict[str, Any], split: Path, features: Path, out: Path, de
     head = build_head(settings["head"], inputs.shape[1], settings["seed"]).to(target_device).train()
     recipe, optimiser = settings, settings["optimiser"]
     generator = torch.Generator().manual_seed(settings["seed"])
-    adam = Adam.of(head.parameters(), optimiser)
     began = time.monotonic()
     kept = kept_weights(recipe["epochs"], recipe["keep"])
     with folder_beside(out) as part:
@@ -45,9 +44,9 @@ def main(*, settings: dict[str, Any], split: Path, features: Path, out: Path, de
             head,
             lambda batch: binary_cross_entropy(head(inputs[batch]), targets[batch]),
             lambda: balanced_batches(labels, recipe["batch_size"], generator),
-            adam,
+            build_optimiser(head.parameters(), optimiser),
             epochs=recipe["epochs"],
-            rate=lambda epoch: step_schedule(optimiser["lr"], epoch, **recipe["schedule"]),
+            rate=lambda epoch: scheduled_rate(optimiser["lr"], epoch, recipe["epochs"], recipe["schedule"]),
             generator=generator,
             resume=Resume(None),  # seconds of work: not worth keeping
             after_epoch=keep,
