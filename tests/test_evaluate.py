@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -15,7 +16,7 @@ from tellsign.errors import UserError
 from tellsign.metrics import measure
 from tellsign.recipe import Evaluate, build, differences, plain
 from tellsign.runtime import read_rows, sha256_of_file, write_rows
-from tellsign.stages import evaluate
+from tellsign.stages import evaluate, split
 
 SUBSETS = ("ldm", "fsq")
 SETTINGS = plain(Evaluate(resamples=200)) | {
@@ -337,3 +338,25 @@ def test_the_order_of_score_rows_does_not_matter(house: House) -> None:
     first = house.run().to_pylist()
     house.rows = before.take(np.random.default_rng(0).permutation(before.num_rows))
     assert str(house.run().to_pylist()) == str(first)
+
+
+@pytest.mark.parametrize("fallback", [None, 4])
+def test_a_sample_of_class_folders_is_the_one_that_the_split_would_draw(tmp_path: Path, fallback: int | None) -> None:
+    folders = {"cat": (9, 7), "dog": (5, 30), "owl": (12, 12)}  # reals and fakes of each class folder
+    rows = [
+        {"subset": "a", "part": "test", "label": label, "generator": "", "class": name, "root": "r", "path": f"{at}",
+         "id": hashlib.sha256(f"{name}{label}{at}".encode()).hexdigest(), "width": 9, "height": 9, "status": "ok"}
+        for name, counts in folders.items() for label in (0, 1) for at in range(counts[label])
+    ]  # fmt: skip
+    everything = {"part": "test", "count": "all", "seed": 7, "subsets": [], "per_class": None, "fallback": None}
+    values = []
+    for settings, sample in (
+        (everything, {"limit": 7, "fallback": fallback, "per": "class"}),
+        (everything | {"per_class": 7, "fallback": fallback}, {}),
+    ):
+        drawn = split.sample(rows, settings)
+        right = [int(row["id"][0], 16) < 8 for row in drawn]
+        listed = [("a", row["class"], row["label"], ok) for row, ok in zip(drawn, right, strict=True)]
+        values.append(Bench(tmp_path, listed).value(sample=sample))
+    assert values[0] == values[1] != 0.5
+    assert len(drawn) == (2 * (7 + 4 + 7) if fallback else 7 + 7 + 5 + 7 + 7 + 7)
