@@ -5,17 +5,18 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, make_plan
+from conftest import ROOT, demo_config, make_plan
 
 from tellsign.commands.coverage import as_markdown, made_for, plan_without_data, trainings_of
 from tellsign.errors import UserError
-from tellsign.figures import METRIC_KINDS
+from tellsign.figures import FIGURES, METRIC_KINDS
 from tellsign.papers import read_paper_file, run_specs
 from tellsign.plan import Artifact, Plan
 from tellsign.published import load
 from tellsign.recipe import Paper, PaperFile, build, read_yaml
 from tellsign.runtime import write_rows
 from tellsign.stages import figure
+from tellsign.tables import KINDS
 from tellsign.tables import as_markdown as table_text
 from tellsign.tables import build as build_table
 
@@ -50,7 +51,7 @@ def made_up_metrics(plan: Plan, artifact: Artifact) -> list[dict]:
         checkpoints += [("mean", run.recipe.epochs)] if run.recipe.keep > 1 else []
         for (benchmark, perturbation), subsets in tests.items():
             for subset in (*subsets, "mean"):
-                for metric in ("accuracy", "ap_fake", "ap_real"):
+                for metric in ("accuracy", "accuracy_oracle", "ap_fake", "ap_real"):
                     for seed in run.seeds:
                         for checkpoint, epoch in checkpoints:
                             rows.append(
@@ -74,7 +75,7 @@ def made_up_metrics(plan: Plan, artifact: Artifact) -> list[dict]:
                                     "n_fake": 10,
                                     "images_seen": 100.0,
                                     "recipe": "r",
-                                    "code": "c",
+                                    "code": "c", "protocol": facts["protocol"],
                                     "data": "d",
                                 }
                             )
@@ -140,7 +141,7 @@ def test_every_table_finds_its_numbers_and_every_quoted_row_says_so(which, reque
             sources = {number.source for number in document.numbers}
             assert sources == {"ours", "quoted", "delta"} if plan.config.comparable else {"ours", "quoted"}, table
             text = table_text(document)
-            rows = spec["rows"] if isinstance(spec["rows"], list) else []
+            rows = [] if {"run", "grid"} & spec.keys() else spec["rows"]
             quoted = [row["label"] for row in rows if not {"run", "grid"} & row.keys()]
             assert ("Quoted only; not run here." in text) == bool(quoted), f"{name}/{table}"
 
@@ -178,6 +179,13 @@ def test_coverage_is_as_committed():
     plan = plan_without_data(config_of("paper.yaml"), ROOT)
     text = as_markdown(plan, Path("config/paper.yaml"))
     assert (ROOT / "docs" / "coverage.md").read_text() == text, "run: tellsign coverage --out docs/coverage.md"
+
+
+def test_the_demo_and_the_papers_show_every_kind_of_table_and_figure(paper):
+    for plan in (paper, make_plan(demo_config())):
+        tables = {spec["kind"] for held in plan.papers.values() for spec in held.tables.values()}
+        figures = {spec["kind"] for held in plan.papers.values() for spec in held.figures.values()}
+        assert (tables, figures) == (set(KINDS), set(FIGURES))
 
 
 # ---------------------------------------------------------------------------------------------- the mechanism

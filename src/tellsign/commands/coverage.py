@@ -72,8 +72,10 @@ def trainings_of(artifacts: Iterable[Artifact]) -> set[str]:
 
 def quoted_only(plan: Plan, paper: str, shown: Shown) -> list[str]:
     """Labels of rows that show a printed number and no run."""
-    rows = [row for name in shown.tables for row in plan.papers[paper].tables[name]["rows"] if isinstance(row, dict)]
-    return list(dict.fromkeys(row["label"] for row in rows if not {"run", "runs", "grid"} & row.keys()))
+    runs = {"run", "runs", "grid"}
+    tables = [spec for name in shown.tables if not runs & (spec := plan.papers[paper].tables[name]).keys()]
+    rows = [row for spec in tables for row in spec["rows"]]
+    return list(dict.fromkeys(row["label"] for row in rows if not runs & row.keys()))
 
 
 def status(plan: Plan, paper: str, shown: Shown) -> str:
