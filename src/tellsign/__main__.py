@@ -43,6 +43,7 @@ STAGES = {
 }
 COMMANDS = {
     "doctor": "say what each table and figure needs, what is missing, and what it costs",
+    "coverage": "list the papers' tables and figures, and what is run for each",
     "weights": "list the weights that a configuration needs, and fetch them",
 }
 

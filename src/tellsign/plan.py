@@ -27,6 +27,7 @@ from tellsign.recipe import (
     Bias,
     Config,
     Data,
+    Evaluate,
     FeatureRecipe,
     Glip,
     Network,
@@ -40,6 +41,7 @@ from tellsign.recipe import (
     Resize,
     Test,
     build,
+    differences,
     merge,
     plain,
     read_yaml,
@@ -637,6 +639,9 @@ class Plan:
     def checkpoint(self, run: Run, seed: int) -> Artifact:
         """The checkpoint of a run at a seed."""
         name = f"{run.paper}/{run.name}-s{seed}"
+        image = isinstance(run.recipe, Recipe)
+        if (made := self._made.get(("train" if image else "train_head", name))) is not None:
+            return made  # tables ask again and again
         data: Data = run.recipe.data
         where = f"{run.paper}: run {run.name}"
         split = self.split(data.split)
@@ -702,8 +707,11 @@ class Plan:
     @remembered
     def score(self, run: Run) -> Artifact:
         """Scores of all seeds of a run on all of its test sets."""
-        checkpoints = [(str(seed), self.checkpoint(run, seed)) for seed in run.seeds]
         name = f"{run.paper}/{run.name}"
+        image = isinstance(run.recipe, Recipe)
+        if (made := self._made.get(("score" if image else "score_head", name))) is not None:
+            return made
+        checkpoints = [(str(seed), self.checkpoint(run, seed)) for seed in run.seeds]
         settings: dict[str, Any] = {"paper": run.paper, "run": run.name, "keep": run.recipe.keep, "tests": {}}
         splits, pixels = [], []
         for test_name in run.tests:
@@ -730,11 +738,20 @@ class Plan:
         known = self.config.splits
         return "+".join(dict.fromkeys(choose(known, split, "split").benchmark for split in test.splits))
 
-    def evaluate(self, run: Run) -> Artifact:
-        """Metrics of a run, from its scores alone."""
+    def evaluate(self, run: Run, change: Mapping[str, Any] | None = None) -> Artifact:
+        """Metrics of a run, from its scores alone; ``change`` is what a table's protocol says."""
         scores = self.score(run)
         checkpoint = self.checkpoint(run, run.seeds[0])
-        settings = plain(self.config.evaluate) | {
+        protocol = self.protocol(change or {}, f"{run.paper}: run {run.name}")
+        if protocol.validation is not None:
+            choose(dict.fromkeys(run.tests), protocol.validation, f"validation test of {run.paper}/{run.name}")
+        if protocol.pooled_reals != "none" and isinstance(run.recipe, Recipe) and run.recipe.shots is not None:
+            raise UserError(
+                f"{run.paper}: run {run.name} has shots, so each subset has a model of its own: reals of other subsets "
+                "have no scores of it. Say pooled_reals: none in the protocol of its tables."
+            )
+        settings = plain(protocol) | {
+            "protocol": differences(protocol, self.config.evaluate),
             "paper": run.paper,
             "run": run.name,
             "tests": scores.settings["tests"],
@@ -743,7 +760,41 @@ class Plan:
             "data": digest([a.fingerprint for _, a in scores.needs["splits"]])[:12],
         }
         needs = {"scores": scores, "splits": scores.needs["splits"], "checkpoints": scores.needs["checkpoints"]}
-        return self._make("evaluate", f"{run.paper}/{run.name}", settings, **needs)
+        mark = f"-{digest(protocol)[:4]}" if settings["protocol"] else ""
+        return self._make("evaluate", f"{run.paper}/{run.name}{mark}", settings, **needs)
+
+    def protocol(self, change: Mapping[str, Any], where: str) -> Evaluate:
+        """The configuration's ``evaluate`` with what a ``protocol`` says instead."""
+        if not isinstance(change, Mapping):
+            raise UserError(f"{where}: protocol is {change!r}; it says fields of evaluate, such as threshold: oracle.")
+        return build(Evaluate, merge(plain(self.config.evaluate), change), f"{where}, protocol")
+
+    def evaluations(self, paper: str, spec: Mapping[str, Any]) -> list[tuple[str, Artifact]]:
+        """Metrics of a table: each run under each protocol that a cell of it asks for."""
+        found: dict[str, Artifact] = {}
+        rows, columns = (
+            [one if isinstance(one, Mapping) else {} for one in held] if isinstance(held, list) and held else [{}]
+            for held in (spec.get("rows"), spec.get("columns"))
+        )
+        for row in rows:
+            for column in columns:
+                cell = {**spec, **column, **row}
+                named = {key: cell[key] for key in ("run", "runs", "grid") if cell.get(key)}
+                for run in self.runs_in(paper, named):
+                    made = self.evaluate(run, cell.get("protocol"))
+                    found[made.path] = made
+        return [("", made) for made in found.values()]
+
+    def _named_protocols(self, node: Any, where: str) -> Any:
+        """Plain data with each ``protocol`` replaced by its name, which stands in the metrics' rows."""
+        if isinstance(node, Mapping):
+            return {
+                key: differences(self.protocol(value, where), self.config.evaluate)
+                if key == "protocol"
+                else self._named_protocols(value, where)
+                for key, value in node.items()
+            }
+        return [self._named_protocols(value, where) for value in node] if isinstance(node, list) else node
 
     def runs_in(self, paper: str, spec: Any) -> list[Run]:
         """Runs that a table or figure names anywhere under ``run``, ``runs`` or ``grid``, in order, once each."""
@@ -783,11 +834,12 @@ class Plan:
     def table(self, paper: str, name: str) -> Artifact:
         """One table of a paper."""
         spec = choose(self.papers[paper].tables, name, f"table of {paper}")
-        settings = {"comparable": self.config.comparable} | self._presented(paper, name, spec)
+        presented = self._presented(paper, name, self._named_protocols(spec, f"{paper}: table {name}"))
+        settings = {"comparable": self.config.comparable} | presented
         read_spec(settings)
         published = self._folder / "config" / "published" / f"{paper}.csv"
         raw = {"published": self._file_digest(published)} if spec.get("quoted") else {}
-        metrics = [("", self.evaluate(run)) for run in self.runs_in(paper, spec)]
+        metrics = self.evaluations(paper, spec)
         roots = {"published": str(published)} if raw else {}
         needs = {"metrics": metrics, "indexes": self._tested_indexes(paper, spec) or None}
         needs["seen"] = self._seen_splits(paper, spec) or None

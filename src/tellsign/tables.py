@@ -9,7 +9,8 @@ title, caption, footnotes: texts. banner: stands above the table in every format
 
 kind: ``subsets`` (rows are runs, columns the subsets and their mean), ``pairs`` (the same with two metrics in
 a cell), ``runs`` (rows are runs, columns what ``columns`` says), ``grid`` (rows and perhaps columns are
-fields of the recipes of a grid's runs), ``robustness`` (as ``runs``, rows are perturbations).
+fields of the recipes of a grid's runs), ``robustness`` (as ``runs``, rows are perturbations), ``protocols`` (as
+``runs``, rows are ways to turn the same scores into numbers).
 
 metric: a name or a list of names of `tellsign.metrics.METRICS`.
 
@@ -27,8 +28,10 @@ quoted: where the printed numbers stand, ``{artifact, method, setting, subset, m
 all cells; a name alone is the artifact. A row's ``quoted: NAME`` is short for ``{method: NAME}``, a column's
 for ``{subset: NAME}`` (subsets, pairs) or ``{setting: NAME}`` (the other kinds). Null: no printed number.
 
-run, runs, benchmark, perturbation, subset, checkpoint: what a cell shows; a column and then a row may say
-otherwise. Null as benchmark (the default) or perturbation takes the only one that the run was tested on.
+run, runs, benchmark, perturbation, subset, checkpoint, protocol: what a cell shows; a column and then a row may
+say otherwise. Null as benchmark (the default) or perturbation takes the only one that the run was tested on. A
+protocol holds the fields of `tellsign.recipe.Evaluate` that differ from the configuration's; the plan puts its name
+in its place.
 
 spread: what stands after ±, ``seeds`` or ``epochs`` (over the kept epochs, as LoL prints it).
 
@@ -71,10 +74,10 @@ LABELS: dict[str, str] = {
 PRINTED = {"accuracy": "accuracy", "ap_fake": "ap", "ap_real": "ap"}
 """Name of a metric among the printed numbers. The papers do not say for which class they compute AP."""
 
-SELECTION = ("run", "runs", "benchmark", "subset", "perturbation", "checkpoint", "metric")
+SELECTION = ("run", "runs", "benchmark", "subset", "perturbation", "checkpoint", "protocol", "metric")
 SPECIFICATION = (
     "paper", "name", "title", "caption", "kind", "metric", "rows", "columns", "quoted", "grid", "run", "runs",
-    "benchmark", "subset", "perturbation", "checkpoint", "spread", "comparable", "why", "cost", "banner",
+    "benchmark", "subset", "perturbation", "checkpoint", "protocol", "spread", "comparable", "why", "cost", "banner",
     "footnotes", "recipes",
 )  # fmt: skip
 
@@ -111,6 +114,7 @@ class Number:
     recipe: str = ""
     code: str = ""
     data: str = ""
+    protocol: str = ""
     printed: str = ""
     note: str = ""
 
@@ -287,6 +291,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "runs": ("run", "metric"),
     "grid": ("run", "metric"),
     "robustness": ("perturbation", "metric"),
+    "protocols": ("protocol", "metric"),
 }
 """What a plain name of a row and of a column stands for."""
 
@@ -323,7 +328,7 @@ def read_spec(settings: Mapping[str, Any]) -> tuple[Spec, dict[tuple[str, str], 
             columns = [] if column_name == "subset" else list(metrics)
         columns = [_column(one, column_name, f"{where}, column {n}") for n, one in enumerate(columns, 1)]
     rest = ("paper", "name", "title", "caption", "spread", "comparable", "why", "cost", "banner")
-    select = {"perturbation": "none", "checkpoint": "last", "subset": "mean", "benchmark": None}
+    select = {"perturbation": "none", "checkpoint": "last", "subset": "mean", "benchmark": None, "protocol": ""}
     select |= {key: settings[key] for key in SELECTION if key in settings and key != "metric"}
     return Spec(
         kind=kind,
@@ -416,7 +421,7 @@ class Measured:
         """
         full = run if "/" in run else f"{self.paper}/{run}"
         left = choose(self.runs, full, "run in the metrics")
-        wanted = {key: select[key] for key in ("perturbation", "benchmark", "checkpoint", "subset")}
+        wanted = {key: select[key] for key in ("protocol", "perturbation", "benchmark", "checkpoint", "subset")}
         for key, value in (wanted | {"metric": metric}).items():
             known = sorted({str(row[key]) for row in left})
             listed = ", ".join(known)
@@ -481,7 +486,7 @@ def summarise(measured: Measured, runs: Sequence[str], select: Mapping[str, Any]
         images_seen=sum(statistics.fmean(row["images_seen"] for row in rows) for rows in by_run),
         **{
             key: _joined(everything, key)
-            for key in ("benchmark", "subset", "perturbation", "threshold_rule", "recipe", "code", "data")
+            for key in ("benchmark", "subset", "perturbation", "threshold_rule", "recipe", "code", "data", "protocol")
         },
     )
 
@@ -746,16 +751,16 @@ def build(settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], publis
 
 def _subset_panels(make: Builder) -> list[Panel]:
     spec = make.spec
-    run = next((_runs(row.select)[0] for row in spec.rows if _runs(row.select)), None)
-    if run is None:
+    first = next((row for row in spec.rows if _runs(row.select)), None)
+    if first is None:
         raise UserError(f"table {spec.name}: no row names a run.")
     columns = list(spec.columns)
     if not columns:
-        named = make.measured.subsets(run, spec.select, spec.metrics[0])
+        named = make.measured.subsets(_runs(first.select)[0], {**spec.select, **first.select}, spec.metrics[0])
         columns = [Entry(name, "", {"subset": name}, None) for name in named]
     whole = Entry("mean", "", {"subset": "mean"}, {})
-    first = make.compare([(whole, metric) for metric in spec.metrics], "Mean over subsets")
-    return [first, *make.by_subset([*columns, whole])]
+    means = make.compare([(whole, metric) for metric in spec.metrics], "Mean over subsets")
+    return [means, *make.by_subset([*columns, whole])]
 
 
 def _runs(select: Mapping[str, Any]) -> list[str]:
@@ -773,12 +778,22 @@ def _explained(make: Builder) -> list[str]:
         "bootstrap over the test images, ends averaged over seeds."
     ]
     averaged = [number.epochs for number in ours if number.checkpoint == "mean"]
-    rules = ["last epoch"] if len(averaged) < len(ours) else []
+    kinds = {number.checkpoint for number in ours}
+    rules = ["last epoch"] if kinds - {"mean", "best"} else []
+    rules += ["best of the kept epochs on the validation images"] if "best" in kinds else []
     rules += [f"mean of the last {_range(averaged)} epochs"] if averaged else []
     notes.append(f"Checkpoint: {', '.join(rules)}.")
     rules = sorted({n.threshold_rule for n in ours} - {"none", "oracle"})
     if rules:
         notes.append(f"Accuracy: fake means a score above {' or '.join(rules)}.")
+    told: dict[str, list[str]] = {}
+    for number in ours:
+        shown = number.row if make.spec.kind == "protocols" else f"{number.row}, {number.column}"
+        if number.protocol and shown not in (rows := told.setdefault(number.protocol, [])):
+            rows.append(shown)
+    everywhere = len({number.protocol for number in ours}) == 1
+    for name, rows in told.items():
+        notes.append(f"Protocol{'' if everywhere else ' of ' + '; '.join(rows)}: {name}.")
     if any(number.source == "quoted" and number.metric.startswith("ap") for number in numbers):
         notes.append("The paper does not say which class its AP takes as positive.")
     if make.spec.kind in ("subsets", "pairs") and len(make.spec.metrics) > 1:
