@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -14,7 +15,7 @@ from conftest import ROOT, demo_config, make_plan
 from tellsign.__main__ import run
 from tellsign.budget import Amount, Census, Cost, Costs, Rate, Rates, expected, read_rates
 from tellsign.commands import doctor
-from tellsign.commands.doctor import Row, closure, counted, examine, headline, listing
+from tellsign.commands.doctor import Row, closure, counted, examine, headline, listing, shortfalls
 from tellsign.errors import UserError
 from tellsign.plan import Artifact
 from tellsign.recipe import Benchmark, Config, Split, build
@@ -199,6 +200,7 @@ def test_the_papers_without_data_are_explained_in_seconds(project, capsys):
     assert out.count(f"{project}/none/GenImage ") == 1 and "licence: CC BY-NC-SA 4.0" in out  # once, not a table
     assert out.count("\n  clip-vit-l14 (") == 1 and "hf download timm/vit_large_patch14_clip_224.openai" in out
     assert f"tellsign weights --configfile config/paper.yaml --config data={project}/none --fetch" in out
+    assert "Disk: ≥ " in out and "No rate is known, so their time is not in: caption/blip" in out
     rows = out.split("\n\n")[1].splitlines()
     assert max(map(len, rows)) <= 100 and len(rows) == len(yaml_names("paper.yaml")) + 4
 
@@ -255,6 +257,19 @@ def test_folders_that_hold_too_little_are_told(project, capsys):
     assert "genimage: no folder Midjourney or imagenet_midjourney (midjourney) in data/GenImage" in out
     assert "(adm)" not in out and out.count("genimage from https://github.com/GenImage-Dataset/GenImage") == 1
     assert "short 7" in out and "1 lack data" in out
+
+
+def test_an_index_that_holds_too_little_is_told(tmp_path, monkeypatch):
+    config, made = small()
+    rows = [("a", 0)] * 30 + [("a", 1)] * 39
+    columns = {"subset": [r[0] for r in rows], "part": ["train"] * 69, "label": [r[1] for r in rows]}
+    columns |= {"width": [9] * 69, "height": [9] * 69, "status": ["ok"] * 69}
+    write_rows(tmp_path / made["index"].path, columns)
+    monkeypatch.chdir(tmp_path)
+    there = SimpleNamespace(config=config, absent={})
+    lines = shortfalls(there, census(config, Path()), made["index"])
+    assert lines == ["known: a, train, fake: 39 of 40", "known: b, train, fake: 0 of 5"]  # c has no part train
+    assert shortfalls(SimpleNamespace(config=config, absent={"/nowhere": ["known"]}), None, made["index"]) == []
 
 
 def test_weights_that_are_wrong_are_explained_like_missing_ones(project, capsys):

@@ -39,6 +39,14 @@ from tellsign.weights import Held, MissingWeightsError, open_shelf, shopping_lis
 CACHE = Path("cache/files.json")
 RATES = Path("config/rates.yaml")
 TRAININGS = ("train", "train_head", "pretrain")
+KINDS = {
+    "crops": "crops (in cache/, made anew when deleted)",
+    "train": "checkpoints",
+    "pretrain": "checkpoints",
+    "embed": "features",
+    "score": "scores",
+    "score_head": "scores",
+}
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,7 @@ class Row:
         done: It has been made.
         made, trainings: How many of its trainings have been made, and how many it has; equal ones count once.
         cost: What it takes.
+        disk: Its bytes by what they are.
     """
 
     name: str
@@ -63,6 +72,7 @@ class Row:
     made: int = 0
     trainings: int = 0
     cost: Cost = field(default_factory=Cost)
+    disk: dict[str, Amount] = field(default_factory=dict)
 
 
 def main(
@@ -247,9 +257,12 @@ def examine(
             look(needed[path])
         held = [facts[path] for path in sorted(needed)]
         trainings = [path for path, artifact in needed.items() if artifact.stage in TRAININGS]
-        cost = Cost()
-        for own, *_ in held:
+        cost, disk_of = Cost(), {}
+        for path, artifact in needed.items():
+            own, what = facts[path][0], KINDS.get(artifact.stage)
             cost += own
+            if what is not None:
+                disk_of[what] = disk_of.get(what, Amount()) + own.bytes
         return Row(
             name,
             tuple(sorted(set().union(*(f[1] for f in held)))),
@@ -259,6 +272,7 @@ def examine(
             sum(there[path] for path in trainings),
             len(trainings),
             cost,
+            disk_of,
         )
 
     rows = []
@@ -382,10 +396,11 @@ def _bounded(text: str, amount: Amount) -> str:
 
 
 def notes(whole: Row, rates: Rates, machine: str, artifacts: Iterable[Artifact]) -> str:
-    """Where the times come from, and what they leave out."""
+    """What takes the disk, where the times come from, and what they leave out."""
     rated = rates.machines[machine].rates
     used = sorted(networks_of(artifacts) & rated.keys())
-    lines = []
+    held = {what: whole.disk[what] for what in dict.fromkeys(KINDS.values()) if what in whole.disk}
+    lines = ["Disk: " + ", ".join(f"{disk(amount)} {what}" for what, amount in held.items()) + "."] if held else []
     for basis in ("measured", "published", "estimated"):
         names = [name for name in used if rated[name].basis == basis]
         if names:
