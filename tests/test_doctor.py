@@ -223,6 +223,11 @@ def test_a_table_narrows_it(project, capsys):
     assert "mpft-table2" not in out and "all, shared" not in out
 
 
+def test_tables_may_be_named_one_by_one(project, capsys):
+    assert run(["doctor", "--table", "mpft-table1", "--table", "lol-fig4"]) == 0
+    assert capsys.readouterr().out.startswith("config/config.yaml: 1 table, 1 figure: 2 ready")
+
+
 def test_a_wrong_question_names_the_near_miss(project, caplog):
     assert run(["doctor", "--table", "mpft-tabel1"]) == 2
     assert "Did you mean 'mpft-table1'" in caplog.text

@@ -91,7 +91,7 @@ def add_flag(parser: argparse.ArgumentParser, parameter: inspect.Parameter, hint
     elif typing.get_origin(hint) is dict:
         options |= {"type": key_and_path, "nargs": "*", "metavar": "KEY=PATH"}
     elif typing.get_origin(hint) is list:
-        options |= {"type": args[0], "nargs": "*", "metavar": args[0].__name__.upper()}
+        options |= {"action": "extend", "type": args[0], "nargs": "*", "metavar": args[0].__name__.upper()}
     elif hint is bool:
         options |= {"action": argparse.BooleanOptionalAction}
     else:
