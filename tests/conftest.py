@@ -20,7 +20,7 @@ def make_plan(config: dict, raw: dict[str, str] | None = None, folder: Path = RO
     from tellsign.weights import Shelf, read_catalogue
 
     shelf = Shelf(read_catalogue(ROOT / "config" / "weights.yaml"), folder / "weights", lambda p: p.name, folder)
-    digests = lambda roots, exclude: {key: (raw or {}).get(key, "0") for key in roots}  # noqa: E731
+    digests = lambda roots, exclude, watch: {key: (raw or {}).get(key, "0") for key in roots}  # noqa: E731
     return Plan(config, digests, lambda path: path.name, shelf.find, folder)
 
 

@@ -20,14 +20,14 @@ def listed(layout, roots, subsets=(), exclude=()):
 
 def test_folder_flat_nested_and_with_parts(tmp_path):
     make(tmp_path, "sd/0_real/b.JPEG", "sd/0_real/a.png", "sd/1_fake/x.PNG")
-    make(tmp_path, "progan/cat/0_real/1.png", "progan/dog/1_fake/1.png")
+    make(tmp_path, "progan/cat/0_real/1.png", "progan/dog/1_fake/1.png", "dog")
     make(tmp_path, "adm/Train/0_REAL/1.png", "adm/test/1_fake/deep/1.png", "adm/test/cat/1_fake/2.png")
     assert listed("folder", {"r": tmp_path}).files == [
         ImageFile("adm", "test", 1, "adm", "r", "adm/test/1_fake/deep/1.png"),
-        ImageFile("adm", "test", 1, "adm", "r", "adm/test/cat/1_fake/2.png"),
+        ImageFile("adm", "test", 1, "adm", "r", "adm/test/cat/1_fake/2.png", "cat"),
         ImageFile("adm", "train", 0, "real", "r", "adm/Train/0_REAL/1.png"),
-        ImageFile("progan", "", 0, "real", "r", "progan/cat/0_real/1.png"),
-        ImageFile("progan", "", 1, "progan", "r", "progan/dog/1_fake/1.png"),
+        ImageFile("progan", "", 0, "real", "r", "progan/cat/0_real/1.png", "cat"),
+        ImageFile("progan", "", 1, "progan", "r", "progan/dog/1_fake/1.png", "dog"),
         ImageFile("sd", "", 0, "real", "r", "sd/0_real/a.png"),
         ImageFile("sd", "", 0, "real", "r", "sd/0_real/b.JPEG"),
         ImageFile("sd", "", 1, "sd", "r", "sd/1_fake/x.PNG"),

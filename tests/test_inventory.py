@@ -8,7 +8,8 @@ from collections import Counter
 import pytest
 
 from tellsign import inventory
-from tellsign.inventory import FileDigests, inventory_digest, walk
+from tellsign.errors import UserError
+from tellsign.inventory import FileDigests, inventory_digest, listing_digest, walk, watched_digests
 
 
 @pytest.fixture
@@ -181,3 +182,87 @@ def test_a_long_reading_is_announced(tmp_path, monkeypatch, caplog):
     (tmp_path / "a").write_bytes(b"weights")
     FileDigests(tmp_path / "cache.json")(tmp_path / "a")
     assert "this is done once" in caplog.text
+
+
+# ---------------------------------------------------------------------------------------------- listings
+
+
+@pytest.fixture
+def scanned(monkeypatch):
+    """Folders that were listed, and all count as settled at once."""
+    folders = []
+    real = inventory._scan
+    monkeypatch.setattr(inventory, "SETTLED_NS", -(10**12))
+    monkeypatch.setattr(inventory, "_scan", lambda folder, *rest: folders.append(folder) or real(folder, *rest))
+    return folders
+
+
+def listed(root, tmp_path, *exclude):
+    return listing_digest({"a": root}, tmp_path / "cache.json", exclude)["a"]
+
+
+def test_a_listing_is_made_once_and_again_only_where_a_folder_has_changed(root, tmp_path, scanned):
+    first = listed(root, tmp_path)
+    assert len(scanned) == 3 and listed(root, tmp_path) == first and len(scanned) == 3
+    (root / "0_real/new.png").write_bytes(b"x")
+    assert listed(root, tmp_path) != first
+    assert scanned[3:] == [f"{root}/0_real/"]
+    (root / "0_real/new.png").unlink()
+    assert listed(root, tmp_path) == first
+
+
+@pytest.mark.parametrize("change", ["rename", "remove", "add", "add below", "resize and list"])
+def test_any_change_of_names_or_sizes_gives_a_new_listing(root, tmp_path, scanned, change):
+    first, file = listed(root, tmp_path), root / "1_fake/0.PNG"
+    if change == "rename":
+        file.rename(file.with_name("9.PNG"))
+    elif change == "remove":
+        file.unlink()
+    elif change == "add":
+        (root / "more.png").write_bytes(b"x")
+    elif change == "add below":
+        (root / "new/deep").mkdir(parents=True)
+        (root / "new/deep/more.png").write_bytes(b"x")
+    else:
+        file.write_bytes(b"longer than before")
+        (root / "1_fake/notes.txt").touch()
+    assert listed(root, tmp_path) != first
+
+
+def test_what_a_listing_cannot_see(root, tmp_path, scanned):
+    first = listed(root, tmp_path)
+    (root / "1_fake/0.PNG").write_bytes(b"imagE 0")
+    assert listed(root, tmp_path) == first  # crops verify the bytes
+    (root / "1_fake/notes.txt").touch()
+    assert listed(root, tmp_path) == first  # and no layout reads that
+
+
+def test_a_listing_depends_on_no_times_no_place_and_no_cache(root, tmp_path):
+    first = listed(root, tmp_path)
+    (tmp_path / "cache.json").write_text("damaged")
+    assert listed(root, tmp_path) == first
+    root.rename(tmp_path / "moved")
+    assert listed(tmp_path / "moved", tmp_path) == first
+    (tmp_path / "moved/photos").mkdir()
+    (tmp_path / "moved/photos/1.png").touch()
+    assert listed(tmp_path / "moved", tmp_path, "photos") == first != listed(tmp_path / "moved", tmp_path)
+
+
+def test_a_fresh_folder_is_listed_again(root, tmp_path, monkeypatch):
+    folders = []
+    real = inventory._scan
+    monkeypatch.setattr(inventory, "_scan", lambda folder, *rest: folders.append(folder) or real(folder, *rest))
+    listed(root, tmp_path), listed(root, tmp_path)
+    assert len(folders) == 6
+
+
+def test_links_back_up_end(root, tmp_path):
+    (root / "0_real/loop").symlink_to(root)
+    assert len(listed(root, tmp_path)) == 64
+
+
+def test_watch_is_chosen_by_name(root, tmp_path):
+    assert watched_digests({"a": root}, (), "listing", tmp_path) == {"a": listed(root, tmp_path)}
+    assert watched_digests({"a": root}, (), "contents", tmp_path) == inventory_digest({"a": root}, tmp_path / "c.json")
+    with pytest.raises(UserError, match="Did you mean 'listing'"):
+        watched_digests({"a": root}, (), "listings", tmp_path)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tellsign.demo.web import jpeg_quality, rescale
-from tellsign.leaks import auc, bits_per_pixel, bits_per_pixel_auc, format_auc
+from tellsign.leaks import auc, bits_per_pixel, bits_per_pixel_auc, format_auc, seen_before, validation_photographs
 
 
 @settings(deadline=None)
@@ -46,3 +46,14 @@ def test_format_tells_nothing_of_the_demo_and_is_found_where_it_does():
     assert chance["ldm"] == pytest.approx(0.5, abs=0.06)  # three standard errors
     leaky = format_auc(real_train, draws(5, 600) + np.array([0, 0, 20]), real_test, {"ldm": shifted})
     assert leaky["ldm"] > 0.95
+
+
+def test_what_was_seen_before_the_test_is_counted_by_pair():
+    seen = {"a": ["1", "2", "2"], "b": ["9"], "c": []}
+    assert seen_before(seen, {"x": ["2", "3"], "y": {"1", "2"}}) == {("a", "x"): 1, ("a", "y"): 2}
+
+
+def test_validation_photographs_are_known_by_name():
+    paths = ["n01440764/n01440764_10026.JPEG", "val/ILSVRC2012_val_00000293.JPEG", "ilsvrc2012_VAL_00000001.jpeg"]
+    assert validation_photographs(paths) == paths[1:]
+    assert validation_photographs(["a/my_ILSVRC2012_val_1.jpg", "ILSVRC2012_val_/1.jpg"]) == []

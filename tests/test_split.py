@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -12,12 +13,11 @@ from tellsign.runtime import read_rows, write_rows
 from tellsign.stages.split import main, sample
 
 
-def row(subset, part, label, name, status="ok"):
+def row(subset, part, label, name, status="ok", category=""):
     generator = subset if label else "real"
     place = {"root": "r", "path": f"{subset}/{label}/{name}", "width": 9, "height": 8}
-    return {"subset": subset, "part": part, "label": label, "generator": generator, "id": name, **place} | {
-        "status": status
-    }
+    facts = {"generator": generator, "class": category, "id": name, "status": status}
+    return {"subset": subset, "part": part, "label": label, **facts, **place}
 
 
 def rows(fakes=10):
@@ -26,7 +26,8 @@ def rows(fakes=10):
 
 
 def settings(**changes):
-    return {"part": "test", "subsets": [], "count": 8, "seed": 0} | changes
+    plain = {"part": "test", "subsets": [], "count": 8, "seed": 0, "per_class": None, "fallback": None}
+    return plain | changes
 
 
 def test_balanced_ordered_and_ranked():
@@ -104,6 +105,7 @@ def test_main_writes_the_columns_and_the_same_bytes_again(tmp_path):
         "part",
         "label",
         "generator",
+        "class",
         "id",
         "root",
         "path",
@@ -113,3 +115,40 @@ def test_main_writes_the_columns_and_the_same_bytes_again(tmp_path):
     ]
     assert found.to_pylist() == sample(rows(), settings())
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def nested(**counts):
+    """A set of class folders, each with (real, fake) images."""
+    return [
+        row("progan", "test", label, f"{name}{label}{i}", category=name)
+        for name, held in counts.items()
+        for label in (0, 1)
+        for i in range(held[label])
+    ]
+
+
+def drawn(rows, **changes):
+    found = sample(rows, settings(count="all", **changes))
+    return Counter((r["class"], r["label"]) for r in found)
+
+
+def test_a_class_folder_gives_so_many_and_a_poor_one_the_fallback_of_both_labels():
+    rows = nested(cat=(9, 9), cow=(9, 4), dog=(1, 9))
+    plain = {("cat", 0): 5, ("cat", 1): 5, ("cow", 0): 5, ("cow", 1): 4, ("dog", 0): 1, ("dog", 1): 5}
+    assert drawn(rows, per_class=5) == plain
+    poor = {("cow", 0): 2, ("cow", 1): 2, ("dog", 0): 1, ("dog", 1): 2}
+    assert drawn(rows, per_class=5, fallback=2) == plain | poor
+    assert drawn(rows) == Counter((r["class"], r["label"]) for r in rows)
+
+
+@hypothesis_settings(deadline=None, max_examples=30)
+@given(st.integers(0, 5), st.integers(1, 8), st.integers(1, 8), st.integers(1, 12))
+def test_with_a_limit_a_class_smaller_samples_are_still_in_larger_ones(seed, one, other, count):
+    rows = nested(cat=(9, 9), cow=(9, 8))
+    by_limit = [
+        {r["id"] for r in sample(rows, settings(count="all", seed=seed, per_class=n))} for n in sorted((one, other))
+    ]
+    assert by_limit[0] <= by_limit[1]
+    fewer = {r["id"] for r in sample(rows, settings(count=2, seed=seed, per_class=one))}
+    more = {r["id"] for r in sample(rows, settings(count=min(2 * count, 4 * one), seed=seed, per_class=one))}
+    assert fewer <= more <= {r["id"] for r in sample(rows, settings(count="all", seed=seed, per_class=one))}

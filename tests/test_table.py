@@ -63,3 +63,29 @@ def test_quoting_without_printed_numbers_is_an_error(files: tuple[Path, Path], t
         table.main(settings=SETTINGS, metrics=[files[0]], out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
     table.main(settings=SETTINGS | {"quoted": None}, metrics=[files[0]], out=tmp_path / "out")
+
+
+def index(path: Path, *rows: tuple[str, str, str, int]) -> Path:
+    names = ("id", "part", "status", "label")
+    columns: dict = {name: [row[i] for row in rows] for i, name in enumerate(names)}
+    count = len(rows)
+    columns |= {"root": ["r"] * count, "path": [f"{i}.png" for i in range(count)], "subset": ["sd"] * count}
+    write_rows(path, columns | {name: [8] * count for name in ("bytes", "height", "width")})
+    return path
+
+
+def test_footnotes_tell_what_was_left_out_and_what_was_seen_before(files: tuple[Path, Path], tmp_path: Path) -> None:
+    tested = index(
+        tmp_path / "genimage.x.parquet",
+        ("a", "test", "ok", 0), ("b", "test", "ok", 1), ("b", "train", "two parts", 1), ("c", "train", "empty", 0),
+    )  # fmt: skip
+    write_rows(tmp_path / "train.parquet", {"id": ["b", "p", "q"]})
+    write_rows(tmp_path / "photos.parquet", {"id": ["a", "b", "p"]})
+    seen = {"training split t": tmp_path / "train.parquet", "pre-training split p": tmp_path / "photos.parquet"}
+    settings = SETTINGS | {"quoted": None}
+    table.main(settings=settings, metrics=[files[0]], out=tmp_path / "o", indexes={"genimage": tested}, seen=seen)
+    text = (tmp_path / "o/table.md").read_text(encoding="utf-8")
+    assert "2 of genimage's 4 files cannot be used and were left out, 1 of them because the same image" in text
+    assert "1 of genimage's 2 test images are in the training split t of a run in this table." in text
+    assert "2 of genimage's 2 test images are in the pre-training split p of a run" in text
+    assert "2 of the 3 images of the training split t are also in the pre-training split p, which" in text

@@ -8,11 +8,13 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tellsign.errors import choose
 from tellsign.runtime import file_beside, sha256_of_file
 
 log = logging.getLogger(__name__)
@@ -67,29 +69,42 @@ def walk(root: Path, skipped: Counter[str] | None = None, exclude: Sequence[str]
     pending: list[Folder] = [(str(root), "", ((status.st_dev, status.st_ino),))]
     while pending:
         folder, prefix, above = pending.pop()
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                name = entry.name
-                if name.startswith("."):
-                    skipped["hidden (name starts with a dot)"] += 1
-                elif name == "__MACOSX":
-                    skipped["__MACOSX folder"] += 1
-                elif not prefix and name in exclude:
-                    skipped[f"excluded folder {name}"] += 1
-                elif entry.is_dir():
-                    status = entry.stat()
-                    here = (status.st_dev, status.st_ino)
-                    if here in above:
-                        skipped["link to a folder above"] += 1
-                    else:
-                        pending.append((entry.path, f"{prefix}{name}/", (*above, here)))
-                elif os.path.splitext(name)[1].lower() not in SUFFIXES:  # noqa: PTH122 a Path a file costs 5 µs
-                    skipped[f"suffix {os.path.splitext(name)[1].lower() or '(none)'}"] += 1  # noqa: PTH122
-                elif not entry.is_file():
-                    skipped["broken link or special file"] += 1
-                else:
-                    status = entry.stat()
-                    yield f"{prefix}{name}", status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        files, folders = _scan(folder, prefix, skipped, exclude)
+        for name, place in folders:
+            status = place.stat()
+            here = (status.st_dev, status.st_ino)
+            if here in above:
+                skipped["link to a folder above"] += 1
+            else:
+                pending.append((place.path, f"{prefix}{name}/", (*above, here)))
+        yield from files
+
+
+def _scan(
+    folder: str, prefix: str, skipped: Counter[str], exclude: Sequence[str]
+) -> tuple[list[Entry], list[tuple[str, os.DirEntry[str]]]]:
+    """Image files and folders directly in one folder; ``prefix`` is its path below the root."""
+    files: list[Entry] = []
+    folders: list[tuple[str, os.DirEntry[str]]] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name
+            if name.startswith("."):
+                skipped["hidden (name starts with a dot)"] += 1
+            elif name == "__MACOSX":
+                skipped["__MACOSX folder"] += 1
+            elif not prefix and name in exclude:
+                skipped[f"excluded folder {name}"] += 1
+            elif entry.is_dir():
+                folders.append((name, entry))
+            elif os.path.splitext(name)[1].lower() not in SUFFIXES:  # noqa: PTH122 a Path a file costs 5 µs
+                skipped[f"suffix {os.path.splitext(name)[1].lower() or '(none)'}"] += 1  # noqa: PTH122
+            elif not entry.is_file():
+                skipped["broken link or special file"] += 1
+            else:
+                status = entry.stat()
+                files.append((f"{prefix}{name}", status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+    return files, folders
 
 
 def _read_cache(cache_file: Path, part: str) -> dict[str, Any]:
@@ -158,6 +173,86 @@ def inventory_digest(roots: Mapping[str, Path], cache_file: Path, exclude: Seque
     if changed:
         _write_cache(cache_file, "roots", fresh)
     return digests
+
+
+def listing_digest(roots: Mapping[str, Path], cache_file: Path, exclude: Sequence[str] = ()) -> dict[str, str]:
+    """Digest the names and sizes of the images under each root, for sets too large to be read at every start.
+
+    A folder is listed again only when its own modification or change time differs from the cache's, so that a start
+    takes one stat a folder. That time moves when an entry of the folder is added, removed or renamed. What goes
+    unnoticed is a file that is overwritten in place: another size is seen at the folder's next listing, equal
+    size never. Images are verified against the index when they are decoded.
+
+    Args:
+        roots: key → folder.
+        cache_file: what each folder held, with its times; local to this machine, rebuilt when damaged.
+        exclude: folders directly under a root that are left out.
+
+    Returns:
+        Key → hex digest.
+
+    Raises:
+        OSError: a root is missing or cannot be read.
+    """
+    cache = _read_cache(cache_file, "listings")
+    fresh = {place: record for place, record in cache.items() if Path(place.partition("\0")[0]).is_dir()}
+    digests = {}
+    for key, root in roots.items():
+        place = "\0".join([str(root.resolve()), *exclude])
+        before = cache.get(place)
+        digests[key], fresh[place] = _listed(root, before if isinstance(before, dict) else {}, exclude)
+    if fresh != cache:
+        _write_cache(cache_file, "listings", fresh)
+    return digests
+
+
+def _listed(root: Path, before: Mapping[str, Any], exclude: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """Digest of one root, and its folders' records: times, identity, digest of the images, names of folders."""
+    settled = time.time_ns() - SETTLED_NS
+    after: dict[str, Any] = {}
+    lines = []
+    pending: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ())]
+    while pending:
+        prefix, above = pending.pop()
+        folder = f"{root}/{prefix}" if prefix else str(root)
+        status = os.stat(folder)  # noqa: PTH116 a Path a folder costs more than its stat
+        here = (status.st_dev, status.st_ino)
+        if here in above:
+            continue
+        stamp = [status.st_mtime_ns, status.st_ctime_ns, *here]
+        record = before.get(prefix)
+        if not (isinstance(record, list) and len(record) == 3 and record[0] == stamp):
+            files, folders = _scan(folder, prefix, Counter(), exclude)
+            held = "".join(f"{path}\0{size}\n" for path, size, *_ in sorted(files))
+            record = [stamp, hashlib.sha256(held.encode()).hexdigest() if files else "", sorted(n for n, _ in folders)]
+        if max(stamp[:2]) < settled:
+            after[prefix] = record
+        if record[1]:
+            lines.append(f"{prefix}\0{record[1]}\n")
+        pending += [(f"{prefix}{name}/", (*above, here)) for name in record[2]]
+    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest(), after
+
+
+def watched_digests(
+    roots: Mapping[str, Path], exclude: Sequence[str], watch: str, folder: Path = Path("cache")
+) -> dict[str, str]:
+    """The digests that ``watch`` (``contents`` or ``listing``) names, their caches kept in ``folder``."""
+    chosen = choose(WATCHES, watch, "watch")
+    return chosen.digest(roots, folder / chosen.cache, exclude)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """How folders are digested, and the name of the cache."""
+
+    digest: Callable[[Mapping[str, Path], Path, Sequence[str]], dict[str, str]]
+    cache: str
+
+
+WATCHES: dict[str, Watch] = {
+    "contents": Watch(inventory_digest, "inventory.json"),
+    "listing": Watch(listing_digest, "listings.json"),
+}
 
 
 class FileDigests:

@@ -1,4 +1,4 @@
-"""What tells fakes from photographs without looking at a pixel.
+"""What tells fakes from photographs without looking at a pixel, and what was seen before the test.
 
 A benchmark whose fakes differ in size or JPEG quality rewards detectors that see just that (Grommelt et al.
 2024). These figures say whether a benchmark is such a one. Bits a pixel is no matter of format alone: it
@@ -7,7 +7,8 @@ sums up how much fine detail an image carries, and is reported beside the result
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 from jaxtyping import Float, Real
@@ -60,3 +61,33 @@ def format_auc(
     forest = RandomForestClassifier(200, min_samples_leaf=5, random_state=0).fit(rows, labels)
     scores = forest.predict_proba(real_test)[:, 1]
     return {name: auc(scores, forest.predict_proba(fakes)[:, 1]) for name, fakes in fakes_test.items()}
+
+
+# What ILSVRC-2012 calls its validation images; its training images are named n01440764_10026.JPEG.
+VALIDATION_NAME = re.compile(r"(^|/)ILSVRC2012_val_\d+\.", re.IGNORECASE)
+
+
+def validation_photographs(paths: Iterable[str]) -> list[str]:
+    """The paths that name validation images of ImageNet.
+
+    GenImage's test part takes its real images from there: an encoder that is pre-trained on them has seen the
+    test's real half.
+    """
+    return [path for path in paths if VALIDATION_NAME.search(path)]
+
+
+def seen_before(
+    seen: Mapping[str, Collection[str]], tested: Mapping[str, Collection[str]]
+) -> dict[tuple[str, str], int]:
+    """How many images of each test set are in each set that was trained or pre-trained on.
+
+    Args:
+        seen: Ids of the images of each such set, by its name.
+        tested: Ids of each test set's images.
+
+    Returns:
+        (name of what was seen, name of the test set) → number of images that both hold, where it is not 0.
+    """
+    tests = {name: frozenset(ids) for name, ids in tested.items()}
+    shared = {(before, test): len(ids.intersection(seen[before])) for before in seen for test, ids in tests.items()}
+    return {pair: count for pair, count in shared.items() if count}

@@ -69,8 +69,12 @@ STAGES = {
 }
 
 
+# Settings of a benchmark that no number follows from: what is compared with the index once it is made, and prose.
+UNREAD = ("watch", "counts", "tolerance", "on_short", "page", "get", "licence", "gigabytes")
+PARTS = ("pretrain", "train", "val", "test")
+
 # What --config gives, and how a message asks for it.
-WANTED = {"root": "PATH", "train": "SUBSET", "photos": "PATH"}
+WANTED = {"root": "PATH", "train": "SUBSET", "photos": "PATH", "data": "FOLDER"}
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,7 @@ class Artifact:
         raw: Content digests of folders outside the pipeline, by key.
         roots: Those folders, by key (they do not enter the fingerprint).
         pin: A fingerprint that the configuration holds for it.
+        told: What its job is told that cannot change a result, only whether there is one: counts to expect, sources.
         store: Folder of rows that were made before and that other artifacts share; it saves time and changes
             nothing.
     """
@@ -97,6 +102,7 @@ class Artifact:
     roots: dict[str, str] = field(default_factory=dict)
     pin: str | None = None
     store: str = ""
+    told: dict[str, Any] = field(default_factory=dict)
 
     @functools.cached_property
     def recipe(self) -> dict[str, Any]:
@@ -168,6 +174,27 @@ def fill(value: Any, given: Mapping[str, str]) -> Any:
     return value
 
 
+def included(benchmarks: Any, folder: Path) -> Any:
+    """The configuration's benchmarks as one mapping.
+
+    Args:
+        benchmarks: A mapping; or the path of a YAML file that holds one; or a mapping with such a path under
+            ``include``, over which the rest is merged key by key.
+        folder: Where a relative path starts.
+
+    Raises:
+        UserError: the file is missing or holds no mapping.
+    """
+    if isinstance(benchmarks, str):
+        benchmarks = {"include": benchmarks}
+    if not isinstance(benchmarks, Mapping) or not isinstance(benchmarks.get("include"), str):
+        return benchmarks
+    held = read_yaml(folder / benchmarks["include"])
+    if not isinstance(held, Mapping):
+        raise UserError(f"{benchmarks['include']}: expected a mapping of benchmarks, got {held!r}.")
+    return merge(held, {name: spec for name, spec in benchmarks.items() if name != "include"})
+
+
 def check_together(recipe: Recipe | FeatureRecipe, where: str) -> None:
     """Refuse settings that are right alone and wrong together.
 
@@ -200,8 +227,8 @@ class Plan:
 
     Args:
         config: The configuration as plain data.
-        raw_digests: Gives the content digest of each folder outside the pipeline, by key; folders named in the second
-            argument are left out.
+        raw_digests: Gives the digest of each folder outside the pipeline, by key; folders named in the second
+            argument are left out, and the third is the benchmark's ``watch``.
         file_digest: Gives the sha256 of a file.
         find_weights: Gives the place and digest of what a ``weights:`` names (`tellsign.weights.Shelf.find`).
         folder: Where relative paths of the configuration start.
@@ -211,6 +238,8 @@ class Plan:
         runs: Every run by ``paper/name``.
         missing: What ``weights:`` names and is not there. The plan goes on without, so that a dry run shows the whole;
             nothing may be run then.
+        absent: Folders of published benchmarks that are not there → the benchmarks that want them. The plan goes on
+            without in the same way; see `absent_report`.
 
     Raises:
         UserError: anything in the configuration that cannot be right; nothing has been run by then.
@@ -219,7 +248,7 @@ class Plan:
     def __init__(
         self,
         config: Mapping[str, Any],
-        raw_digests: Callable[[dict[str, Path], tuple[str, ...]], dict[str, str]],
+        raw_digests: Callable[[dict[str, Path], tuple[str, ...], str], dict[str, str]],
         file_digest: Callable[[Path], str],
         find_weights: Callable[[str], Held],
         folder: Path,
@@ -227,7 +256,8 @@ class Plan:
         given = {k: str(config[k]) for k in WANTED if config.get(k) is not None}
         if "root" in given:
             given.setdefault("photos", f"{given['root']}/photos")
-        self.config = build(Config, fill(dict(config), given), "config")
+        stored = dict(config) | {"benchmarks": included(config.get("benchmarks"), folder)}
+        self.config = build(Config, fill(stored, given), "config")
         missing = sorted(unfilled([self.config.benchmarks, self.config.splits]) - {"photos"})
         if missing:
             wanted = " ".join(f"{name}={WANTED.get(name, 'VALUE')}" for name in missing)
@@ -235,6 +265,8 @@ class Plan:
         self._raw_digests, self._file_digest, self._folder = raw_digests, file_digest, folder
         self._find_weights = functools.cache(find_weights)  # hundreds of runs name the same
         self.missing: set[str] = set()
+        self.absent: dict[str, list[str]] = {}
+        self._check_data()
         self.papers: dict[str, Paper] = {}
         self.runs: dict[str, Run] = {}
         for name in self.config.papers:
@@ -271,11 +303,12 @@ class Plan:
 
     def _make(self, stage: str, name: str, settings: Any, **needs: Any) -> Artifact:
         raw, roots, store = needs.pop("raw", {}), needs.pop("roots", {}), needs.pop("store", "")
+        told = needs.pop("told", {})
         if (stage, name) in self._made:
             return self._made[stage, name]
         held = {role: v if isinstance(v, list) else [("", v)] for role, v in needs.items() if v is not None}
         pin = self.config.pins.get(f"{stage}/{name}")
-        made = Artifact(stage, name, plain(settings), held, raw, roots, pin, store)
+        made = Artifact(stage, name, plain(settings), held, raw, roots, pin, store, told)
         # equal recipes under two names (a main run and a grid's cell) are one artifact, made once
         made = self._by_recipe.setdefault((stage, made.fingerprint), made)
         self._made[stage, name] = made
@@ -340,7 +373,8 @@ class Plan:
             return self._made["index", benchmark]
         spec = choose(self.config.benchmarks, benchmark, "benchmark")
         settings = plain(spec) | {"benchmark": benchmark, "on_bad": self.config.on_bad}
-        del settings["roots"]
+        for name in ("roots", *UNREAD):
+            del settings[name]
         if spec.layout == "demo":
             demo = self.config.demo
             held = [(part, self.demo_photos(part)) for part in ("train", "test")]
@@ -350,20 +384,94 @@ class Plan:
             held = [("pretrain", self.demo_photos("pretrain"))]
             return self._make("index", benchmark, settings, made=held)
         folders = self._raw_folders(benchmark)
-        raw = self._raw_digests(folders, spec.exclude)
-        return self._make("index", benchmark, settings, raw=raw, roots={k: str(v) for k, v in folders.items()})
+        there = {key: path for key, path in folders.items() if str(path) not in self.absent}
+        raw = dict.fromkeys(folders, "absent") | self._raw_digests(there, spec.exclude, spec.watch)
+        roots = {key: str(path) for key, path in folders.items()}
+        return self._make("index", benchmark, settings, raw=raw, roots=roots, told=self._told(benchmark))
+
+    def _check_data(self) -> None:
+        """What benchmarks and splits say of one another.
+
+        Raises:
+            UserError: a root that is replaced, or a subset that is named, is not known.
+        """
+        known = {}
+        for name, spec in self.config.benchmarks.items():
+            known |= {f"{name}/{key}": name for key in spec.roots} if len(spec.roots) > 1 else {name: name}
+            for field_name in ("reals", "counts"):
+                for subset in getattr(spec, field_name) if spec.folders else ():
+                    choose(spec.folders, subset, f"subset under {field_name!r} of benchmark {name!r}")
+        for name in self.config.roots:
+            choose(known, name, "root under 'roots'")
+        for name, split in self.config.splits.items():
+            if split.fallback is not None and split.per_class is None:
+                raise UserError(f"split {name!r} has a fallback but no per_class, which it stands in for.")
+            benchmark = self.config.benchmarks.get(split.benchmark)
+            folders = benchmark.folders if benchmark else {}
+            for subset in split.subsets if folders else ():
+                choose(folders, subset, f"subset of benchmark {split.benchmark!r} (split {name!r})")
 
     def _raw_folders(self, benchmark: str) -> dict[str, Path]:
+        """A benchmark's roots that any split needs; those that are not there and can be got are noted as absent."""
+        spec = self.config.benchmarks[benchmark]
+        parts = {split.part for split in self.config.splits.values() if split.benchmark == benchmark}
         folders = {}
-        for key, text in self.config.benchmarks[benchmark].roots.items():
-            path = (self._folder / text).expanduser()
+        for key, text in spec.roots.items():
+            if key in PARTS and key not in parts:
+                continue
+            name = benchmark if len(spec.roots) == 1 else f"{benchmark}/{key}"
+            path = (self._folder / self.config.roots.get(name, text)).expanduser()
             if not path.is_dir():
-                raise UserError(
-                    f"benchmark {benchmark!r}: there is no folder {path} (root {key!r}). Give the right one in "
-                    "the configuration, or by --config root=PATH where the configuration says {root}."
-                )
+                if not spec.page:
+                    raise UserError(
+                        f"benchmark {benchmark!r}: there is no folder {path} (root {key!r}). Give the right one in "
+                        "the configuration, or by --config root=PATH where the configuration says {root}."
+                    )
+                users = self.absent.setdefault(str(path), [])
+                if name not in users:
+                    users.append(name)
             folders[key] = path
         return folders
+
+    def _told(self, benchmark: str) -> dict[str, Any]:
+        """Counts that the index is held against, of what splits draw from, and where to get the set."""
+        spec = self.config.benchmarks[benchmark]
+        splits = [split for split in self.config.splits.values() if split.benchmark == benchmark]
+
+        def drawn(subset: str, part: str) -> bool:
+            return any(split.part == part and (not split.subsets or subset in split.subsets) for split in splits)
+
+        counts = {
+            subset: {part: plain(count) for part, count in parts.items() if drawn(subset, part)}
+            for subset, parts in spec.counts.items()
+            if not spec.subsets or subset in spec.subsets
+        }
+        told = {name: getattr(spec, name) for name in ("tolerance", "on_short", "page", "get", "licence")}
+        return told | {"counts": counts, "folders": plain(spec.folders)}
+
+    def absent_report(self) -> str:
+        """Which folders are absent, what of, and how to get each; empty when none is."""
+        if not self.absent:
+            return ""
+        lines = [f"{len(self.absent)} folders of images are not there:"]
+        told: set[tuple[str, str]] = set()
+        for path, users in self.absent.items():
+            lines.append(f"\n  {path}   ({', '.join(users)})")
+            benchmark = users[0].partition("/")[0]
+            spec = self.config.benchmarks[benchmark]
+            source = (spec.page, spec.get)
+            if source in told:
+                continue
+            told.add(source)
+            size = f", about {spec.gigabytes:g} GB" if spec.gigabytes else ""
+            lines.append(f"    {spec.page} (licence: {spec.licence or 'not stated'}{size})")
+            lines += [f"    {spec.get}"] if spec.get else []
+        names = dict.fromkeys(name for users in self.absent.values() for name in users)
+        lines.append(
+            "\nPut them there or link to them, give the folder that holds them all by --config data=FOLDER, or give "
+            f"single ones in the configuration under\n  roots: {{{next(iter(names))}: PATH}}"
+        )
+        return "\n".join(lines)
 
     def split(self, name: str) -> Artifact:
         """A split by name."""
@@ -612,6 +720,7 @@ class Plan:
         metrics = [("", self.evaluate(run)) for run in self.runs_in(paper, spec)]
         roots = {"published": str(published)} if raw else {}
         needs = {"metrics": metrics, "indexes": self._tested_indexes(paper, spec) or None}
+        needs["seen"] = self._seen_splits(paper, spec) or None
         return self._make("table", f"{paper}/{name}", settings, **needs, raw=raw, roots=roots)
 
     def _tested_indexes(self, paper: str, spec: Mapping[str, Any]) -> list[tuple[str, Artifact]]:
@@ -619,6 +728,27 @@ class Plan:
         tests = [self.papers[run.paper].tests[name] for run in self.runs_in(paper, spec) for name in run.tests]
         benchmarks = dict.fromkeys(self.config.splits[test.split].benchmark for test in tests)
         return [(name, self.index(name)) for name in benchmarks]
+
+    def _seen_splits(self, paper: str, spec: Mapping[str, Any]) -> list[tuple[str, Artifact]]:
+        """Splits that a table's runs saw before the test, for what of them is tested on as well."""
+        found: dict[str, Artifact] = {}
+
+        def add(run: Run) -> None:
+            found[f"training split {run.recipe.data.split}"] = self.split(run.recipe.data.split)
+            if isinstance(run.recipe, FeatureRecipe):
+                return
+            if run.recipe.stop is not None:
+                found[f"validation split {run.recipe.stop.split}"] = self.split(run.recipe.stop.split)
+            kind, _, name = (run.recipe.start or "").partition(":")
+            if kind == "pretrain":
+                split = choose(self.papers[run.paper].pretrain, name, f"pretrain section of {run.paper}").split
+                found[f"pre-training split {split}"] = self.split(split)
+            elif kind == "run":
+                add(self.run(run.paper, name))
+
+        for run in self.runs_in(paper, spec):
+            add(run)
+        return list(found.items())
 
     def figure(self, paper: str, name: str) -> Artifact:
         """One figure of a paper."""

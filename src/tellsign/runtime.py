@@ -113,8 +113,8 @@ def write_rows(path: Path, columns: Mapping[str, Sequence[Any] | np.ndarray] | p
         pq.write_table(columns, part, compression="zstd")
 
 
-def read_rows(path: Path) -> pa.Table:
-    """Read a Parquet file.
+def read_rows(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a Parquet file, all of it or the columns named.
 
     Raises:
         UserError: it is missing or damaged.
@@ -125,7 +125,7 @@ def read_rows(path: Path) -> pa.Table:
     try:
         # not mapped: a file that is replaced while mapped would change under the reader
         with pq.ParquetFile(path, memory_map=False) as stored:
-            return stored.read()
+            return stored.read(None if columns is None else list(columns))
     except (pa.ArrowInvalid, OSError) as problem:
         raise UserError(
             f"{path} cannot be read as Parquet: {str(problem).splitlines()[0]}. Delete it and run the same command "

@@ -13,7 +13,7 @@ from snakemake.logging import logger
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
 from tellsign.errors import UserError
-from tellsign.inventory import FileDigests, inventory_digest
+from tellsign.inventory import FileDigests, watched_digests
 from tellsign.locks import take_over
 from tellsign.plan import STAGES, Plan
 from tellsign.publish import publish
@@ -27,7 +27,6 @@ shell.prefix(
     f' [ -n "${{{{APPTAINER_CONTAINER:-}}}}" ] || export PATH={Path(sys.executable).parent}:$PATH; '
 )
 
-
 # What -n says; workflow.dryrun is not known yet while rules are read.
 DRY_RUN = workflow.output_settings.dryrun
 
@@ -39,19 +38,23 @@ def read_plan():
         shelf = open_shelf(folder, file_digest)
         plan = Plan(
             {key: value for key, value in config.items() if value is not None},
-            raw_digests=lambda roots, exclude: inventory_digest(roots, Path("cache/inventory.json"), exclude),
+            raw_digests=watched_digests,
             file_digest=file_digest,
             find_weights=shelf.find,
             folder=folder,
         )
         artifacts = plan.everything()
+        lacking = [plan.absent_report()] if plan.absent else []
         if plan.missing:
             try:
                 shelf.require({w: users for w, users in plan.networks_needed().items() if w in plan.missing})
             except UserError as problem:
-                if not DRY_RUN:
-                    raise
-                logger.warning(f"{problem}\nThis is a dry run; jobs start only when nothing is missing.")
+                lacking.append(str(problem))
+        if lacking and not DRY_RUN:
+            raise UserError("\n\n".join(lacking))
+        if lacking:
+            lacking.append("This is a dry run; jobs start only when nothing is missing.")
+            logger.warning("\n\n".join(lacking))
         return plan, artifacts
     except UserError as problem:
         raise WorkflowError(str(problem)) from None
@@ -102,6 +105,11 @@ def roots(stage):
         return [f"{key}={path}" for key, path in held.items()]
 
     return given
+
+
+def told(stage):
+    """Params function: what the stage is told besides its settings, as JSON."""
+    return lambda wildcards: json.dumps(artifact(stage, wildcards).told, sort_keys=True)
 
 
 def store(stage):

@@ -17,9 +17,11 @@ rule index:
     params:
         settings=settings("index"),
         roots=roots("index"),
+        expected=told("index"),
     shell:
         "tellsign index"
         " --settings {params.settings:q}"
+        " --expected {params.expected:q}"
         " --roots {params.roots:q}"
         " --out {output.index:q}"
         " > {log:q} 2>&1"

@@ -11,6 +11,7 @@ rule table:
     input:
         metrics=need("table", "metrics"),
         indexes=need("table", "indexes"),
+        seen=need("table", "seen"),
     output:
         table=report(
             directory("data/table/{name}.{fp}"),
@@ -24,12 +25,14 @@ rule table:
     params:
         settings=settings("table"),
         indexes=keyed("table", "indexes"),
+        seen=keyed("table", "seen"),
         published=published,
     shell:
         "tellsign table"
         " --settings {params.settings:q}"
         " --metrics {input.metrics:q}"
         " --indexes {params.indexes:q}"
+        " --seen {params.seen:q}"
         " {params.published:q}"
         " --out {output.table:q}"
         " > {log:q} 2>&1"

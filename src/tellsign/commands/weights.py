@@ -99,7 +99,7 @@ def needs_of(configfile: Path, given: Sequence[str]) -> dict[str, list[str]]:
         values[key] = value
     plan = Plan(
         values,
-        raw_digests=lambda _roots, _exclude: {},
+        raw_digests=lambda _roots, _exclude, _watch: {},
         file_digest=lambda _path: "",
         find_weights=lambda value: Held(value, ""),
         folder=Path(),

@@ -1,15 +1,21 @@
 """Index a benchmark: every image decoded once, with its id, size, format, JPEG quality and status.
 
-Reads the benchmark's folders. Writes one Parquet row per subset and image: subset, part, label, generator, id
-(sha256 of the bytes), root, path, width, height, format, mode, quality, bytes, status, reason.
+Reads the benchmark's folders. Writes one Parquet row per subset and image: subset, part, label, generator, class
+(folder of what is shown, in nested sets), id (sha256 of the bytes), root, path, width, height, format, mode,
+quality, bytes, status, reason.
 
 A file that cannot be used keeps its row, with a status and a reason; nothing is put in its place. With
 `on_bad: fail` the stage ends after the last file with one list of all such files; with `on_bad: drop` they
 stay in the index and no split draws them. Either way they are listed in OUT's neighbour `.bad.csv`.
 
 Two more things make a row unusable, because they would falsify every number: an image that is both real and
-fake (status `two labels`, all its rows) and an image of the test part that is also in the train part (status
-`two parts`, its train rows: the test set stays what others used).
+fake (status `two labels`, all its rows) and an image that is also in a part which is looked at later (status
+`two parts`: its rows in train where it is in val or test, those in val where it is in test; the test set stays
+what others used).
+
+Where the configuration states how many images there should be, a shortfall is told for every subset, part and
+label, with the folder and where the set can be got; it is found before anything is decoded, or after, where too
+many files are unusable.
 """
 
 from __future__ import annotations
@@ -18,24 +24,29 @@ import csv
 import hashlib
 import logging
 from collections import Counter, defaultdict
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from tellsign.benchmarks import ImageFile, list_images, part_of
+from tellsign.benchmarks import PARTS, ImageFile, list_images, part_of
 from tellsign.errors import UserError
 from tellsign.images import Facts, in_order, inspect
+from tellsign.leaks import validation_photographs
 from tellsign.runtime import file_beside, progress, threads, write_rows
 
 log = logging.getLogger(__name__)
 
 TEXT = None
+# An error message that names more files than this is not read; the list is in a file beside.
+LISTED = 50
 COLUMNS: dict[str, type[np.integer] | None] = {
     "subset": TEXT,
     "part": TEXT,
     "label": np.int8,
     "generator": TEXT,
+    "class": TEXT,
     "id": TEXT,
     "root": TEXT,
     "path": TEXT,
@@ -53,11 +64,11 @@ COLUMNS: dict[str, type[np.integer] | None] = {
 def row_of(file: ImageFile, image_id: str, facts: Facts, settings: dict) -> dict[str, Any]:
     """One row of the index; the part follows from the id where the folders name none."""
     part = file.part or part_of(image_id, settings["seed"], settings["test_fraction"])
-    return vars(file) | vars(facts) | {"id": image_id, "part": part}
+    return vars(file) | vars(facts) | {"id": image_id, "part": part, "class": file.category}
 
 
 def mark_contradictions(rows: list[dict[str, Any]]) -> None:
-    """Set the status of rows whose image has two labels, or is in the test part and in this one; in place."""
+    """Set the status of rows whose image has two labels, or is also in a part that is looked at later; in place."""
     labels: dict[str, set[int]] = defaultdict(set)
     parts: dict[str, set[str]] = defaultdict(set)
     for row in rows:
@@ -69,8 +80,8 @@ def mark_contradictions(rows: list[dict[str, Any]]) -> None:
             continue
         if len(labels[row["id"]]) > 1:
             row |= {"status": "two labels", "reason": "the same bytes are under real and under fake"}
-        elif row["part"] != "test" and "test" in parts[row["id"]]:
-            row |= {"status": "two parts", "reason": f"the same bytes are in {row['part']} and in test"}
+        elif row["part"] != (last := max(parts[row["id"]], key=PARTS.index)):
+            row |= {"status": "two parts", "reason": f"the same bytes are in {row['part']} and in {last}"}
 
 
 def bad_files(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -91,21 +102,95 @@ def report_bad(bad: list[dict[str, Any]], report: Path) -> None:
         writer.writerows(bad)
 
 
-def main(*, settings: dict, roots: dict[str, Path], out: Path) -> None:
+Place = tuple[str, str, int]  # subset, part, label
+
+
+def shortfalls(found: Iterable[tuple[Place, str, str]], roots: Mapping[str, Path], expected: dict) -> dict[str, bool]:
+    """Lines for every subset, part and label that has too few images → whether the count is an inferred one.
+
+    Args:
+        found: subset, part and label of each usable image, its root and its path.
+        roots: key → folder.
+        expected: counts, tolerance and folders; see :func:`main`.
+    """
+    held: Counter[Place] = Counter()
+    places: dict[Place, set[tuple[str, str]]] = defaultdict(set)
+    for place, root, path in found:
+        held[place] += 1
+        places[place].add((root, PurePosixPath(path).parent.as_posix() if "/" in path else "."))
+    lines = {}
+    looked_in = ", ".join(map(str, roots.values()))
+    for subset, parts in expected["counts"].items():
+        for part, count in parts.items():
+            for label, name in enumerate(("real", "fake")):
+                wanted, place = count[name], (subset, part, label)
+                if wanted is None or held[place] >= wanted * (1 - expected["tolerance"]):
+                    continue
+                folders = sorted(f"{roots[root] / path}" for root, path in places[place])
+                more = f" and {len(folders) - 1} more folders" if len(folders) > 1 else ""
+                known = " or ".join(expected["folders"].get(subset, ())) or subset
+                where = folders[0] + more if folders else f"no folder of them ({known}) in {looked_in}"
+                said = "should be about" if count["inferred"] else "should be"
+                lines[f"  {subset}, {part}, {name}: {held[place]:,}, {said} {wanted:,}: {where}"] = count["inferred"]
+    return lines
+
+
+def check_counts(
+    found: Iterable[tuple[Place, str, str]],
+    what: str,
+    roots: Mapping[str, Path],
+    expected: dict,
+    told: Iterable[str] = (),
+) -> list[str]:
+    """Tell of shortfalls, but of those in ``told``; return all lines.
+
+    Raises:
+        UserError: a shortfall of a count that is stated, and ``on_short: fail``.
+    """
+    lines = shortfalls(found, roots, expected)
+    if not lines.keys() - set(told):
+        return list(lines)
+    message = (
+        f"fewer {what} than the set should have ({100 * expected['tolerance']:g} % may lack):\n" + "\n".join(lines)
+        + f"\nGet it from {expected['page'] or 'its publisher'} (licence: {expected['licence'] or 'not stated'}). "
+        f"{expected['get']}"
+    )  # fmt: skip
+    if expected["on_short"] == "fail" and not all(lines.values()):
+        raise UserError(
+            f"{message}\nTo go on with what is there, say on_short: warn for this benchmark in the configuration, or "
+            "name the subsets that are whole under `subsets`."
+        )
+    log.warning("%s", message)
+    return list(lines)
+
+
+def main(*, settings: dict, roots: dict[str, Path], out: Path, expected: dict | None = None) -> None:
     """Index one benchmark.
 
     Args:
-        settings: benchmark, layout, subsets (empty: all), exclude, min_side, max_pixels, test_fraction, seed,
-            on_bad (``fail`` or ``drop``).
+        settings: benchmark, layout, subsets (empty: all), exclude, folders, reals, parts, min_side, max_pixels,
+            test_fraction, seed, on_bad (``fail`` or ``drop``).
         roots: key → folder.
         out: the Parquet file to write.
+        expected: counts (subset → part → real, fake, inferred), tolerance (share), on_short (``fail`` or ``warn``),
+            folders (subset → names), page, get, licence; none: nothing is compared.
 
     Raises:
-        UserError: no images, or unusable ones and ``on_bad: fail``.
+        UserError: no images; too few and ``on_short: fail``; or unusable ones and ``on_bad: fail``.
     """
     listing = list_images(roots, settings)
     for why, count in listing.skipped.items():
         log.info("passed over: %d × %s", count, why)
+    short: list[str] = []
+    if expected:
+        listed = (((f.subset, f.part, f.label), f.root, f.path) for f in listing.files)
+        short = check_counts(listed, "files", roots, expected)
+    told = validation_photographs(file.path for file in listing.files if file.part == "pretrain")
+    if told:
+        log.warning(
+            "%d photographs for pre-training are named as ImageNet's validation images, which are the real images of "
+            "GenImage's test part (such as %s): point the root at the training images alone.", len(told), told[0],
+        )  # fmt: skip
 
     def read(place: tuple[str, str]) -> tuple[str, Facts]:
         data = (roots[place[0]] / place[1]).read_bytes()
@@ -123,7 +208,8 @@ def main(*, settings: dict, roots: dict[str, Path], out: Path) -> None:
     bad = bad_files(rows)
     report = out.with_suffix(".bad.csv")
     report_bad(bad, report)
-    lines = [f"  {row['status']}: {roots[row['root']] / row['path']} ({row['reason']})" for row in bad]
+    lines = [f"  {row['status']}: {roots[row['root']] / row['path']} ({row['reason']})" for row in bad[:LISTED]]
+    lines += [f"  and {len(bad) - LISTED} more"] if len(bad) > LISTED else []
     counts = Counter(row["status"] for row in bad)
     kinds = ", ".join(f"{count} {status}" for status, count in counts.items())
     summary = f"{len(bad)} of {len(places)} files cannot be used ({kinds})"
@@ -135,5 +221,8 @@ def main(*, settings: dict, roots: dict[str, Path], out: Path) -> None:
         )
     if bad:
         log.warning("dropped: %s:\n%s", summary, "\n".join(lines))
+    if expected:
+        usable = (((r["subset"], r["part"], r["label"]), r["root"], r["path"]) for r in rows if r["status"] == "ok")
+        check_counts(usable, "usable images", roots, expected, told=short)
     columns = {name: [row[name] for row in rows] for name in COLUMNS}
     write_rows(out, {n: v if COLUMNS[n] is TEXT else np.array(v, COLUMNS[n]) for n, v in columns.items()})

@@ -1,6 +1,6 @@
 """Draw a seeded sample of an index: as many real as fake images of every subset.
 
-Reads an index. Writes the chosen rows as Parquet: subset, part, label, generator, id, root, path, width,
+Reads an index. Writes the chosen rows as Parquet: subset, part, label, generator, class, id, root, path, width,
 height, rank (0.. within subset and label), ordered by subset, label and rank.
 
 The order within a subset and label is that of a keyed hash of seed and image id: it depends on nothing else
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from tellsign.runtime import read_rows, write_rows
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ("subset", "part", "label", "generator", "id", "root", "path", "width", "height")
+COLUMNS = ("subset", "part", "label", "generator", "class", "id", "root", "path", "width", "height")
 NUMBERS = {"label": np.int8, "width": np.int32, "height": np.int32, "rank": np.int32}
 
 
@@ -39,6 +39,34 @@ def ordered(rows: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
     for row in sorted(rows, key=lambda row: (row["root"], row["path"])):
         once.setdefault(row["id"], row)
     return sorted(once.values(), key=lambda row: sampling_key(row["id"], seed))
+
+
+def limited(
+    queues: dict[int, list[dict[str, Any]]], limit: int | None, fallback: int | None
+) -> dict[int, list[dict[str, Any]]]:
+    """Keep at most ``limit`` images of each label from every class folder, in the order they have.
+
+    Where a class folder has fewer than ``limit`` of either label, both labels give ``fallback``, or what they have
+    if that is none.
+
+    Source: UniversalFakeDetect's public evaluation, whose loader asks for 1,000 of each label a folder and falls to
+    100 where there are fewer.
+    """
+    if limit is None:
+        return queues
+    held = {label: Counter(row["class"] for row in queue) for label, queue in queues.items()}
+    classes = {name for counts in held.values() for name in counts}
+    poor = {name for name in classes if any(counts[name] < limit for counts in held.values())}
+    take = {name: fallback if name in poor and fallback is not None else limit for name in classes}
+    kept: dict[int, list[dict[str, Any]]] = {}
+    for label, queue in queues.items():
+        taken: Counter[str] = Counter()
+        kept[label] = []
+        for row in queue:
+            if taken[row["class"]] < take[row["class"]]:
+                taken[row["class"]] += 1
+                kept[label].append(row)
+    return kept
 
 
 def chosen_subsets(rows: list[dict[str, Any]], settings: dict) -> list[str]:
@@ -77,8 +105,10 @@ def sample(rows: list[dict[str, Any]], settings: dict) -> list[dict[str, Any]]:
     chosen: list[dict[str, Any]] = []
     lacking: list[str] = []
     for subset in chosen_subsets(usable, settings):
+        queues = {label: ordered(groups[subset, label], seed) for label in labels}
+        queues = limited(queues, settings["per_class"], settings["fallback"])
         for label, name in labels.items():
-            queue = ordered(groups[subset, label], seed)
+            queue = queues[label]
             need = max(1, len(queue)) if count == "all" else count // len(labels)
             if len(queue) < need:
                 lacking.append(f"  {subset}: {len(queue)} {name}, {need} wanted")
@@ -98,19 +128,35 @@ def sample(rows: list[dict[str, Any]], settings: dict) -> list[dict[str, Any]]:
     return chosen
 
 
+def drawn_from(index: Path, settings: dict) -> list[dict[str, Any]]:
+    """The rows of an index that a split can draw from; GenImage's millions are no list of dicts.
+
+    Where a part or subset is not there, more rows than that, so that :func:`sample` can say what is.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    table = read_rows(index, (*COLUMNS, "status"))
+    part = table.filter(pc.equal(table["part"], settings["part"]))  # pyright: ignore[reportAttributeAccessIssue]
+    wanted = set() if settings["subsets"] == "all" else set(settings["subsets"])
+    if wanted and wanted <= set(pc.unique(part["subset"]).to_pylist()):  # pyright: ignore[reportAttributeAccessIssue]
+        part = part.filter(pc.is_in(part["subset"], pa.array(sorted(wanted))))  # pyright: ignore
+    return (part if len(part) else table).to_pylist()
+
+
 def main(*, settings: dict, index: Path, out: Path) -> None:
     """Draw one split.
 
     Args:
-        settings: part (``train``, ``test``, ``pretrain``: real only), subsets (a list; empty or ``all``:
-        every one),
-            count (images per subset, half real and half fake; ``all``: every image, balanced or not), seed.
+        settings: part (``train``, ``val``, ``test``, ``pretrain``: real only), subsets (a list; empty or ``all``: every
+            one), count (images per subset, half real and half fake; ``all``: every image, balanced or not), seed,
+            per_class and fallback (see :func:`limited`; null: all images).
         index: the benchmark's index.
         out: the Parquet file to write.
 
     Raises:
         UserError: see :func:`sample`.
     """
-    rows = sample(read_rows(index).to_pylist(), settings)
+    rows = sample(drawn_from(index, settings), settings)
     columns = {name: [row[name] for row in rows] for name in (*COLUMNS, "rank")}
     write_rows(out, {n: np.array(v, NUMBERS[n]) if n in NUMBERS else v for n, v in columns.items()})

@@ -3,6 +3,7 @@
 Reads:
   --metrics    Parquet files of evaluate, one a run that the table names.
   --indexes    BENCHMARK=PATH: indexes of the benchmarks tested on; a footnote says what file sizes alone reveal.
+  --seen       WHAT=PATH: splits that were trained or pre-trained on; a footnote says what of them is tested on.
   --published  CSV of the paper's printed numbers; needed only where the table quotes.
 
 Settings: the table's specification (see tellsign.tables), with banner, comparable and the runs' recipes.
@@ -19,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from tellsign.errors import UserError
-from tellsign.leaks import bits_per_pixel, bits_per_pixel_auc
+from tellsign.leaks import bits_per_pixel, bits_per_pixel_auc, seen_before
 from tellsign.published import Quoted, load
 from tellsign.runtime import folder_beside, read_rows
 from tellsign.tables import FORMATS, build
@@ -27,8 +28,11 @@ from tellsign.tables import FORMATS, build
 
 def what_files_reveal(benchmark: str, index: Path) -> str:
     """A footnote: files left out, and how well bits per pixel of the test files alone tell fake from real."""
-    listed = read_rows(index).to_pylist()
-    rows = [row for row in listed if row["part"] == "test" and row["status"] == "ok"]
+    import pyarrow.compute as pc
+
+    listed = read_rows(index, ("root", "path", "status", "part", "subset", "label", "bytes", "height", "width"))
+    usable, test = pc.equal(listed["status"], "ok"), pc.equal(listed["part"], "test")  # pyright: ignore
+    rows = listed.filter(pc.and_(usable, test)).to_pylist()  # pyright: ignore[reportAttributeAccessIssue]
     spent = bits_per_pixel(*(np.array([row[name] for row in rows]) for name in ("bytes", "height", "width")))
     bits: dict[str, tuple[list[float], list[float]]] = {}
     for row, value in zip(rows, spent.tolist(), strict=True):
@@ -38,15 +42,41 @@ def what_files_reveal(benchmark: str, index: Path) -> str:
         for subset, (real, fake) in sorted(bits.items())
         if real and fake
     ]
-    dropped = len({row["path"] for row in listed if row["status"] != "ok"})
+    bad = listed.filter(pc.invert(usable)).to_pylist()  # pyright: ignore[reportAttributeAccessIssue]
+    dropped = len({(row["root"], row["path"]) for row in bad})
+    doubled = len({(row["root"], row["path"]) for row in bad if row["status"] == "two parts"})
+    files = len(listed.group_by(["root", "path"]).aggregate([]))
     left_out = (
-        f"{dropped} of {benchmark}'s {len({row['path'] for row in listed})} files cannot be used and were left out; "
-        f"data/index/{index.stem}.bad.csv names them. "
+        f"{dropped} of {benchmark}'s {files} files cannot be used and were left out"
+        + (f", {doubled} of them because the same image is in a later part" if doubled else "")
+        + f"; data/index/{index.stem}.bad.csv names them. "
     )
     return (left_out if dropped else "") + (
         f"Bits per pixel of {benchmark}'s test files alone tell fake from real with AUC {', '.join(told)} "
         "(0.5 is chance; above it fakes cost more bits)."
     )
+
+
+def what_was_seen(seen: dict[str, Path], indexes: dict[str, Path]) -> list[str]:
+    """Footnotes: test images that a run was trained or pre-trained on, and training images that were in both."""
+    before = {name: read_rows(path, ["id"])["id"].to_pylist() for name, path in seen.items()}
+    tested = {}
+    for name, path in indexes.items():
+        rows = read_rows(path, ["id", "part", "status"])
+        parts, states = rows["part"].to_pylist(), rows["status"].to_pylist()
+        held = zip(rows["id"].to_pylist(), parts, states, strict=True)
+        tested[name] = {image for image, part, state in held if part == "test" and state == "ok"}
+    notes = [
+        f"{count} of {benchmark}'s {len(tested[benchmark])} test images are in the {split} of a run in this table."
+        for (split, benchmark), count in sorted(seen_before(before, tested).items())
+    ]
+    trained = {name: ids for name, ids in before.items() if name.startswith("training")}
+    unlabelled = {name: ids for name, ids in before.items() if name.startswith("pre-training")}
+    notes += [
+        f"{count} of the {len(set(trained[split]))} images of the {split} are also in the {other}, which has no labels."
+        for (other, split), count in sorted(seen_before(unlabelled, trained).items())
+    ]
+    return notes
 
 
 def main(
@@ -55,6 +85,7 @@ def main(
     metrics: list[Path],
     out: Path,
     indexes: dict[str, Path] | None = None,
+    seen: dict[str, Path] | None = None,
     published: Path | None = None,
 ) -> None:
     """Make one table; see the module's text.
@@ -68,8 +99,9 @@ def main(
             raise UserError(f"table {settings.get('name')} quotes the paper: give --published FILE.")
         quoted = load(published)
     rows = [row for path in metrics for row in read_rows(path).to_pylist()]
-    sizes = [what_files_reveal(name, path) for name, path in (indexes or {}).items()]
-    document = build(settings | {"footnotes": [*settings.get("footnotes", ()), *sizes]}, rows, quoted)
+    notes = [what_files_reveal(name, path) for name, path in (indexes or {}).items()]
+    notes += what_was_seen(seen or {}, indexes or {})
+    document = build(settings | {"footnotes": [*settings.get("footnotes", ()), *notes]}, rows, quoted)
     with folder_beside(out) as folder:
         for ending, write in FORMATS.items():
             (folder / f"table.{ending}").write_text(write(document), encoding="utf-8", newline="\n")
