@@ -166,6 +166,28 @@ def test_quantised_patches_are_rounded_and_leave_the_generators_draws_alone():
     assert not torch.equal(real.position, batch(seed=4).position)
 
 
+def test_a_part_of_a_draw_is_cut_as_the_whole_is():
+    images = photographs((60, 90), (71, 64), (55, 58))
+    sizes = torch.tensor([image.shape[1:] for image in images])
+    given = {"ratios": lattice.STRIDE_16, "patch_size": 20}
+    factors = {k: v for k, v in SETTINGS.items() if k.startswith("n_")}
+    draw = lattice.draw_batch(sizes, seeded(), **given, **factors)  # pyright: ignore
+    whole = batch(images)
+    assert torch.equal(draw.position, whole.position) and torch.equal(draw.label, whole.label)
+    rows = torch.arange(1, 48, 3)
+    held = {int(i): images[int(i)] for i in draw.image[rows].unique()}
+    part = lattice.cut_patches(held, draw.part(rows), quantise=False, **given)  # pyright: ignore
+    torch.testing.assert_close(part, whole.patches[rows], rtol=0, atol=1e-4)
+
+
+def test_of_very_many_images_different_ones_are_drawn(monkeypatch):
+    monkeypatch.setattr(lattice, "SHUFFLED", 5)
+    drawn = torch.stack([lattice._draw_images(6, 3, seeded(seed)) for seed in range(600)])
+    assert all(len(set(row)) == 3 for row in drawn.tolist())
+    counts = drawn.flatten().bincount()  # each of 6 images in half of 600 batches; 5 standard errors
+    assert (counts - 300).abs().max() < 5 * math.sqrt(600 / 4)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

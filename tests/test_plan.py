@@ -204,6 +204,19 @@ def test_every_shipped_configuration_resolves(name):
     assert len({a.path for a in artifacts.values()}) == len(artifacts)
 
 
+def test_photographs_decoded_on_the_fly_need_their_files_and_no_crops(demo, tmp_path):
+    change = lambda d: d["pretrain"]["encoder"].update(decode="on_the_fly")  # noqa: E731
+    after = edited("rescale", change, tmp_path)
+    made = after.pretrain("rescale", "encoder")
+    assert {role: [a.stage for _, a in held] for role, held in made.needs.items()} == {
+        "split": ["split"],
+        "made": ["demo_photos"],
+    }
+    assert "decode" not in made.settings and made.settings == demo.pretrain("rescale", "encoder").settings
+    assert "photos-whole" not in {a.name for a in after.everything().values()}
+    assert {"tellsign.images", "tellsign.photos"} <= set(fingerprint.closure("tellsign.stages.pretrain"))
+
+
 def test_planning_imports_no_torch():
     code = "import sys, tellsign.plan, tellsign.inventory, tellsign.publish; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

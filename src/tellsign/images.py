@@ -5,6 +5,7 @@ NumPy and Pillow only; tiling, crops and augmentation of whole batches are in :m
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 import zlib
@@ -19,7 +20,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
-from tellsign.errors import choose
+from tellsign.errors import UserError, choose
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -266,6 +267,23 @@ def inspect(source: Path | bytes, *, min_side: int = MIN_SIDE, max_pixels: int =
         height, width = decoded.pixels.shape[:2]
         status, reason = "ok", decoded.notes
     return Facts(width, height, header.format, header.mode, header.quality, len(data), status, reason)
+
+
+def read_checked(path: Path, image_id: str) -> bytes:
+    """Bytes of an indexed file.
+
+    Raises:
+        UserError: the file is gone, or its bytes have changed.
+    """
+    again = "Restore the file, or run the pipeline again: it notices changed folders and indexes them anew."
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path} was indexed but is no longer there. {again}") from None
+    found = hashlib.sha256(data).hexdigest()
+    if found != image_id:
+        raise UserError(f"{path} has changed: indexed with sha256 {image_id}, now {found}. {again}")
+    return data
 
 
 def center_window(image: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:

@@ -566,7 +566,12 @@ class Plan:
         """An encoder of `rescale`'s pre-training."""
         spec: Pretrain = choose(self.papers[paper].pretrain, name, f"pretrain section of {paper}")
         settings = plain(spec) | {"backbone": self.network(spec.backbone, f"{paper}: pretrain {name}")}
-        del settings["split"]
+        del settings["split"], settings["decode"]
+        if spec.decode == "on_the_fly":
+            split = self.split(spec.split)
+            index = self.index(self.config.splits[spec.split].benchmark)
+            needs = {"split": split, "made": index.needs.get("made", []) or None}
+            return self._make("pretrain", f"{paper}/{name}", settings, **needs, roots=index.roots)
         crops = self.crops(spec.split, "whole", 0, Perturbation(), Bias())
         return self._make("pretrain", f"{paper}/{name}", settings, crops=crops)
 

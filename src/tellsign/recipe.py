@@ -620,12 +620,20 @@ class Pretrain:
         backbone: Encoder.
         ratios: Scale ratios as ``numerator/denominator``, in (1, 2).
         n_ratios, n_phases, n_images, n_patches: A batch holds this many ratios, phases a ratio, images, and
-            patches of each image at each ratio and phase.
+            patches of each image at each ratio and phase; all processes together work on one batch.
         patch: Side of a patch.
         quantise: Round rescaled pixels to integers.
         temperature: Of the supervised contrastive loss (Eq. 4).
+        reduction: Of that loss: ``sum`` over anchors, as Eq. 4 prints it, or ``mean``.
+        normalise: Project features on the unit sphere before the loss.
         projection: Hidden and output width of the projection head, discarded after.
         steps: Batches an epoch; null takes one batch for every ``n_images`` photographs.
+        decode: ``packed`` (all photographs decoded once into one file) or ``on_the_fly`` (their files are read during
+            training; for sets too large to unpack). It changes no number.
+        too_small: Photographs with a side too short for the patches are an error (``fail``) or left out (``drop``).
+        batch_norm_parts: Into how many equal parts BatchNorm divides the batch for its statistics. 1 takes the whole
+            batch, however many processes share it; N takes what N processes see that do not share their statistics,
+            and needs N processes.
     """
 
     backbone: Network
@@ -638,11 +646,16 @@ class Pretrain:
     patch: int = positive(128)
     quantise: bool = True
     temperature: float = positive(0.07)
+    reduction: Literal["sum", "mean"] = "sum"
+    normalise: bool = True
     projection: tuple[int, int] = positive((2048, 128))
     optimiser: Optimiser = field(default_factory=lambda: Optimiser(lr=2e-4, weight_decay=2e-4))
     schedule: Schedule = field(default_factory=Schedule)
     epochs: int = positive(200)
     steps: int | None = positive(None)
+    decode: Literal["packed", "on_the_fly"] = "packed"
+    too_small: Literal["fail", "drop"] = "fail"
+    batch_norm_parts: int = positive(1)
     seed: int = 0
 
 

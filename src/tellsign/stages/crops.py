@@ -20,8 +20,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from tellsign.errors import UserError, choose
-from tellsign.images import BIAS_CONTROLS, center_window, control_bias, decode, in_order, resized, resized_shape
+from tellsign.errors import choose
+from tellsign.images import (
+    BIAS_CONTROLS,
+    center_window,
+    control_bias,
+    decode,
+    in_order,
+    read_checked,
+    resized,
+    resized_shape,
+)
 from tellsign.runtime import folder_beside, progress, read_rows, threads, write_rows
 
 log = logging.getLogger(__name__)
@@ -47,23 +56,6 @@ def perturbation(settings: dict) -> Callable[[Pixels, str], Pixels] | None:
         return change(image, np.random.default_rng(int.from_bytes(key)), **settings["options"])
 
     return apply
-
-
-def read_checked(path: Path, image_id: str) -> bytes:
-    """Bytes of an indexed file.
-
-    Raises:
-        UserError: the file is gone, or its bytes have changed.
-    """
-    again = "Restore the file, or run the pipeline again: it notices changed folders and indexes them anew."
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{path} was indexed but is no longer there. {again}") from None
-    found = hashlib.sha256(data).hexdigest()
-    if found != image_id:
-        raise UserError(f"{path} has changed: indexed with sha256 {image_id}, now {found}. {again}")
-    return data
 
 
 def pixel_counts(rows: list[dict[str, Any]], settings: dict) -> list[int]:
