@@ -60,6 +60,9 @@ COLUMNS = (
 )  # fmt: skip
 """Columns of the metrics, in order."""
 
+PASSES = 20
+"""Passes of batches over a test set whose mean is reported: one alone is a matter of luck where images are few."""
+
 Numbers = dict[str, "Float[np.ndarray, ...]"]
 """Metric name to its value (no axis) or to its resampled values (one axis)."""
 
@@ -493,7 +496,8 @@ def _point(one: Scored, settings: dict) -> Numbers:
     # anew for every set: equal images make equal batches under every checkpoint
     generator = np.random.default_rng([settings["seed"], 1])
     pools = [np.flatnonzero(one.labels == value) for value in (0, 1)]
-    batches = drawn_batches(pools, settings["batch"], settings["sampler"], generator)
+    drawn = [drawn_batches(pools, settings["batch"], settings["sampler"], generator) for _ in range(PASSES)]
+    batches = np.concatenate(drawn)
     return measure_batches(one.labels[batches], one.scores[batches], settings["threshold"])
 
 
