@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -13,13 +14,14 @@ import pytest
 
 from tellsign.errors import UserError
 from tellsign.metrics import measure
+from tellsign.recipe import Evaluate, build, differences, plain
 from tellsign.runtime import read_rows, sha256_of_file, write_rows
-from tellsign.stages import evaluate
+from tellsign.stages import evaluate, split
 
 SUBSETS = ("ldm", "fsq")
-SETTINGS = {
-    "paper": "mpft", "run": "tam", "threshold": 0.5, "resamples": 200, "seed": 0, "recipe": "r",
-    "code": "c", "data": "d", "tests": {"test": {"benchmark": "demo", "perturbation": "none"}},
+SETTINGS = plain(Evaluate(resamples=200)) | {
+    "paper": "mpft", "run": "tam", "recipe": "r", "code": "c", "data": "d", "protocol": "",
+    "tests": {"test": {"benchmark": "demo", "perturbation": "none"}},
 }  # fmt: skip
 
 
@@ -196,3 +198,187 @@ def test_a_missing_seed_and_a_missing_test_set_are_named(house: House) -> None:
     house.checkpoints["2"] = house.checkpoints["0"]
     with pytest.raises(UserError, match=r"trainings of seeds \[0, 1, 2\]"):
         house.run()
+
+
+# ------------------------------------------------------------------------------------------------ protocols
+
+
+class Bench:
+    """One checkpoint a given epoch on a test set of given images: (subset, class, label, right or wrong)."""
+
+    def __init__(self, folder: Path, rows: list[tuple[str, str, int, bool]], name: str = "test") -> None:
+        self.folder, self.name = folder, name
+        self.split = folder / f"{name}.parquet"
+        self.rows = rows
+        ids = [f"{name}{number:04}" for number in range(len(rows))]
+        write_rows(
+            self.split,
+            {"subset": [r[0] for r in rows], "class": [r[1] for r in rows], "id": ids,
+             "label": np.array([r[2] for r in rows], np.int8)},
+        )  # fmt: skip
+        self.ids = ids
+        (folder / "run").mkdir(exist_ok=True)
+        (folder / "run" / "provenance.json").write_text("{}")
+
+    def scores(self, epoch: int = 1, right: list[bool] | None = None) -> dict:
+        size = len(self.rows)
+        right = right or [r[3] for r in self.rows]
+        return {
+            "seed": [0] * size, "epoch": [epoch] * size, "benchmark": [self.name] * size,
+            "perturbation": ["none"] * size, "subset": [r[0] for r in self.rows], "id": self.ids,
+            "label": np.array([r[2] for r in self.rows], np.int8),
+            "score": np.array([0.9 if (r[2] == 1) == ok else 0.1 for r, ok in zip(self.rows, right, strict=True)],
+                              np.float32),
+        }  # fmt: skip
+
+    def value(self, metric: str = "accuracy", subset: str = "mean", **protocol: object) -> float:
+        return evaluated(self.folder, [self], [self.scores()], **protocol)[metric, subset, "last"]
+
+
+def evaluated(folder: Path, benches: list[Bench], scores: list[dict], **protocol: object) -> dict:
+    """(metric, subset, checkpoint) of the last bench to its value."""
+    paths = []
+    for number, rows in enumerate(scores):
+        write_rows(folder / f"s{number}.parquet", rows)
+        paths.append(folder / f"s{number}.parquet")
+    tests = {bench.name: {"benchmark": bench.name, "perturbation": "none"} for bench in benches}
+    reading = build(Evaluate, {"resamples": 5, **protocol}, "protocol")
+    settings = SETTINGS | plain(reading) | {"tests": tests, "protocol": differences(reading, Evaluate(resamples=5))}
+    splits = {bench.name: bench.split for bench in benches}
+    out = folder / "out.parquet"
+    evaluate.main(settings=settings, scores=paths, splits=splits, checkpoints={"0": folder / "run"}, out=out)
+    rows = [row for row in read_rows(out).to_pylist() if row["benchmark"] == benches[-1].name]
+    assert {row["protocol"] for row in rows} == {settings["protocol"]}
+    return {(row["metric"], row["subset"], row["checkpoint"]): row["value"] for row in rows}
+
+
+def images(subset: str, folder: str, label: int, right: int, wrong: int) -> list[tuple[str, str, int, bool]]:
+    return [(subset, folder, label, True)] * right + [(subset, folder, label, False)] * wrong
+
+
+def test_classes_are_pooled_or_averaged(tmp_path: Path) -> None:
+    rows = [*images("a", "cat", 0, 27, 3), *images("a", "dog", 0, 5, 5)]
+    rows += [*images("a", "cat", 1, 27, 3), *images("a", "dog", 1, 5, 5)]
+    bench = Bench(tmp_path, rows)
+    assert bench.value() == pytest.approx(64 / 80)
+    assert bench.value(classes="mean") == pytest.approx((0.9 + 0.5) / 2)
+    assert bench.value(subset="a", classes="mean") == pytest.approx(0.7)
+
+
+def test_a_sample_is_the_first_of_each_label_and_falls_back_where_one_is_short(tmp_path: Path) -> None:
+    # both subsets are right on the first 2 of each label, wrong on the next, right again from the fifth on
+    rows = [r for y in (0, 1) for r in (*images("long", "", y, 2, 2), *images("long", "", y, 6, 0))]
+    rows += [r for y in (0, 1) for r in (*images("short", "", y, 2, 2), *images("short", "", y, y, 0))]
+    bench = Bench(tmp_path, rows)
+    for limit, fallback, long, short in (
+        (None, None, 16 / 20, (2 + 3) / 9),
+        (4, None, 0.5, 0.5),
+        (5, 2, 3 / 5, 1.0),  # short has 4 reals, fewer than 5: two of each label
+        (100, 4, 0.5, 0.5),
+        (100, None, 16 / 20, 5 / 9),
+    ):
+        sample = {"limit": limit, "fallback": fallback}
+        assert bench.value(subset="long", sample=sample) == pytest.approx(long)
+        assert bench.value(subset="short", sample=sample) == pytest.approx(short)
+
+
+def test_a_sample_of_each_class_weighs_small_classes_more(tmp_path: Path) -> None:
+    rows = [r for y in (0, 1) for r in (*images("a", "cat", y, 8, 0), *images("a", "dog", y, 0, 2))]
+    bench = Bench(tmp_path, rows)
+    assert bench.value() == pytest.approx(0.8)
+    assert bench.value(sample={"limit": 2, "per": "class"}) == pytest.approx(0.5)
+    assert bench.value(sample={"limit": 4, "per": "subset"}) == pytest.approx(1.0)  # cats come first
+
+
+def test_pooled_reals_join_every_subset_or_the_named_ones(tmp_path: Path) -> None:
+    rows = [*images("guided", "", 0, 10, 0), *images("guided", "", 1, 10, 0)]
+    rows += [*images("ldm", "", 0, 0, 10), *images("ldm", "", 1, 10, 0)]
+    bench = Bench(tmp_path, rows)
+
+    def both(**protocol: object) -> tuple[float, float]:
+        return bench.value(subset="guided", **protocol), bench.value(subset="ldm", **protocol)
+
+    assert both() == (1.0, 0.5)
+    assert both(pooled_reals="all") == (pytest.approx(2 / 3), pytest.approx(2 / 3))
+    assert both(pooled_reals=["ldm"]) == (1.0, pytest.approx(2 / 3))
+    assert bench.value("accuracy_real", "ldm", pooled_reals=["ldm"]) == pytest.approx(0.5)
+    with pytest.raises(UserError, match="Did you mean 'ldm'"):
+        bench.value(pooled_reals=["lmd"])
+
+
+def test_reals_of_another_split_of_the_test_set_are_not_pooled(tmp_path: Path) -> None:
+    one = Bench(tmp_path, [*images("a", "", 0, 4, 0), *images("a", "", 1, 4, 0)], "one")
+    two = Bench(
+        tmp_path, [r for name in ("b", "c") for r in (*images(name, "", 0, 0, 2), *images(name, "", 1, 2, 0))], "two"
+    )
+    scores = [bench.scores() | {"benchmark": ["one+two"] * len(bench.rows)} for bench in (one, two)]
+    for number, rows in enumerate(scores):
+        write_rows(tmp_path / f"s{number}.parquet", rows)
+    tests = {f"t.{bench.name}": {"benchmark": "one+two", "perturbation": "none"} for bench in (one, two)}
+    settings = SETTINGS | {"tests": tests, "resamples": 5, "pooled_reals": "all", "validation": "t"}
+    evaluate.main(
+        settings=settings, scores=[tmp_path / "s0.parquet", tmp_path / "s1.parquet"], out=tmp_path / "out.parquet",
+        splits={"t.one": one.split, "t.two": two.split}, checkpoints={"0": tmp_path / "run"},
+    )  # fmt: skip
+    found = {
+        row["subset"]: row for row in pick(read_rows(tmp_path / "out.parquet"), metric="accuracy", checkpoint="best")
+    }
+    assert {name: (row["n_real"], row["value"]) for name, row in found.items() if name != "mean"} == {
+        "a": (4, 1.0), "b": (4, pytest.approx(1 / 3)), "c": (4, pytest.approx(1 / 3)),
+    }  # fmt: skip
+
+
+def test_threshold_and_batches_change_what_they_should(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [*images("a", "", 0, 0, 16), *images("a", "", 1, 16, 0)])  # all scores are 0.9
+    assert bench.value(threshold=0.95) == 0.5
+    assert bench.value("accuracy_fake", threshold=0.95) == 0.0
+    assert bench.value("accuracy_oracle") == bench.value(threshold="oracle") == 0.5
+    assert bench.value(batch=32, sampler="shuffled") == bench.value()
+    assert bench.value("accuracy_real", batch=4, sampler="shuffled") == 0.0
+    with pytest.raises(UserError, match="32 images, fewer than the protocol's batch of 33"):
+        bench.value(batch=33)
+
+
+def test_best_is_the_kept_epoch_that_the_validation_images_choose(tmp_path: Path) -> None:
+    val = Bench(tmp_path, [*images("a", "", 0, 4, 0), *images("a", "", 1, 4, 0)], "val")
+    test = Bench(tmp_path, [*images("a", "", 0, 4, 0), *images("a", "", 1, 4, 0)], "held")
+    scores = []
+    for epoch, val_right, test_right in ((1, 5, 3), (2, 7, 6), (3, 7, 8), (4, 6, 1)):
+        scores.append(val.scores(epoch, [k < val_right for k in range(8)]))
+        scores.append(test.scores(epoch, [k < test_right for k in range(8)]))
+    found = evaluated(tmp_path, [val, test], scores, validation="val")
+    assert found["accuracy", "a", "best"] == pytest.approx(6 / 8)  # epoch 2, the first of two equals
+    assert found["accuracy", "a", "last"] == pytest.approx(1 / 8)
+    assert found["accuracy", "a", "mean"] == pytest.approx((3 + 6 + 8 + 1) / 32)
+    assert ("accuracy", "a", "best") not in evaluated(tmp_path, [val, test], scores)
+    with pytest.raises(UserError, match="validation is 'vla'; this run is tested on val, held"):
+        evaluated(tmp_path, [val, test], scores, validation="vla")
+
+
+def test_the_order_of_score_rows_does_not_matter(house: House) -> None:
+    before = pa.table(house.rows)
+    first = house.run().to_pylist()
+    house.rows = before.take(np.random.default_rng(0).permutation(before.num_rows))
+    assert str(house.run().to_pylist()) == str(first)
+
+
+@pytest.mark.parametrize("fallback", [None, 4])
+def test_a_sample_of_class_folders_is_the_one_that_the_split_would_draw(tmp_path: Path, fallback: int | None) -> None:
+    folders = {"cat": (9, 7), "dog": (5, 30), "owl": (12, 12)}  # reals and fakes of each class folder
+    rows = [
+        {"subset": "a", "part": "test", "label": label, "generator": "", "class": name, "root": "r", "path": f"{at}",
+         "id": hashlib.sha256(f"{name}{label}{at}".encode()).hexdigest(), "width": 9, "height": 9, "status": "ok"}
+        for name, counts in folders.items() for label in (0, 1) for at in range(counts[label])
+    ]  # fmt: skip
+    everything = {"part": "test", "count": "all", "seed": 7, "subsets": [], "per_class": None, "fallback": None}
+    values = []
+    for settings, sample in (
+        (everything, {"limit": 7, "fallback": fallback, "per": "class"}),
+        (everything | {"per_class": 7, "fallback": fallback}, {}),
+    ):
+        drawn = split.sample(rows, settings)
+        right = [int(row["id"][0], 16) < 8 for row in drawn]
+        listed = [("a", row["class"], row["label"], ok) for row, ok in zip(drawn, right, strict=True)]
+        values.append(Bench(tmp_path, listed).value(sample=sample))
+    assert values[0] == values[1] != 0.5
+    assert len(drawn) == (2 * (7 + 4 + 7) if fallback else 7 + 7 + 5 + 7 + 7 + 7)

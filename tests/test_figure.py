@@ -48,11 +48,31 @@ def plain_rows(values, metric="accuracy"):
 
 
 def draw(tmp_path, spec, metrics=(), **inputs):
-    given = {"checkpoints": {}, "encoders": {}, "features": {}, "device": "cpu"} | inputs
+    given = {"checkpoints": {}, "encoders": {}, "features": {}, "splits": {}, "crops": {}, "device": "cpu"} | inputs
     settings = {"paper": "mpft", "name": "test", **spec}
     figure.main(settings=settings, metrics=list(metrics), out=tmp_path / "out", **given)
     with (tmp_path / "out" / "figure.csv").open(newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+def test_training_bars_show_the_mean_and_the_spread_of_the_kept_epochs(tmp_path):
+    files = []
+    for run, value in (("on-ldm", 0.9), ("on-fsq", 0.6)):
+        rows = [(0, "mean", 3, "demo", "mean", "none", metric, value) for metric in ("accuracy", "ap_fake")]
+        path = metrics_file(tmp_path, run, rows)
+        table = runtime.read_rows(path)
+        runtime.write_rows(path, table.to_pydict() | {"spread": [0.02, 0.01]})
+        files.append(path)
+    recipes = {"on-ldm": {"data": {"subsets": ["ldm"]}}, "on-fsq": {"data": {"subsets": ["fsq"]}}}
+    spec = {"kind": "training_bars", "rows": [{"grid": "on", "field": "data.subsets"}], "recipes": recipes}
+    rows = draw(tmp_path, spec, files)
+    assert [(r["trained_on"], r["metric"], float(r["value"]), float(r["sd"])) for r in rows] == [
+        ("ldm", "accuracy", pytest.approx(90), pytest.approx(2)),
+        ("ldm", "ap_fake", pytest.approx(90), pytest.approx(1)),
+        ("fsq", "accuracy", pytest.approx(60), pytest.approx(2)),
+        ("fsq", "ap_fake", pytest.approx(60), pytest.approx(1)),
+    ]
+    assert "over the kept epochs" in (tmp_path / "out" / "figure.svg").read_text()
 
 
 def two_runs(tmp_path):
@@ -196,7 +216,7 @@ def test_figures_of_metrics_do_not_wait_for_torch(tmp_path):
         "import sys; from tellsign.__main__ import run\n"
         'spec = \'{"kind": "bars", "paper": "mpft", "metric": "accuracy", '
         '"rows": [{"label": "direct", "run": "direct"}]}\'\n'
-        "done = run(['figure', '--settings', spec, '--checkpoints', '--encoders', '--features',"
+        "done = run(['figure', '--settings', spec, '--checkpoints', '--encoders', '--features', '--splits', '--crops',"
         f" '--metrics', {str(paths[0])!r}, '--out', {str(tmp_path / 'out')!r}])\n"
         "sys.exit(done or 'torch' in sys.modules)"
     )
@@ -251,7 +271,7 @@ def image_files(tmp_path):
     split = tmp_path / "split.parquet"
     columns = zip(("subset", "label", "id", "rank"), map(list, zip(*rows, strict=True)), strict=True)
     runtime.write_rows(split, dict(columns))
-    return {"crops": crops, "split": split}, pixels
+    return {"crops": {"test": crops}, "splits": {"test": split}}, pixels
 
 
 @pytest.fixture
@@ -344,17 +364,43 @@ def test_tsne_of_cached_features_uses_the_runs_choices(tmp_path, monkeypatch):
         "per_class": 2,
         "recipes": {"both": {"method": "features", "discrepancy": choices}},
     }
-    draw(tmp_path, spec, features={"both": made}, split=inputs["split"])
+    draw(tmp_path, spec, features={"both@test": made}, splits=inputs["splits"])
     np.testing.assert_allclose(seen[0], (image - text).abs().flip(0)[[0, 1, 2, 3, 4, 5]], rtol=1e-6)
+
+
+def test_similarity_of_image_and_caption_is_the_cosine_of_their_embeddings(tmp_path):
+    inputs, _ = image_files(tmp_path)
+    image = torch.tensor([[1.0, 0.0]] * 6)
+    angle = torch.arange(6) / 6
+    text = 3 * torch.stack([angle.cos(), angle.sin()], 1)
+    made = tmp_path / "features"
+    made.mkdir()
+    empty = torch.zeros(0, 2)
+    Features(tuple(IMAGES), image, text, empty, empty, torch.zeros(0, dtype=torch.int64)).save(made)
+    spec = {"kind": "image_text_similarity", "split": "test", "per_class": 2}
+    spec["rows"] = [{"label": "GAN", "run": "both", "split": "other", "subsets": ["fsq"]}]
+    rows = draw(tmp_path, spec, features={"both@other": made}, splits={"other": inputs["splits"]["test"]})
+    for row in rows:
+        expected = np.cos(list(IMAGES).index(row["id"]) / 6)
+        assert float(row["cosine"]) == pytest.approx(expected, abs=1e-6)
+    assert [(r["panel"], r["class"]) for r in rows] == [("GAN", "real")] * 2 + [("GAN", "fsq")] * 2
+
+
+def test_cam_can_show_only_real_or_only_generated_images(tmp_path, folder):
+    inputs, _ = image_files(tmp_path)
+    spec = {"kind": "cam", "rows": [{"label": "TAM", "run": "tam"}], "split": "test", "crop": SIDE}
+    for real, fake, wanted in ((2, 0, ["r0", "r1"]), (0, 1, ["f0", "g0"])):
+        rows = draw(tmp_path, spec | {"real": real, "fake": fake}, checkpoints={"tam": folder}, **inputs)
+        assert list(dict.fromkeys(r["id"] for r in rows)) == wanted
 
 
 def test_missing_inputs_are_named(tmp_path, folder):
     inputs, _ = image_files(tmp_path)
     spec = {"kind": "cam", "rows": [{"label": "TAM", "run": "tam"}], "split": "test", "crop": SIDE}
-    with pytest.raises(UserError, match="needs --split"):
+    with pytest.raises(UserError, match="needs --splits"):
         draw(tmp_path, spec, checkpoints={"tam": folder}, crops=inputs["crops"])
     with pytest.raises(UserError, match="needs --crops"):
-        draw(tmp_path, spec, checkpoints={"tam": folder}, split=inputs["split"])
+        draw(tmp_path, spec, checkpoints={"tam": folder}, splits=inputs["splits"])
     with pytest.raises(UserError, match="unknown run among the checkpoints 'tam'"):
         draw(tmp_path, spec, **inputs)
     with pytest.raises(UserError, match="needs metrics"):

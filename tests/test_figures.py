@@ -61,6 +61,17 @@ def arguments(kind):
             "groups": [*GENERATORS, "mean"],
             "metric": "ap_fake",
         },
+        "training_bars": {
+            "values": 100 * draw.random((2, 8)),
+            "errors": draw.random((2, 8)),
+            "series": ["accuracy", "AP, fake positive"],
+            "groups": GENERATORS,
+            "metric": "percent",
+        },
+        "image_text_similarity": {
+            "panels": {name: {"real": draw.random(50), "fake": draw.random(50)} for name in "abc"},
+            "x_label": "cosine of image and caption",
+        },
         "tsne": {"panels": {f"({k}) features": {n: draw.random((9, 2)) for n in names} for k in "abcd"}},
         "cam": {
             "images": draw.integers(0, 256, (9, 24, 24, 3)).astype(np.uint8),

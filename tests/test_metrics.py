@@ -171,6 +171,95 @@ def test_a_resample_without_a_class_is_left_out() -> None:
     assert all(math.isnan(end) for end in metrics.interval(np.array([np.nan])))
 
 
+@settings(deadline=None, max_examples=60)
+@given(FEW_LEVELS, st.integers(0, 2**32 - 1), st.sampled_from([0.3, 0.5, "oracle"]))
+def test_bootstrap_equals_weighed_metrics_of_each_resample(levels: np.ndarray, seed: int, threshold: object) -> None:
+    draw = np.random.default_rng(seed)
+    labels = two_classes(draw.integers(0, 2, len(levels)))
+    image, groups = np.arange(len(levels)), labels
+    if threshold != "oracle":  # whose ties are broken by rounding where weights are fractions
+        # half of the images stand in another subset only: a resample does not keep this one's class balance
+        image, groups = draw.permutation(2 * len(levels))[: len(levels)], np.zeros(2 * len(levels), int)
+    one = Scored(image, labels, (levels / 8).astype(np.float32))
+    (found,) = metrics.bootstrap([one], groups, threshold, 20, np.random.default_rng(seed))
+    counts = np.concatenate(list(metrics.resampled(groups, 20, np.random.default_rng(seed))))
+    weights = metrics.balanced(counts[:, one.image].astype(float), labels)
+    expected = measure(labels, one.scores, threshold, weights)
+    whole = np.isfinite(weights.sum(axis=1))  # a resample without a label: NaN in what needs it
+    for name in metrics.METRICS:
+        np.testing.assert_allclose(found[name][whole], expected[name][whole], atol=2e-6, err_msg=name)
+    assert np.isnan(found["auc"][~whole]).all()
+
+
+def test_oracle_as_threshold_is_the_oracle_accuracy_and_calls_agree() -> None:
+    draw = np.random.default_rng(1)
+    for _ in range(20):
+        labels, scores = two_classes(draw.integers(0, 2, 12)), np.round(draw.random(12), 1)
+        found = measure(labels, scores, "oracle")
+        called = metrics.called_fake(labels, scores, "oracle")
+        assert found["accuracy"] == found["accuracy_oracle"] == pytest.approx(np.mean(called == (labels == 1)))
+        assert found["accuracy_fake"] == pytest.approx(np.mean(called[labels == 1]))
+    assert not metrics.called_fake(np.array([0, 1]), np.array([0.9, 0.1]), "oracle").any()
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.4, "oracle"]))
+def test_batches_equal_a_loop_of_the_metrics_of_each(seed: int, threshold: object) -> None:
+    draw = np.random.default_rng(seed)
+    labels, scores = draw.integers(0, 2, (7, 5)), draw.integers(0, 6, (7, 5)) / 5
+    each = [measure(one, held, threshold) for one, held in zip(labels, scores, strict=True)]
+    found = metrics.measure_batches(labels, scores, threshold)
+    for name in metrics.METRICS:
+        known = [one[name] for one in each if not math.isnan(one[name])]
+        assert found[name] == pytest.approx(np.mean(known), nan_ok=True), name
+
+
+def test_shuffled_batches_hold_every_image_once_and_keep_the_accuracy() -> None:
+    labels = np.repeat([0, 1], [30, 18])
+    scores = np.where(np.arange(48) % 3 == 0, 1 - labels, labels).astype(float)
+    pools = [np.flatnonzero(labels == value) for value in (0, 1)]
+    batches = metrics.drawn_batches(pools, 16, "shuffled", np.random.default_rng(0))
+    assert sorted(batches.ravel().tolist()) == list(range(48))
+    found = metrics.measure_batches(labels[batches], scores[batches], 0.5)
+    assert found["accuracy"] == pytest.approx(2 / 3) == measure(labels, scores, 0.5)["accuracy"]
+    assert metrics.drawn_batches(pools, 20, "shuffled", np.random.default_rng(0)).shape == (2, 20)  # 8 are left out
+
+
+def test_balanced_batches_average_both_labels_equally() -> None:
+    # 9 reals a fake, reals all right, fakes all wrong: 90 % of the set, 50 % of balanced batches
+    labels = np.repeat([0, 1], [9000, 1000])
+    scores = np.zeros(10_000)
+    pools = [np.flatnonzero(labels == value) for value in (0, 1)]
+    batches = metrics.drawn_batches(pools, 16, "balanced", np.random.default_rng(0))
+    found = metrics.measure_batches(labels[batches], scores[batches], 0.5)
+    assert measure(labels, scores, 0.5)["accuracy"] == pytest.approx(0.9)
+    assert found["accuracy"] == pytest.approx(0.5, abs=4 * 0.5 / math.sqrt(10_000))
+
+
+def test_average_precision_of_batches_is_above_that_of_the_set() -> None:
+    # scores that know nothing: AP is the share of fakes; in a pair of both labels it is 1 or 1/2, in the mean 3/4
+    draw = np.random.default_rng(0)
+    labels, scores = np.tile([0, 1], (20_000, 1)), draw.random((20_000, 2))
+    assert metrics.measure_batches(labels, scores, 0.5)["ap_fake"] == pytest.approx(0.75, abs=4 * 0.25 / math.sqrt(2e4))
+    assert measure(labels.ravel(), scores.ravel(), 0.5)["ap_fake"] == pytest.approx(0.5, abs=0.02)
+
+
+def test_bootstrap_of_batches_is_centred_on_their_mean() -> None:
+    labels = np.repeat([0, 1], 80)
+    scores = np.where(np.arange(160) % 4 == 0, 1 - labels, labels).astype(float)
+    one = Scored(np.arange(160), labels, scores)
+    (found,) = metrics.bootstrap([one], labels, 0.5, 400, np.random.default_rng(0), batch=16)
+    # binomial spread twice: of the resampled images and of the batches drawn from them
+    sd = math.sqrt(2 * 0.75 * 0.25 / 160)
+    assert found["accuracy"].mean() == pytest.approx(0.75, abs=4 * sd / 20)
+    assert found["accuracy"].std() == pytest.approx(sd, rel=0.15)
+
+
+def test_too_few_images_for_a_batch_are_refused() -> None:
+    with pytest.raises(ValueError, match="a batch of 16 images"):
+        metrics.drawn_batches([np.arange(3), np.arange(3, 6)], 16, "balanced", np.random.default_rng(0))
+
+
 def test_mcnemar_is_the_exact_binomial_tail() -> None:
     right = np.array([1] * 9 + [0] * 1 + [1] * 5, bool)
     other = np.array([0] * 9 + [1] * 1 + [1] * 5, bool)

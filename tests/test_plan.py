@@ -30,7 +30,7 @@ def edited(paper: str, change, tmp_path: Path) -> Plan:
         if name.endswith(f"/{paper}.yaml"):
             change(data)
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(yaml.safe_dump(data))
+        (tmp_path / name).write_text(yaml.safe_dump(data, sort_keys=False))
     published = tmp_path / "config" / "published"
     published.mkdir(exist_ok=True)
     for file in (ROOT / "config" / "published").glob("*.csv"):
@@ -331,3 +331,55 @@ def test_early_stopping_reads_a_validation_split_resized_like_the_training(tmp_p
 def test_settings_that_are_wrong_together_are_refused(run, message, tmp_path):
     with pytest.raises(UserError, match=message):
         with_runs(tmp_path, wrong=run)
+
+
+def test_protocols_are_evaluated_from_the_same_scores(demo):
+    table = demo.table("mpft", "protocols")
+    held = [a for _, a in table.needs["metrics"]]
+    names = ["", "threshold=oracle", "batch=16", "sample.limit=50, sample.fallback=10"]
+    assert [a.settings["protocol"] for a in held] == names
+    assert len({a.path for a in held}) == 4
+    assert {a.needs["scores"][0][1].path for a in held} == {demo.score(demo.run("mpft", "tam-steps")).path}
+    rows = table.settings["rows"]
+    assert [row.get("protocol", "") for row in rows] == ["", "", *(a.settings["protocol"] for a in held[1:])]
+
+
+def test_a_protocol_of_a_table_a_column_and_a_row(tmp_path):
+    def change(data):
+        data["tables"]["x"] = {
+            "title": "x", "kind": "runs", "metric": "accuracy", "protocol": {"sample": {"limit": 9}},
+            "rows": [{"run": "tam"}, {"run": "direct", "protocol": {"batch": 4}}],
+            "columns": [{"metric": "accuracy"}, {"label": "oracle", "protocol": {"threshold": "oracle"}}],
+        }  # fmt: skip
+
+    held = [a for _, a in edited("mpft", change, tmp_path).table("mpft", "x").needs["metrics"]]
+    assert [(a.settings["run"], a.settings["protocol"]) for a in held] == [
+        ("tam", "sample.limit=9"), ("tam", "threshold=oracle"), ("direct", "batch=4"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("protocol", "words"),
+    [
+        ({"treshold": "oracle"}, "Did you mean 'threshold'"),
+        ({"sample": {"per": "clas"}}, "Did you mean 'class'"),
+        ({"validation": "tset"}, "Did you mean 'test'"),
+        ("oracle", "it says fields of evaluate"),
+    ],
+)
+def test_a_wrong_protocol_is_refused(protocol, words, tmp_path):
+    def change(data):
+        data["tables"]["protocols"]["rows"][0]["protocol"] = protocol
+
+    with pytest.raises(UserError) as caught:
+        edited("mpft", change, tmp_path).everything()
+    assert words in str(caught.value)
+
+
+def test_reals_of_other_subsets_have_no_scores_of_a_few_shot_model(tmp_path):
+    def change(data):
+        table = next(name for name, spec in data["tables"].items() if "4-shot" in str(spec))
+        data["tables"][table]["protocol"] = {"pooled_reals": "all"}
+
+    with pytest.raises(UserError, match="has shots, so each subset has a model of its own"):
+        edited("rescale", change, tmp_path).everything()

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tellsign.errors import UserError
-from tellsign.recipe import Optimiser, Recipe, Split, build, expand_grid, merge, plain, read_yaml
+from tellsign.recipe import Evaluate, Optimiser, Recipe, Split, build, differences, expand_grid, merge, plain, read_yaml
 
 BASE = {"backbone": {"name": "demo-clip-vit"}}
 
@@ -129,3 +129,20 @@ def test_an_augmentation_is_read_by_its_name():
 )
 def test_what_a_baselines_recipe_may_not_say(change, message):
     assert message in said(Recipe, BASE | change)
+
+
+def test_what_differs_between_settings_is_told_field_by_field():
+    base = Evaluate(threshold=0.4)
+    assert differences(base, base) == ""
+    other = build(Evaluate, {"threshold": 0.4, "sample": {"limit": 1000}, "pooled_reals": ["a", "b"]}, "x")
+    assert differences(other, base) == "sample.limit=1000, pooled_reals=a b"
+    assert differences(base, other) == "sample.limit=null, pooled_reals=none"
+
+
+def test_a_threshold_is_a_fraction_or_oracle():
+    assert build(Evaluate, {"threshold": 1}, "x").threshold == 1.0
+    assert build(Evaluate, {"threshold": "oracle"}, "x").threshold == "oracle"
+    with pytest.raises(UserError, match="Did you mean 'oracle'"):
+        build(Evaluate, {"threshold": "oracel"}, "x")
+    with pytest.raises(UserError, match="Percent"):
+        build(Evaluate, {"threshold": 50}, "x")

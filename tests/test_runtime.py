@@ -79,3 +79,17 @@ def test_a_missing_device_is_an_error():
 def test_choose_names_the_near_miss():
     with pytest.raises(UserError, match=r"Did you mean 'noise'\? Known: blur, noise"):
         choose({"noise": 1, "blur": 2}, "niose", "perturbation")
+
+
+def test_ids_that_repeat_are_stored_once_and_can_stay_numbers(tmp_path: Path):
+    draw = np.random.default_rng(0)
+    ids = [draw.bytes(32).hex() for _ in range(20_000)]  # more text than one page of a Parquet dictionary holds
+    sizes = []
+    for times in (1, 4):
+        path = tmp_path / f"{times}.parquet"
+        write_rows(path, {"id": ids * times, "score": draw.random(20_000 * times).astype(np.float32)})
+        sizes.append(path.stat().st_size - 4 * 20_000 * times)
+        held = read_rows(path, codes=["id"])
+        assert str(held.schema.field("id").type).startswith("dictionary")
+        assert held["id"].to_pylist() == read_rows(path)["id"].to_pylist() == ids * times
+    assert sizes[1] < 1.5 * sizes[0]

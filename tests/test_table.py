@@ -40,7 +40,8 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
         9,
     )
     rows = [
-        dict(zip(COLUMNS, (*row[:7], subset, *row[8:], 3.0, "r", "c", "d"), strict=True)) for subset in ("ldm", "mean")
+        dict(zip(COLUMNS, (*row[:7], subset, *row[8:], 3.0, "r", "c", "d", ""), strict=True))
+        for subset in ("ldm", "mean")
     ]
     write_rows(tmp_path / "m.parquet", {name: [held[name] for held in rows] for name in COLUMNS})
     (tmp_path / "p.csv").write_text(PUBLISHED)

@@ -62,7 +62,7 @@ def metrics(run: str, values: dict[int, float], perturbation: str = "none", benc
                         rule_of,
                         metric,
                     )
-                    held += (at, at - 0.02, at + 0.02, spread, 100, 100, 30.0 + seed, "rec", "cod", "dat")
+                    held += (at, at - 0.02, at + 0.02, spread, 100, 100, 30.0 + seed, "rec", "cod", "dat", "")
                     rows.append(dict(zip(COLUMNS, held, strict=True)))
     return rows
 
@@ -330,3 +330,30 @@ def test_html_is_whole_and_stands_alone() -> None:
     assert page.open == []
     assert page.outside == []
     assert set(page.widths) == {1 + 2 * 4 + 2}
+
+
+def test_protocols_stand_side_by_side_with_what_each_says() -> None:
+    rows = [row | {"protocol": ""} for row in TAM]
+    rows += [row | {"protocol": "batch=16", "value": row["value"] / 2} for row in TAM]
+    wanted = [
+        {"label": "whole set"},
+        {"label": "batches", "protocol": "batch=16"},
+        {"label": "last five", "checkpoint": "mean"},
+    ]
+    document = build(spec(kind="protocols", run="tam", rows=wanted, quoted=None), rows, [])
+    _, lines = panel(document)
+    assert [line[1].split(" ")[0] for line in lines.values()] == ["93.0", "46.5", "93.0"]
+    assert "Protocol of batches: batch=16." in document.footnotes
+    assert {number.row: number.protocol for number in document.numbers} == {
+        "whole set": "", "batches": "batch=16", "last five": "",
+    }  # fmt: skip
+    with pytest.raises(UserError, match=r"no metrics of checkpoint 'best'.*protocol: {validation: NAME}"):
+        build(spec(kind="protocols", run="tam", rows=[{"label": "x", "checkpoint": "best"}]), rows, [])
+    with pytest.raises(UserError, match="no metrics of protocol 'batch=61'"):
+        build(spec(kind="protocols", run="tam", rows=[{"label": "x", "protocol": "batch=61"}]), rows, [])
+
+
+def test_a_table_under_one_protocol_says_so_once() -> None:
+    rows = [row | {"protocol": "classes=mean"} for row in TAM + BASE]
+    document = build(spec(protocol="classes=mean"), rows, PUBLISHED)
+    assert [note for note in document.footnotes if note.startswith("Protocol")] == ["Protocol: classes=mean."]

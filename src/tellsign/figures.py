@@ -81,6 +81,7 @@ METRICS: dict[str, tuple[str, float]] = {
     "ap_real": ("AP, real positive (%)", 100.0),
     "auc": ("ROC AUC (%)", 100.0),
     "ece": ("calibration error (%)", 100.0),
+    "percent": ("%", 100.0),
 }
 """Axis label and factor of each metric; stored values are fractions in [0, 1]."""
 
@@ -484,6 +485,55 @@ def bars(
 
 
 @_drawing
+def distributions(
+    panels: Mapping[str, Mapping[str, Float[np.ndarray, " n"]]],
+    *,
+    x_label: str,
+    title: str = "",
+    note: str = "",
+    banner: str = "",
+) -> Figure:
+    """Distribution of a number in each class, one panel a test set (TIDY Fig. 1b).
+
+    Args:
+        panels: Test set to class to the values of its images; drawn as shares in common bins, the mean as a line.
+        x_label: What the number is.
+        title: Heading.
+        note: How to read it.
+        banner: Warning under the plot.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    labels = list(dict.fromkeys(name for classes in panels.values() for name in classes))
+    across = min(3, len(panels))
+    down = math.ceil(len(panels) / across)
+    legend = _legend_height(labels)
+    figure = _page(down * 2.3 + legend, title, note, banner)
+    grid = figure.add_gridspec(down + 1, across, height_ratios=[2.3] * down + [legend])
+    everything = np.concatenate([values for classes in panels.values() for values in classes.values()])
+    bins = np.linspace(float(everything.min()), float(everything.max()), 25)
+    handles: dict[str, Any] = {}
+    for i, (name, classes) in enumerate(panels.items()):
+        axes = figure.add_subplot(grid[i // across, i % across])
+        for label, values in classes.items():
+            n = labels.index(label)
+            colour = LINES[n % len(LINES)]
+            share = np.full(len(values), 100 / len(values))
+            axes.hist(values, bins, weights=share, color=colour, alpha=0.35)  # pyright: ignore[reportArgumentType]
+            look = {"color": colour, "linestyle": DASHES[n % len(DASHES)]}
+            handles[label] = axes.axvline(float(values.mean()), **look)
+        axes.set_title(name)
+        axes.set_xlabel(x_label)
+        axes.grid(axis="y")
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
+        if i % across == 0:
+            axes.set_ylabel("images of the class (%)")
+    _legend(figure, grid, [handles[label] for label in labels], labels)
+    return figure
+
+
+@_drawing
 def scatter(
     panels: Mapping[str, Mapping[str, Float[np.ndarray, "n 2"]]],
     *,
@@ -673,6 +723,8 @@ FIGURES: dict[str, Callable[..., Figure]] = {
     "robustness_curve": robustness_curve,
     "steps_curve": steps_curve,
     "bars": bars,
+    "training_bars": bars,
+    "image_text_similarity": distributions,
     "tsne": scatter,
     "cam": cam_grid,
     "similarity_map": similarity_map,
@@ -733,15 +785,32 @@ CELL: dict[str, Any] = {"benchmark": None, "perturbation": "none", "checkpoint":
 METRIC_KINDS: dict[str, dict[str, Any]] = {
     "heat_map": CELL | {"rows": ..., "metric": "accuracy", "subsets": [], "mean": True},
     "ratio_curve": CELL
-    | {"rows": ..., "x_label": ..., "panels": [{}], "metric": "accuracy", "subset": "mean", "log": False},
+    | {
+        "rows": ...,
+        "x_label": ...,
+        "panels": [{}],
+        "metric": "accuracy",
+        "subset": "mean",
+        "log": False,
+        "spread": "seeds",
+    },
     "robustness_curve": CELL | {"rows": ..., "panels": ..., "metric": "ap_fake", "subset": "mean"},
     "steps_curve": CELL | {"rows": ..., "panels": [{}], "metric": "accuracy", "subset": "mean", "axis": "epoch"},
     "bars": CELL | {"rows": ..., "metric": "ap_fake", "subsets": [], "mean": True},
+    "training_bars": CELL
+    | {
+        "rows": ...,
+        "metric": ["accuracy", "ap_fake"],
+        "subset": "mean",
+        "checkpoint": "mean",
+        "spread": "epochs",
+    },
 }
 """Kinds made from metrics alone: their keys with defaults; ``...`` marks a key that must be given."""
 
 NETWORK_KINDS: dict[str, dict[str, Any]] = {
     "tsne": {"rows": ..., "split": ..., "crop": 0, "subsets": [], "per_class": 50, "seed": 0},
+    "image_text_similarity": {"rows": ..., "split": ..., "subsets": [], "per_class": 50},
     "cam": {
         "rows": ...,
         "split": ...,
@@ -767,7 +836,7 @@ NETWORK_KINDS: dict[str, dict[str, Any]] = {
 
 PARTS: dict[str, tuple[str, ...]] = {
     "panels": ("title", "x_label", "severities", "metric", "subset", *CELL),
-    "rows": ("label", "run", "grid", "field", "panel", "train", "x", "encoder", "rescale", "subsets", *CELL),
+    "rows": ("label", "run", "grid", "field", "panel", "train", "x", "encoder", "rescale", "subsets", "split", *CELL),
 }
 """Keys of the mappings inside a figure's lists."""
 
@@ -792,6 +861,8 @@ def complete_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
     for part, known in PARTS.items():
         for entry in spec.get(part, ()):
             _refuse_unknown(entry, known, f"{part} of {where}")
+    if spec.get("spread", "seeds") not in ("seeds", "epochs"):
+        raise UserError(f"{where}: spread is {spec['spread']!r}. Known: seeds, epochs.")
     complete = {"paper": "", "name": "", **own, **spec}
     if "panels" in complete:
         complete["panels"] = [_in_order(panel) for panel in complete["panels"]]

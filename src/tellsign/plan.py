@@ -21,24 +21,27 @@ from tellsign.errors import UserError, choose
 from tellsign.figures import METRIC_KINDS, complete_spec
 from tellsign.fingerprint import code_digest
 from tellsign.grounders import GROUNDERS
+from tellsign.papers import read_paper_file, run_specs
 from tellsign.recipe import (
     Annotate,
     Bias,
     Config,
     Data,
+    Evaluate,
     FeatureRecipe,
     Glip,
     Network,
     NoCaptioner,
     NoGrounder,
     Paper,
+    PaperFile,
     Perturbation,
     Pretrain,
     Recipe,
     Resize,
     Test,
     build,
-    expand_grid,
+    differences,
     merge,
     plain,
     read_yaml,
@@ -144,6 +147,13 @@ class Run:
     recipe: Recipe | FeatureRecipe
     seeds: tuple[int, ...]
     tests: tuple[str, ...]
+
+
+def training_key(run: Run) -> str:
+    """Equal for runs that are one training, whatever they keep of it. Names of sections mean something in a paper."""
+    recipe = run.recipe
+    own = isinstance(recipe, FeatureRecipe) or recipe.start is not None
+    return digest([plain(recipe) | {"keep": 0, "resize_test": None, "crop_test": None}, run.paper if own else ""])
 
 
 def named_under(node: Any, key: str) -> list[str]:
@@ -269,30 +279,53 @@ class Plan:
         self._check_data()
         self.papers: dict[str, Paper] = {}
         self.runs: dict[str, Run] = {}
-        for name in self.config.papers:
-            self._read_paper(folder / name, given)
+        for entry in self.config.papers:
+            self._read_paper(entry, given)
+        # of equal trainings that are wanted with more or fewer epochs, the one that keeps most is made
+        self._training = {full: training_key(run) for full, run in self.runs.items()}
+        self._keeps: dict[tuple[str, int], int] = {}
+        for full, run in self.runs.items():
+            for seed in run.seeds:
+                key = (self._training[full], seed)
+                self._keeps[key] = max(self._keeps.get(key, 0), run.recipe.keep)
         self._made: dict[tuple[str, str], Artifact] = {}
         self._by_recipe: dict[tuple[str, str], Artifact] = {}
 
     # -------------------------------------------------------------------------------------------- papers
 
-    def _read_paper(self, path: Path, given: Mapping[str, str]) -> None:
-        paper = build(Paper, fill(read_yaml(path), given), path.name)
+    def _read_paper(self, entry: PaperFile | str, given: Mapping[str, str]) -> None:
+        file = Path(entry if isinstance(entry, str) else entry.file).name
+        paper = build(Paper, fill(read_paper_file(entry, self._folder), given), file)
         self.papers[paper.paper] = paper
-        specs = {name: dict(change or {}) for name, change in paper.runs.items()}
-        for name, grid in paper.grids.items():
-            specs |= expand_grid(name, grid)
-        for name, spec in specs.items():
-            where = f"{path.name}: run {name}"
+        found: dict[str, Run] = {}
+        for name, spec in run_specs(paper, file).items():
+            where = f"{file}: run {name}"
             seeds = tuple(spec.pop("seeds", paper.seeds))
             tests = tuple(spec.pop("tests", ["test"] if "test" in paper.tests else list(paper.tests)))
             for test in tests:
                 choose(paper.tests, test, f"test set of {where}")
-            method = spec.get("method", paper.base.get("method", "image"))
-            kind = choose({"image": Recipe, "features": FeatureRecipe}, str(method), f"method of {where}")
-            recipe = build(kind, merge(paper.base, spec), where)
+            kind = choose(
+                {"image": Recipe, "features": FeatureRecipe}, spec.get("method", "image"), f"method of {where}"
+            )
+            recipe = build(kind, spec, where)
             check_together(recipe, where)
-            self.runs[f"{paper.paper}/{name}"] = Run(paper.paper, name, recipe, seeds, tests)
+            found[f"{paper.paper}/{name}"] = Run(paper.paper, name, recipe, seeds, tests)
+        self.runs |= found
+        if isinstance(entry, PaperFile) and not (entry.tables is None and entry.figures is None):
+            for unused in found.keys() - self._shown(paper):
+                del self.runs[unused]
+
+    def _shown(self, paper: Paper) -> set[str]:
+        """Runs of a paper that its tables and figures show, and those that they start from."""
+        todo = self.runs_in(paper.paper, [*paper.tables.values(), *paper.figures.values()])
+        found: set[str] = set()
+        while todo:
+            run = todo.pop()
+            found.add(f"{run.paper}/{run.name}")
+            start = run.recipe.start if isinstance(run.recipe, Recipe) else None
+            if start and start.startswith("run:"):
+                todo.append(self.run(run.paper, start.removeprefix("run:")))
+        return found
 
     def run(self, paper: str, name: str) -> Run:
         """Find a run by ``name`` (of ``paper``) or ``other-paper/name``."""
@@ -582,7 +615,10 @@ class Plan:
         where = f"{run.paper}: run {run.name}"
         split = self.split(data.split)
         self._check_subsets(data.split, data.subsets, where)
-        settings = plain(run.recipe) | {"seed": seed}
+        settings = plain(run.recipe) | {
+            "seed": seed,
+            "keep": self._keeps[self._training[f"{run.paper}/{run.name}"], seed],
+        }
         settings["data"] = {"subsets": list(data.subsets), "count": data.count}
         del settings["bias"], settings["method"]
         resize = run.recipe.resize if isinstance(run.recipe, Recipe) else None
@@ -641,37 +677,46 @@ class Plan:
         """Scores of all seeds of a run on all of its test sets."""
         checkpoints = [(str(seed), self.checkpoint(run, seed)) for seed in run.seeds]
         name = f"{run.paper}/{run.name}"
-        settings: dict[str, Any] = {"paper": run.paper, "run": run.name, "tests": {}}
+        settings: dict[str, Any] = {"paper": run.paper, "run": run.name, "keep": run.recipe.keep, "tests": {}}
         splits, pixels = [], []
         for test_name in run.tests:
             test: Test = self.papers[run.paper].tests[test_name]
-            benchmark = self.config.splits[test.split].benchmark if test.split in self.config.splits else ""
-            mark = "none" if test.perturbation.name == "none" else test_name
-            settings["tests"][test_name] = {"benchmark": benchmark, "perturbation": mark}
-            splits.append((test_name, self.split(test.split)))
-            if isinstance(run.recipe, FeatureRecipe):
-                crops = self.crops(test.split, "whole", 0, test.perturbation, run.recipe.bias)
-                pixels.append((test_name, self.embed(run.paper, run.recipe.annotate, crops)))
-            else:
-                settings["crop"] = run.recipe.crop_test or run.recipe.crop
-                crops = self.crops(
-                    test.split,
-                    "center",
-                    settings["crop"],
-                    test.perturbation,
-                    run.recipe.bias,
-                    run.recipe.resize_test,
-                )
-                pixels.append((test_name, crops))
+            for split in test.splits:
+                key = test_name if len(test.splits) == 1 else f"{test_name}.{split}"
+                mark = "none" if test.perturbation.name == "none" else test_name
+                settings["tests"][key] = {"benchmark": self._benchmark_of(test), "perturbation": mark}
+                splits.append((key, self.split(split)))
+                if isinstance(run.recipe, FeatureRecipe):
+                    crops = self.crops(split, "whole", 0, test.perturbation, run.recipe.bias)
+                    pixels.append((key, self.embed(run.paper, run.recipe.annotate, crops)))
+                else:
+                    settings["crop"] = side = run.recipe.crop_test or run.recipe.crop
+                    resize = run.recipe.resize_test
+                    crops = self.crops(split, "center", side, test.perturbation, run.recipe.bias, resize)
+                    pixels.append((key, crops))
         if isinstance(run.recipe, FeatureRecipe):
             return self._make("score_head", name, settings, checkpoints=checkpoints, splits=splits, features=pixels)
         return self._make("score", name, settings, checkpoints=checkpoints, splits=splits, crops=pixels)
 
-    def evaluate(self, run: Run) -> Artifact:
-        """Metrics of a run, from its scores alone."""
+    def _benchmark_of(self, test: Test) -> str:
+        """What the benchmark of a test set is called: that of its split, or those of its splits."""
+        known = self.config.splits
+        return "+".join(dict.fromkeys(choose(known, split, "split").benchmark for split in test.splits))
+
+    def evaluate(self, run: Run, change: Mapping[str, Any] | None = None) -> Artifact:
+        """Metrics of a run, from its scores alone; ``change`` is what a table's protocol says."""
         scores = self.score(run)
         checkpoint = self.checkpoint(run, run.seeds[0])
-        settings = plain(self.config.evaluate) | {
+        protocol = self.protocol(change or {}, f"{run.paper}: run {run.name}")
+        if protocol.validation is not None:
+            choose(dict.fromkeys(run.tests), protocol.validation, f"validation test of {run.paper}/{run.name}")
+        if protocol.pooled_reals != "none" and isinstance(run.recipe, Recipe) and run.recipe.shots is not None:
+            raise UserError(
+                f"{run.paper}: run {run.name} has shots, so each subset has a model of its own: reals of other subsets "
+                "have no scores of it. Say pooled_reals: none in the protocol of its tables."
+            )
+        settings = plain(protocol) | {
+            "protocol": differences(protocol, self.config.evaluate),
             "paper": run.paper,
             "run": run.name,
             "tests": scores.settings["tests"],
@@ -680,7 +725,41 @@ class Plan:
             "data": digest([a.fingerprint for _, a in scores.needs["splits"]])[:12],
         }
         needs = {"scores": scores, "splits": scores.needs["splits"], "checkpoints": scores.needs["checkpoints"]}
-        return self._make("evaluate", f"{run.paper}/{run.name}", settings, **needs)
+        mark = f"-{digest(protocol)[:4]}" if settings["protocol"] else ""
+        return self._make("evaluate", f"{run.paper}/{run.name}{mark}", settings, **needs)
+
+    def protocol(self, change: Mapping[str, Any], where: str) -> Evaluate:
+        """The configuration's ``evaluate`` with what a ``protocol`` says instead."""
+        if not isinstance(change, Mapping):
+            raise UserError(f"{where}: protocol is {change!r}; it says fields of evaluate, such as threshold: oracle.")
+        return build(Evaluate, merge(plain(self.config.evaluate), change), f"{where}, protocol")
+
+    def evaluations(self, paper: str, spec: Mapping[str, Any]) -> list[tuple[str, Artifact]]:
+        """Metrics of a table: each run under each protocol that a cell of it asks for."""
+        found: dict[str, Artifact] = {}
+        rows, columns = (
+            [one if isinstance(one, Mapping) else {} for one in held] if isinstance(held, list) and held else [{}]
+            for held in (spec.get("rows"), spec.get("columns"))
+        )
+        for row in rows:
+            for column in columns:
+                cell = {**spec, **column, **row}
+                named = {key: cell[key] for key in ("run", "runs", "grid") if cell.get(key)}
+                for run in self.runs_in(paper, named):
+                    made = self.evaluate(run, cell.get("protocol"))
+                    found[made.path] = made
+        return [("", made) for made in found.values()]
+
+    def _named_protocols(self, node: Any, where: str) -> Any:
+        """Plain data with each ``protocol`` replaced by its name, which stands in the metrics' rows."""
+        if isinstance(node, Mapping):
+            return {
+                key: differences(self.protocol(value, where), self.config.evaluate)
+                if key == "protocol"
+                else self._named_protocols(value, where)
+                for key, value in node.items()
+            }
+        return [self._named_protocols(value, where) for value in node] if isinstance(node, list) else node
 
     def runs_in(self, paper: str, spec: Any) -> list[Run]:
         """Runs that a table or figure names anywhere under ``run``, ``runs`` or ``grid``, in order, once each."""
@@ -697,10 +776,11 @@ class Plan:
                             held = self.run(paper, name)
                             found[f"{held.paper}/{held.name}"] = held
                     elif key == "grid":
-                        choose(self.papers[paper].grids, value, f"grid of {paper}")
-                        for full, held in self.runs.items():
-                            if full.startswith(f"{paper}/{value}-"):
-                                found[full] = held
+                        for grid in [value] if isinstance(value, str) else value:
+                            choose(self.papers[paper].grids, grid, f"grid of {paper}")
+                            for full, held in self.runs.items():
+                                if full.startswith(f"{paper}/{grid}-"):
+                                    found[full] = held
                     else:
                         visit(value)
             elif isinstance(node, list):
@@ -718,11 +798,12 @@ class Plan:
     def table(self, paper: str, name: str) -> Artifact:
         """One table of a paper."""
         spec = choose(self.papers[paper].tables, name, f"table of {paper}")
-        settings = {"comparable": self.config.comparable} | self._presented(paper, name, spec)
+        presented = self._presented(paper, name, self._named_protocols(spec, f"{paper}: table {name}"))
+        settings = {"comparable": self.config.comparable} | presented
         read_spec(settings)
         published = self._folder / "config" / "published" / f"{paper}.csv"
         raw = {"published": self._file_digest(published)} if spec.get("quoted") else {}
-        metrics = [("", self.evaluate(run)) for run in self.runs_in(paper, spec)]
+        metrics = self.evaluations(paper, spec)
         roots = {"published": str(published)} if raw else {}
         needs = {"metrics": metrics, "indexes": self._tested_indexes(paper, spec) or None}
         needs["seen"] = self._seen_splits(paper, spec) or None
@@ -731,7 +812,7 @@ class Plan:
     def _tested_indexes(self, paper: str, spec: Mapping[str, Any]) -> list[tuple[str, Artifact]]:
         """Indexes of the benchmarks that a table's runs are tested on, for what their files give away."""
         tests = [self.papers[run.paper].tests[name] for run in self.runs_in(paper, spec) for name in run.tests]
-        benchmarks = dict.fromkeys(self.config.splits[test.split].benchmark for test in tests)
+        benchmarks = dict.fromkeys(self.config.splits[split].benchmark for test in tests for split in test.splits)
         return [(name, self.index(name)) for name in benchmarks]
 
     def _seen_splits(self, paper: str, spec: Mapping[str, Any]) -> list[tuple[str, Artifact]]:
@@ -764,21 +845,24 @@ class Plan:
             metrics = [("", self.evaluate(run)) for run in runs]
             return self._make("figure", f"{paper}/{name}", settings, metrics=metrics)
         encoders = named_under(spec, "encoder")
+        splits = list(dict.fromkeys([spec["split"], *(row["split"] for row in spec.get("rows", ()) if "split" in row)]))
         image_runs = [run for run in runs if isinstance(run.recipe, Recipe)]
-        feature_runs = [run for run in runs if isinstance(run.recipe, FeatureRecipe)]
         needs: dict[str, Any] = {
             "checkpoints": [(run.name, self.checkpoint(run, run.seeds[0])) for run in image_runs] or None,
             "encoders": [(e, self.pretrain(paper, e)) for e in encoders] or None,
-            "split": self.split(spec["split"]),
+            "splits": [(name, self.split(name)) for name in splits],
         }
         if spec.get("crop"):
-            needs["crops"] = self.crops(spec["split"], "center", spec["crop"], Perturbation(), Bias())
+            side = spec["crop"]
+            needs["crops"] = [(n, self.crops(n, "center", side, Perturbation(), Bias())) for n in splits]
         held = []
-        for run in feature_runs:
-            assert isinstance(run.recipe, FeatureRecipe)
-            whole = self.crops(spec["split"], "whole", 0, Perturbation(), run.recipe.bias)
-            held.append((run.name, self.embed(paper, run.recipe.annotate, whole)))
-        needs["features"] = held or None
+        for row in settings.get("rows", ()):
+            run = self.run(paper, row["run"]) if "run" in row else None
+            if run is not None and isinstance(run.recipe, FeatureRecipe):
+                split = row.get("split", spec["split"])
+                whole = self.crops(split, "whole", 0, Perturbation(), run.recipe.bias)
+                held.append((f"{run.name}@{split}", self.embed(run.paper, run.recipe.annotate, whole)))
+        needs["features"] = list(dict(held).items()) or None
         return self._make("figure", f"{paper}/{name}", settings, **needs)
 
     def tables(self) -> list[Artifact]:

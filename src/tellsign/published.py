@@ -1,9 +1,10 @@
 """Numbers printed in the papers, as printed.
 
-``config/published/<paper>.csv`` holds every number of the papers' result tables. ``method`` is the label of
-the table's row, ``setting`` the group it stands in (a benchmark, a backbone, a heading; empty where there is
-none), ``subset`` the test set or ``Avg``; ``value`` and ``std`` are percent, in the printed digits; ``note``
-says where a column was renamed or the paper contradicts itself.
+``config/published/<paper>.csv`` holds every number of the papers' tables, and as artifact ``text`` the results that
+only their text gives. ``method`` is the label of the table's row, ``setting`` the group it stands in (a benchmark, a
+backbone, a heading; empty where there is none), ``subset`` the test set or ``Avg``; ``value`` and ``std`` are
+percent (counts and hyper-parameters: as the metric says), in the printed digits; ``note`` says where a column was
+renamed. A note that opens with "as printed" marks a number that the paper itself contradicts.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class Quoted:
         method: label of its row.
         setting: group of its row or column; may be empty.
         subset: test set, or ``Avg`` for the mean over test sets.
-        metric: ``accuracy`` or ``ap`` in percent; ``... drop`` and ``... gain`` in percentage points.
+        metric: ``accuracy`` or ``ap`` in percent; ``... drop`` and ``... gain`` in percentage points; ``negatives``
+            in percent; ``images``, ``train images``, ``test images``, ``classes`` (counts); ``value`` (anything).
         value: the printed digits.
         std: the printed digits after ±, or empty.
         note: what a reader must know about this number.
@@ -43,8 +45,13 @@ class Quoted:
 
     @property
     def number(self) -> float:
-        """The value in percent."""
-        return float(self.value)
+        """The value in percent, or whatever the metric counts."""
+        return float(self.value.replace(",", ""))
+
+    @property
+    def contradicted(self) -> bool:
+        """The paper itself contradicts this number; the note says how."""
+        return self.note.startswith("as printed")
 
     @property
     def spread(self) -> float:
@@ -84,7 +91,7 @@ def load(path: Path) -> list[Quoted]:
         seen.add(key)
         for text in (row.value, row.std or "0"):
             try:
-                float(text)
+                float(text.replace(",", ""))
             except ValueError:
                 raise UserError(f"{path}, line {line}: {text!r} is no number.") from None
     return rows

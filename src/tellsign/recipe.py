@@ -167,12 +167,18 @@ class Test:
     """A test set as the scores see it: a split, perturbed or not.
 
     Attributes:
-        split: Name of the split.
+        split: Name of the split. Several make one test set whose mean is taken over the subsets of all of them; its
+            benchmark is then called by all of their names (``forensynths+ufd``).
         perturbation: What is done to its images.
     """
 
-    split: str = "test"
+    split: str | tuple[str, ...] = "test"
     perturbation: Perturbation = field(default_factory=Perturbation)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of its splits."""
+        return (self.split,) if isinstance(self.split, str) else self.split
 
 
 # ------------------------------------------------------------------------------------------------ networks
@@ -430,7 +436,8 @@ class Recipe:
         optimiser, schedule, epochs, batch_size: As usual; 0 epochs for the head ``nearest`` and for no other.
         stop: Early stopping; null trains all epochs and keeps the last.
         precision: ``fp32``, or ``bf16`` autocast.
-        keep: Weights kept: the last ``keep`` epochs.
+        keep: Weights that are looked at: those of the last ``keep`` epochs. Runs that differ in this alone are trained
+            once.
         bias: Bias control of the training and the test images.
         shots: Few-shot: adapt the start weights to each subset in turn, with this many images per label.
     """
@@ -663,29 +670,108 @@ class Pretrain:
 
 
 @dataclass(frozen=True)
-class Evaluate:
-    """How metrics are computed from scores."""
+class Sample:
+    """Which of the scored images count, in the order of the split's seed.
 
-    threshold: float = fraction(0.5)
+    UniversalFakeDetect's code is limit 1000, fallback 100: at most 1,000 of each label, and 100 of each where one
+    label has fewer than 1,000. TIDY's test sets have the sizes of per ``class``.
+
+    Attributes:
+        limit: Images of each label; null for all.
+        fallback: Images of each label where one has fewer than ``limit``; null takes what is there.
+        per: What the limit holds for: a ``subset``, or each ``class`` folder of it.
+    """
+
+    limit: int | None = positive(None)
+    fallback: int | None = positive(None)
+    per: Literal["subset", "class"] = "subset"
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """How metrics are computed from scores: the protocol. A table's ``protocol`` says what differs in a cell.
+
+    Attributes:
+        threshold: A score above it is called fake; ``oracle`` takes what is best on the very test images (LaRE2).
+        resamples: Bootstrap resamples of the test images.
+        seed: Of the resamples and of the batches.
+        batch: Metrics are means over batches of so many images (ForgeLens: 16) instead of those of the whole set.
+        sampler: Batches are drawn ``balanced``, with replacement (ForgeLens), or ``shuffled``, each image once.
+        sample: Which of the scored images count.
+        classes: Nested class folders of a subset are ``pooled``, or each has its metrics and the subset their ``mean``.
+        pooled_reals: Subsets tested against the real images of all subsets of their split: ``none``, ``all``, or their
+            names.
+        validation: Name of the run's test set that chooses the checkpoint ``best`` among the kept epochs; null for
+            no such rule.
+    """
+
+    threshold: Literal["oracle"] | float = fraction(0.5)
     resamples: int = positive(1000)
     seed: int = 0
+    batch: int | None = positive(None)
+    sampler: Literal["balanced", "shuffled"] = "balanced"
+    sample: Sample = field(default_factory=Sample)
+    classes: Literal["pooled", "mean"] = "pooled"
+    pooled_reals: Literal["none", "all"] | tuple[str, ...] = "none"
+    validation: str | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What stands here for one table or figure of the printed paper; ``docs/coverage.md`` is made of these.
+
+    Attributes:
+        tables, figures: Names of ours.
+        without: Why nothing is run for it: it shows no result.
+        note: What a reader should know.
+    """
+
+    tables: tuple[str, ...] = ()
+    figures: tuple[str, ...] = ()
+    without: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Paper:
-    """One paper file: the base recipe, the runs (each states only what differs), grids, tables, figures."""
+    """One paper file: the base recipe, the runs (each states only what differs), grids, tables, figures.
+
+    Attributes:
+        seeds: Of every run that names none.
+        baselines: Recipes of other methods; a run that says ``baseline: NAME`` starts from one of them instead of from
+            ``base``. ``include: FILE`` reads them from a file, so that papers share them.
+        artifacts: Every table and figure of the printed paper, by its number.
+    """
 
     paper: str
     title: str
     seeds: tuple[int, ...]
     base: dict[str, Any]
     runs: dict[str, Any]
+    baselines: dict[str, Any] = field(default_factory=dict)
+    artifacts: dict[str, Shown] = field(default_factory=dict)
     grids: dict[str, Any] = field(default_factory=dict)
     annotate: dict[str, Annotate] = field(default_factory=dict)
     pretrain: dict[str, Pretrain] = field(default_factory=dict)
     tests: dict[str, Test] = field(default_factory=lambda: {"test": Test()})
     tables: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PaperFile:
+    """A paper file of which a configuration takes a part, or in which it changes something.
+
+    Attributes:
+        file: The paper file.
+        changes: Merged over the file, key by key; runs, tables and so on must be there already.
+        tables, figures: Only these; null for all. Runs that none of them shows are left out.
+    """
+
+    file: str
+    changes: dict[str, Any] = field(default_factory=dict)
+    tables: tuple[str, ...] | None = None
+    figures: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -724,7 +810,7 @@ class Config:
 
     Attributes:
         name: Shown in logs and reports.
-        papers: Paper files.
+        papers: Paper files, or parts of them.
         benchmarks: By name. `tellsign.plan.included` reads what stands under ``include``, or a path in place of all.
         splits: By name.
         banner: Stands above every table and figure; empty for none.
@@ -738,7 +824,7 @@ class Config:
     """
 
     name: str
-    papers: tuple[str, ...]
+    papers: tuple[PaperFile | str, ...]
     benchmarks: dict[str, Benchmark]
     splits: dict[str, Split]
     banner: str = ""
@@ -904,8 +990,25 @@ def slug(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "_".join(slug(v) for v in value)
     if isinstance(value, Mapping):
-        return slug(list(value.values()))
+        return slug(list(dict.fromkeys(slug(v) for v in value.values())))
     return str(value).replace("/", "_")
+
+
+def differences(value: Any, other: Any) -> str:
+    """What differs between two settings of one class, as ``field=value`` texts; empty where nothing does."""
+
+    def flat(held: Any, where: str) -> dict[str, Any]:
+        if not isinstance(held, Mapping):
+            return {where: held}
+        parts = (flat(part, f"{where}.{key}" if where else key) for key, part in held.items())
+        return {key: part for found in parts for key, part in found.items()}
+
+    one, rival = flat(plain(value), ""), flat(plain(other), "")
+    return ", ".join(f"{key}={_spelled(held)}" for key, held in one.items() if held != rival.get(key))
+
+
+def _spelled(value: Any) -> str:
+    return "null" if value is None else " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def plain(value: Any) -> Any:

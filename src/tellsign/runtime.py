@@ -102,19 +102,40 @@ def column(values: Sequence[Any] | np.ndarray) -> pa.Array:
 
 
 def write_rows(path: Path, columns: Mapping[str, Sequence[Any] | np.ndarray] | pa.Table) -> None:
-    """Write a Parquet file whole or not at all; equal columns give equal bytes."""
+    """Write a Parquet file whole or not at all; equal columns give equal bytes.
+
+    Texts are stored once a file and numbered, however many there are (ids of images repeat in every checkpoint's
+    scores); single-precision numbers, which do not repeat, byte by byte, which compresses best.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     if isinstance(columns, Mapping):
         arrays = [column(values) for values in columns.values()]
-        columns = pa.Table.from_arrays(arrays, names=list(columns))
+        table = pa.Table.from_arrays(arrays, names=list(columns))
+    else:
+        table = columns
+    single = [held.name for held in table.schema if held.type == pa.float32()]
+    repeated: Any = [name for name in table.column_names if name not in single]
     with file_beside(path) as part:
-        pq.write_table(columns, part, compression="zstd")
+        pq.write_table(
+            table,
+            part,
+            compression="zstd",
+            use_dictionary=repeated,
+            column_encoding=dict.fromkeys(single, "BYTE_STREAM_SPLIT"),
+            dictionary_pagesize_limit=2**30,
+            row_group_size=2**26,
+        )
 
 
-def read_rows(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+def read_rows(path: Path, columns: Sequence[str] | None = None, codes: Sequence[str] = ()) -> pa.Table:
     """Read a Parquet file, all of it or the columns named.
+
+    Args:
+        path: the file.
+        columns: the columns to read; null for all.
+        codes: columns of texts that are left as numbers with a dictionary of the different texts.
 
     Raises:
         UserError: it is missing or damaged.
@@ -124,7 +145,7 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
     try:
         # not mapped: a file that is replaced while mapped would change under the reader
-        with pq.ParquetFile(path, memory_map=False) as stored:
+        with pq.ParquetFile(path, memory_map=False, read_dictionary=list(codes)) as stored:
             return stored.read(None if columns is None else list(columns))
     except (pa.ArrowInvalid, OSError) as problem:
         raise UserError(

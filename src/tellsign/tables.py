@@ -9,25 +9,29 @@ title, caption, footnotes: texts. banner: stands above the table in every format
 
 kind: ``subsets`` (rows are runs, columns the subsets and their mean), ``pairs`` (the same with two metrics in
 a cell), ``runs`` (rows are runs, columns what ``columns`` says), ``grid`` (rows and perhaps columns are
-fields of the recipes of a grid's runs), ``robustness`` (as ``runs``, rows are perturbations).
+fields of the recipes of a grid's runs), ``robustness`` (as ``runs``, rows are perturbations), ``protocols`` (as
+``runs``, rows are ways to turn the same scores into numbers).
 
 metric: a name or a list of names of `tellsign.metrics.METRICS`.
 
-rows: list of ``{label, run | runs, quoted, group, ...}``; several ``runs`` are averaged. A row with nothing
-but ``quoted`` is a printed one that was not run.
+rows: list of ``{label, run | runs | grid, quoted, group, ...}``; several ``runs``, and those of a ``grid``, are
+averaged. A row with nothing but ``quoted`` is a printed one that was not run.
 
 columns: list of ``{label, quoted, group, ...}`` or of plain names (subsets; metrics in the last three kinds).
 Null takes the subsets of the first run, or ``metric``.
 
-grid: name of the grid. Its ``rows``, and perhaps its ``columns``, are ``{field: mask.ratio, label: mask
-ratio, names: {value: label}, quoted: {value: printed}}``; without ``quoted`` the printed name is the value's.
+grid: name of the grid, or a list of names. Its ``rows``, and perhaps its ``columns``, are ``{field: mask.ratio,
+label: mask ratio, names: {value: label}, quoted: {value: printed}}``; without ``quoted`` the printed name is the
+value's.
 
 quoted: where the printed numbers stand, ``{artifact, method, setting, subset, metric}``, as far as common to
 all cells; a name alone is the artifact. A row's ``quoted: NAME`` is short for ``{method: NAME}``, a column's
 for ``{subset: NAME}`` (subsets, pairs) or ``{setting: NAME}`` (the other kinds). Null: no printed number.
 
-run, runs, benchmark, perturbation, subset, checkpoint: what a cell shows; a column and then a row may say
-otherwise. Null as benchmark (the default) or perturbation takes the only one that the run was tested on.
+run, runs, benchmark, perturbation, subset, checkpoint, protocol: what a cell shows; a column and then a row may
+say otherwise. Null as benchmark (the default) or perturbation takes the only one that the run was tested on. A
+protocol holds the fields of `tellsign.recipe.Evaluate` that differ from the configuration's; the plan puts its name
+in its place.
 
 spread: what stands after ±, ``seeds`` or ``epochs`` (over the kept epochs, as LoL prints it).
 
@@ -49,6 +53,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from tellsign.errors import UserError, choose, near_miss
+from tellsign.papers import runs_of_grids
 from tellsign.published import KEYS, Quoted, lookup, mean
 
 DASH, TIMES = "–", "±"
@@ -69,10 +74,10 @@ LABELS: dict[str, str] = {
 PRINTED = {"accuracy": "accuracy", "ap_fake": "ap", "ap_real": "ap"}
 """Name of a metric among the printed numbers. The papers do not say for which class they compute AP."""
 
-SELECTION = ("run", "runs", "benchmark", "subset", "perturbation", "checkpoint", "metric")
+SELECTION = ("run", "runs", "benchmark", "subset", "perturbation", "checkpoint", "protocol", "metric")
 SPECIFICATION = (
     "paper", "name", "title", "caption", "kind", "metric", "rows", "columns", "quoted", "grid", "run", "runs",
-    "benchmark", "subset", "perturbation", "checkpoint", "spread", "comparable", "why", "cost", "banner",
+    "benchmark", "subset", "perturbation", "checkpoint", "protocol", "spread", "comparable", "why", "cost", "banner",
     "footnotes", "recipes",
 )  # fmt: skip
 
@@ -109,6 +114,7 @@ class Number:
     recipe: str = ""
     code: str = ""
     data: str = ""
+    protocol: str = ""
     printed: str = ""
     note: str = ""
 
@@ -213,6 +219,14 @@ def _row(value: Any, plain: str, where: str) -> Entry:
     return _entry(value, plain, "method", None, where)
 
 
+def _of_grid(row: Any, known: Sequence[str]) -> Any:
+    """A row with the runs of the grid that it names, besides those that it names itself."""
+    if not isinstance(row, Mapping) or "grid" not in row:
+        return row
+    rest = {key: value for key, value in row.items() if key != "grid"}
+    return rest | {"runs": [*runs_of_grids(known, row["grid"]), *row.get("runs", ())]}
+
+
 def _column(value: Any, plain: str, where: str) -> Entry:
     # a column of metrics needs no name of its own among the printed numbers, a subset does
     short, default = ("subset", None) if plain == "subset" else ("setting", {})
@@ -277,6 +291,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "runs": ("run", "metric"),
     "grid": ("run", "metric"),
     "robustness": ("perturbation", "metric"),
+    "protocols": ("protocol", "metric"),
 }
 """What a plain name of a row and of a column stands for."""
 
@@ -307,12 +322,13 @@ def read_spec(settings: Mapping[str, Any]) -> tuple[Spec, dict[tuple[str, str], 
     if kind == "grid":
         rows, columns, cells = _grid(settings, metrics, where)
     else:
-        rows = [_row(row, row_name, f"{where}, row {n}") for n, row in enumerate(settings["rows"], 1)]
+        known = list(settings.get("recipes", {}))
+        rows = [_row(_of_grid(row, known), row_name, f"{where}, row {n}") for n, row in enumerate(settings["rows"], 1)]
         if columns is None:
             columns = [] if column_name == "subset" else list(metrics)
         columns = [_column(one, column_name, f"{where}, column {n}") for n, one in enumerate(columns, 1)]
     rest = ("paper", "name", "title", "caption", "spread", "comparable", "why", "cost", "banner")
-    select = {"perturbation": "none", "checkpoint": "last", "subset": "mean", "benchmark": None}
+    select = {"perturbation": "none", "checkpoint": "last", "subset": "mean", "benchmark": None, "protocol": ""}
     select |= {key: settings[key] for key in SELECTION if key in settings and key != "metric"}
     return Spec(
         kind=kind,
@@ -344,8 +360,8 @@ def _grid(
     settings: Mapping[str, Any], metrics: Sequence[str], where: str
 ) -> tuple[list[Entry], list[Entry], dict[tuple[str, str], str]]:
     recipes = settings.get("recipes", {})
-    grid = str(settings.get("grid", ""))
-    runs = {name: recipe for name, recipe in recipes.items() if name.startswith(f"{grid}-")}
+    grid = settings.get("grid", "")
+    runs = {name: recipes[name] for name in runs_of_grids(list(recipes), grid)}
     if not grid or not runs:
         raise UserError(f"{where}: no runs of grid {grid!r}. Known runs: {', '.join(recipes) or 'none'}.")
     if not isinstance(settings["rows"], Mapping):
@@ -405,7 +421,7 @@ class Measured:
         """
         full = run if "/" in run else f"{self.paper}/{run}"
         left = choose(self.runs, full, "run in the metrics")
-        wanted = {key: select[key] for key in ("perturbation", "benchmark", "checkpoint", "subset")}
+        wanted = {key: select[key] for key in ("protocol", "perturbation", "benchmark", "checkpoint", "subset")}
         for key, value in (wanted | {"metric": metric}).items():
             known = sorted({str(row[key]) for row in left})
             listed = ", ".join(known)
@@ -414,7 +430,11 @@ class Measured:
             left = left if value is None else [row for row in left if row[key] == value]
             if not left:
                 problem = f"run {full} has no metrics of {key} {value!r}.{near_miss(str(value), known)}"
-                hint = " Keep more than one epoch in its recipe (keep)." if value == "mean" else ""
+                hints = {
+                    "mean": " Keep more than one epoch in its recipe (keep).",
+                    "best": " Name a test set that chooses (protocol: {validation: NAME}).",
+                }
+                hint = hints.get(str(value), "") if key == "checkpoint" else ""
                 raise UserError(f"{problem}{hint} Known: {listed}.")
         return sorted(left, key=lambda row: row["seed"])
 
@@ -470,7 +490,7 @@ def summarise(measured: Measured, runs: Sequence[str], select: Mapping[str, Any]
         images_seen=sum(statistics.fmean(row["images_seen"] for row in rows) for rows in by_run),
         **{
             key: _joined(everything, key)
-            for key in ("benchmark", "subset", "perturbation", "threshold_rule", "recipe", "code", "data")
+            for key in ("benchmark", "subset", "perturbation", "threshold_rule", "recipe", "code", "data", "protocol")
         },
     )
 
@@ -735,16 +755,16 @@ def build(settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], publis
 
 def _subset_panels(make: Builder) -> list[Panel]:
     spec = make.spec
-    run = next((_runs(row.select)[0] for row in spec.rows if _runs(row.select)), None)
-    if run is None:
+    first = next((row for row in spec.rows if _runs(row.select)), None)
+    if first is None:
         raise UserError(f"table {spec.name}: no row names a run.")
     columns = list(spec.columns)
     if not columns:
-        named = make.measured.subsets(run, spec.select, spec.metrics[0])
+        named = make.measured.subsets(_runs(first.select)[0], {**spec.select, **first.select}, spec.metrics[0])
         columns = [Entry(name, "", {"subset": name}, None) for name in named]
     whole = Entry("mean", "", {"subset": "mean"}, {})
-    first = make.compare([(whole, metric) for metric in spec.metrics], "Mean over subsets")
-    return [first, *make.by_subset([*columns, whole])]
+    means = make.compare([(whole, metric) for metric in spec.metrics], "Mean over subsets")
+    return [means, *make.by_subset([*columns, whole])]
 
 
 def _runs(select: Mapping[str, Any]) -> list[str]:
@@ -762,12 +782,22 @@ def _explained(make: Builder) -> list[str]:
         "bootstrap over the test images, ends averaged over seeds."
     ]
     averaged = [number.epochs for number in ours if number.checkpoint == "mean"]
-    rules = ["last epoch"] if len(averaged) < len(ours) else []
+    kinds = {number.checkpoint for number in ours}
+    rules = ["last epoch"] if kinds - {"mean", "best"} else []
+    rules += ["best of the kept epochs on the validation images"] if "best" in kinds else []
     rules += [f"mean of the last {_range(averaged)} epochs"] if averaged else []
     notes.append(f"Checkpoint: {', '.join(rules)}.")
     rules = sorted({n.threshold_rule for n in ours} - {"none", "oracle"})
     if rules:
         notes.append(f"Accuracy: fake means a score above {' or '.join(rules)}.")
+    told: dict[str, list[str]] = {}
+    for number in ours:
+        shown = number.row if make.spec.kind == "protocols" else f"{number.row}, {number.column}"
+        if number.protocol and shown not in (rows := told.setdefault(number.protocol, [])):
+            rows.append(shown)
+    everywhere = len({number.protocol for number in ours}) == 1
+    for name, rows in told.items():
+        notes.append(f"Protocol{'' if everywhere else ' of ' + '; '.join(rows)}: {name}.")
     if any(number.source == "quoted" and number.metric.startswith("ap") for number in numbers):
         notes.append("The paper does not say which class its AP takes as positive.")
     if make.spec.kind in ("subsets", "pairs") and len(make.spec.metrics) > 1:

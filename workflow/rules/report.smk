@@ -43,7 +43,7 @@ rule figure:
         metrics=need("figure", "metrics"),
         checkpoints=need("figure", "checkpoints"),
         encoders=need("figure", "encoders"),
-        split=need("figure", "split"),
+        splits=need("figure", "splits"),
         crops=need("figure", "crops"),
         features=need("figure", "features"),
     output:
@@ -61,16 +61,16 @@ rule figure:
         checkpoints=keyed("figure", "checkpoints"),
         encoders=keyed("figure", "encoders"),
         features=keyed("figure", "features"),
-        split=optional("figure", "split"),
-        crops=optional("figure", "crops"),
+        splits=keyed("figure", "splits"),
+        crops=keyed("figure", "crops"),
     shell:
         "tellsign figure"
         " --settings {params.settings:q}"
         " --metrics {input.metrics:q}"
         " --checkpoints {params.checkpoints:q}"
         " --encoders {params.encoders:q}"
-        " {params.split:q}"
-        " {params.crops:q}"
+        " --splits {params.splits:q}"
+        " --crops {params.crops:q}"
         " --features {params.features:q}"
         " --out {output.figure:q}"
         " > {log:q} 2>&1"

@@ -4,14 +4,14 @@ Reads, as the kind needs:
   --metrics      metrics of evaluate (Parquet), for heat_map, ratio_curve, robustness_curve, steps_curve, bars
   --checkpoints  RUN=FOLDER of train, for cam, tsne and similarity_map
   --encoders     NAME=FOLDER of pretrain, for tsne and similarity_map
-  --features     RUN=FOLDER of embed, for tsne of runs on cached features (TIDY)
-  --crops        crops of the split's images; --split says which image is what
+  --features     RUN@SPLIT=FOLDER of embed, for tsne and image_text_similarity of runs on cached features (TIDY)
+  --crops        SPLIT=FOLDER: crops of a split's images; --splits, SPLIT=FILE, says which image is what
 
 Settings: kind, paper, name, title, banner, note (how to read it, beside what is said automatically), names
 {subset: printed name}, and the kind's own keys (`tellsign.figures.METRIC_KINDS` and `NETWORK_KINDS`). A row
 names a run by `run: NAME` (or PAPER/NAME), or several by `grid: NAME` with `field`, the dotted field of the
 recipe that varies. benchmark, perturbation and checkpoint say which of a run's metrics are drawn; panels and
-rows may say otherwise.
+rows may say otherwise, and a row may name a split of its own.
 
 Writes the folder --out: figure.png, figure.svg, figure.csv (the data behind it).
 """
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tellsign.backbones import Backbone
+    from tellsign.features import Features
     from tellsign.pixels import PixelTable
 
 Columns = dict[str, list[Any]]
@@ -61,9 +62,9 @@ def main(
     checkpoints: dict[str, Path],
     encoders: dict[str, Path],
     features: dict[str, Path],
+    splits: dict[str, Path],
+    crops: dict[str, Path],
     out: Path,
-    crops: Path | None = None,
-    split: Path | None = None,
     device: str = "auto",
 ) -> None:
     """Draw one figure; see the module's text.
@@ -75,7 +76,7 @@ def main(
     if spec["kind"] in FROM_METRICS:
         arguments, columns, said = FROM_METRICS[spec["kind"]](spec, Metrics(metrics, spec))
     else:
-        networks = Networks(spec, checkpoints, encoders, features, crops, split, device)
+        networks = Networks(spec, checkpoints, encoders, features, crops, splits, device)
         arguments, columns, said = FROM_NETWORKS[spec["kind"]](spec, networks)
     note = " ".join(filter(None, (spec["note"].strip(), said)))
     figure = FIGURES[spec["kind"]](**arguments, title=spec["title"], note=note, banner=spec["banner"])
@@ -143,9 +144,13 @@ class Metrics:
                     f"rows differ in {column} ({other[column]!r}, {row[column]!r}). Say which {column}."
                 )
         self.seed_counts.add(len(by_seed))
-        values = np.array([by_seed[seed]["value"] for seed in sorted(by_seed)], dtype=np.float64)
-        values *= metric_factor(found[0]["metric"])
-        return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else np.nan, len(values)
+        factor = metric_factor(found[0]["metric"])
+        values = np.array([by_seed[seed]["value"] for seed in sorted(by_seed)], dtype=np.float64) * factor
+        if self.spec.get("spread") == "epochs":
+            spread = float(np.mean([row["spread"] for row in by_seed.values()])) * factor
+        else:
+            spread = float(values.std(ddof=1)) if len(values) > 1 else np.nan
+        return float(values.mean()), spread, len(values)
 
     def subsets(self, run: Mapping[str, Any]) -> list[str]:
         """The subsets to draw: those of the figure, or all that a row's run has, then the mean if wanted."""
@@ -158,11 +163,12 @@ class Metrics:
         rule = self.spec["checkpoint"]
         rules = {"last": "Last epoch", "mean": "Mean of the kept epochs", "epoch": "Every epoch"}
         counts = sorted(self.seed_counts)
-        if counts == [1]:
-            return f"{rules.get(rule, rule)}, one seed."
+        epochs = self.spec.get("spread") == "epochs"
         seeds = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-        said = f"{rules.get(rule, rule)}, mean of {seeds} seeds"
-        return f"{said}; {spread} ± one standard deviation over seeds." if spread else f"{said}."
+        said = f"{rules.get(rule, rule)}, {'one seed' if counts == [1] else f'mean of {seeds} seeds'}"
+        if not spread or (counts == [1] and not epochs):
+            return f"{said}."
+        return f"{said}; {spread} ± one standard deviation over {'the kept epochs' if epochs else 'seeds'}."
 
 
 def cell_of(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -269,6 +275,29 @@ def bars(spec: Mapping[str, Any], metrics: Metrics) -> Drawn:
         "series": [row["label"] for row in rows],
         "groups": [printed(spec, name) for name in tests],
         "metric": spec["metric"],
+    }
+    return arguments, columns, metrics.caption("whiskers are")
+
+
+def training_bars(spec: Mapping[str, Any], metrics: Metrics) -> Drawn:
+    """Bars of every (training set, metric): the mean over test sets."""
+    cases = [
+        (as_label(train), run, cell_of(row)) for row in spec["rows"] for train, run in expanded(spec, row, "train")
+    ]
+    wanted = list(spec["metric"])
+    values, errors = np.full((2, len(wanted), len(cases)), np.nan)
+    columns: Columns = {c: [] for c in ("trained_on", "metric", "value", "sd", "seeds")}
+    for j, (train, run, own) in enumerate(cases):
+        for i, metric in enumerate(wanted):
+            where = {"subset": spec["subset"]} | own | {"metric": metric}
+            values[i, j], errors[i, j], n = metrics.over_seeds(run, where)
+            add(columns, train, metric, values[i, j], errors[i, j], n)
+    arguments = {
+        "values": values,
+        "errors": errors,
+        "series": [metric_label(metric).removesuffix(" (%)") for metric in wanted],
+        "groups": [printed(spec, train) for train, _, _ in cases],
+        "metric": "percent",
     }
     return arguments, columns, metrics.caption("whiskers are")
 
@@ -391,6 +420,7 @@ FROM_METRICS: dict[str, Callable[[Mapping[str, Any], Metrics], Drawn]] = {
     "robustness_curve": robustness_curve,
     "steps_curve": steps_curve,
     "bars": bars,
+    "training_bars": training_bars,
 }
 
 # ---------------------------------------------------------------------------------------------- from networks
@@ -405,42 +435,47 @@ class Networks:
         checkpoints: Mapping[str, Path],
         encoders: Mapping[str, Path],
         features: Mapping[str, Path],
-        crops: Path | None,
-        split: Path | None,
+        crops: Mapping[str, Path],
+        splits: Mapping[str, Path],
         device: str,
     ) -> None:
         from tellsign.runtime import pick_device
 
         self.spec, self.checkpoints, self.encoders, self.features = spec, checkpoints, encoders, features
         self.crops, self.device = crops, pick_device(device)
-        if split is None:
-            raise UserError(f"figure {spec['name']!r} ({spec['kind']}) needs --split, which says what each image is.")
-        self.images = read_rows(split).to_pylist()
+        if not splits:
+            raise UserError(f"figure {spec['name']!r} ({spec['kind']}) needs --splits, which say what each image is.")
+        self.images = {name: read_rows(path).to_pylist() for name, path in splits.items()}
 
-    def table(self) -> PixelTable:
-        """The images' pixels.
+    def split_of(self, row: Mapping[str, Any]) -> str:
+        """The split whose images a row shows."""
+        return str(row.get("split", self.spec["split"]))
+
+    def table(self, split: str) -> PixelTable:
+        """The pixels of a split's images.
 
         Raises:
             UserError: no crops were given.
         """
         from tellsign.pixels import PixelTable
 
-        if self.crops is None:
+        if split not in self.crops:
             raise UserError(f"figure {self.spec['name']!r} ({self.spec['kind']}) needs --crops, the split's pixels.")
-        return PixelTable.open(self.crops)
+        return PixelTable.open(self.crops[split])
 
-    def classes(self, subsets: Sequence[str], real: int, fake: int) -> dict[str, list[str]]:
-        """Image ids: the first ``real`` different real ones by rank, then the first ``fake`` of each subset.
+    def classes(self, split: str, subsets: Sequence[str], real: int, fake: int) -> dict[str, list[str]]:
+        """Image ids of a split: the first ``real`` different real ones by rank, then the first ``fake`` of each subset.
 
         Raises:
             UserError: an unknown subset, or too few images.
         """
-        held = list(dict.fromkeys(row["subset"] for row in self.images))
+        images = choose(self.images, split, f"split of figure {self.spec['name']!r}")
+        held = list(dict.fromkeys(row["subset"] for row in images))
         for name in subsets:
             choose(dict.fromkeys(held), name, f"subset of figure {self.spec['name']!r}")
         wanted = list(subsets) or held
         rows = sorted(
-            (row for row in self.images if row["subset"] in wanted),
+            (row for row in images if row["subset"] in wanted),
             key=lambda row: (row["rank"], wanted.index(row["subset"])),
         )
         found = {"real": list(dict.fromkeys(row["id"] for row in rows if row["label"] == 0))[:real]}
@@ -495,7 +530,7 @@ def backbone_features(networks: Networks, row: Mapping[str, Any], ids: Sequence[
     import torch
 
     backbone, side = networks.backbone(row)
-    pixels = networks.table()
+    pixels = networks.table(networks.split_of(row))
     found = []
     with torch.no_grad():
         for rows in pixels.rows_of(ids).split(BATCH):
@@ -509,13 +544,19 @@ def backbone_features(networks: Networks, row: Mapping[str, Any], ids: Sequence[
 
 def cached_features(networks: Networks, row: Mapping[str, Any], ids: Sequence[str]) -> Float[np.ndarray, "n d"]:
     """TIDY's representation D of images, from cached embeddings and with the choices of the run's recipe."""
-    from tellsign.features import Features
     from tellsign.representation import representation
 
-    name = short_name(row["run"])
-    features = Features.load(choose(networks.features, name, "run among the features"))
-    values = representation(features, networks.spec["recipes"][name]["discrepancy"])
+    features = features_of(networks, row)
+    values = representation(features, networks.spec["recipes"][short_name(row["run"])]["discrepancy"])
     return values[features.rows_of(ids)].numpy()
+
+
+def features_of(networks: Networks, row: Mapping[str, Any]) -> Features:
+    """The cached embeddings of a row's run on its split."""
+    from tellsign.features import Features
+
+    key = f"{short_name(row['run'])}@{networks.split_of(row)}"
+    return Features.load(choose(networks.features, key, "run among the features"))
 
 
 def tsne(spec: Mapping[str, Any], networks: Networks) -> Drawn:
@@ -526,7 +567,8 @@ def tsne(spec: Mapping[str, Any], networks: Networks) -> Drawn:
     columns: Columns = {c: [] for c in ("panel", "class", "id", "x", "y")}
     for row in spec["rows"]:
         per_class = spec["per_class"]
-        classes = networks.classes(row.get("subsets", spec["subsets"]), per_class, per_class)
+        subsets = row.get("subsets", spec["subsets"])
+        classes = networks.classes(networks.split_of(row), subsets, per_class, per_class)
         ids = [image for held in classes.values() for image in held]
         cached = spec["recipes"].get(short_name(row.get("run", "")), {}).get("method") == "features"
         vectors = (cached_features if cached else backbone_features)(networks, row, ids)
@@ -542,6 +584,33 @@ def tsne(spec: Mapping[str, Any], networks: Networks) -> Drawn:
     return {"panels": panels, "real": printed(spec, "real")}, columns, said
 
 
+def image_text_similarity(spec: Mapping[str, Any], networks: Networks) -> Drawn:
+    """Cosine of the embeddings of each image and its caption, by (row, class)."""
+    panels: dict[str, dict[str, Float[np.ndarray, " n"]]] = {}
+    columns: Columns = {c: [] for c in ("panel", "class", "id", "cosine")}
+    means = []
+    for row in spec["rows"]:
+        features, per_class = features_of(networks, row), spec["per_class"]
+        subsets = row.get("subsets", spec["subsets"])
+        panel = panels.setdefault(row["label"], {})
+        for name, ids in networks.classes(networks.split_of(row), subsets, per_class, per_class).items():
+            rows = features.rows_of(ids)
+            cosine = torch_cosine(features.image[rows], features.text[rows])
+            panel[printed(spec, name)] = cosine
+            means.append(f"{row['label']}, {printed(spec, name)} {cosine.mean():.3f}")
+            for image, value in zip(ids, cosine.tolist(), strict=True):
+                add(columns, row["label"], name, image, value)
+    said = f"{spec['per_class']} images a class; lines are means: {'; '.join(means)}."
+    return {"panels": panels, "x_label": "cosine of image and caption"}, columns, said
+
+
+def torch_cosine(a: Tensor, b: Tensor) -> Float[np.ndarray, " n"]:
+    """Cosine of each pair of rows."""
+    import torch
+
+    return torch.nn.functional.cosine_similarity(a.float(), b.float(), dim=1).numpy()
+
+
 def cam(spec: Mapping[str, Any], networks: Networks) -> Drawn:
     """Class activation maps of every (detector, image)."""
     import torch
@@ -549,10 +618,10 @@ def cam(spec: Mapping[str, Any], networks: Networks) -> Drawn:
     from tellsign.detectors import load_detector, read_recipe
     from tellsign.explain import as_share, class_activation
 
-    classes = networks.classes(spec["subsets"], spec["real"], spec["fake"])
+    classes = networks.classes(spec["split"], spec["subsets"], spec["real"], spec["fake"])
     chosen = [(name, image) for name, held in classes.items() for image in held]
     labels = torch.tensor([int(name != "real") for name, _ in chosen])
-    table = networks.table()
+    table = networks.table(spec["split"])
     rows = table.rows_of([image for _, image in chosen])
     maps: dict[str, Float[np.ndarray, "n h w"]] = {}
     scores: dict[str, Float[np.ndarray, " n"]] = {}
@@ -595,11 +664,11 @@ def similarity_map(spec: Mapping[str, Any], networks: Networks) -> Drawn:
             f"{patch + patches - 1} pixels; crop is {spec['crop']}."
         )
     backbone, _ = networks.backbone(spec["network"])
-    table = networks.table()
+    table = networks.table(spec["split"])
     panels: dict[str, Float[np.ndarray, "n n"]] = {}
     offsets: dict[str, Float[np.ndarray, " n"]] = {}
     columns: Columns = {c: [] for c in ("class", "patch", *(f"with_{i}" for i in range(patches)))}
-    for name, ids in networks.classes(spec["subsets"], spec["images"], spec["images"]).items():
+    for name, ids in networks.classes(spec["split"], spec["subsets"], *[spec["images"]] * 2).items():
         matrix = mean_similarity(backbone, table, table.rows_of(ids), patch, patches, networks.device)
         panels[printed(spec, name)] = matrix
         offsets[printed(spec, name)] = offset_means(matrix)
@@ -643,6 +712,7 @@ def mean_similarity(
 
 FROM_NETWORKS: dict[str, Callable[[Mapping[str, Any], Networks], Drawn]] = {
     "tsne": tsne,
+    "image_text_similarity": image_text_similarity,
     "cam": cam,
     "similarity_map": similarity_map,
 }

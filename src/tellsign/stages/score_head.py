@@ -36,6 +36,8 @@ def main(
     for seed, folder in checkpoints.items():
         recipe = read_recipe(folder)
         for epoch, _, name in weight_files(folder):
+            if epoch <= recipe["epochs"] - settings["keep"]:
+                continue  # kept for another run
             head = build_head(recipe["head"], recipe["dim"], recipe["seed"])
             load_weights(head, folder / name)
             head.to(target_device).eval()

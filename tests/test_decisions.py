@@ -1,0 +1,96 @@
+"""docs/decisions.md names fields that exist, and each of its decisions names one."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tellsign import recipe
+from tellsign.figures import METRIC_KINDS, NETWORK_KINDS
+from tellsign.perturb import PERTURBATIONS
+from tellsign.tables import SPECIFICATION
+
+PAGE = (Path(__file__).parents[1] / "docs" / "decisions.md").read_text(encoding="utf-8")
+SECTIONS: dict[str, tuple[type, ...]] = {
+    "evaluate": (recipe.Evaluate,),
+    "splits": (recipe.Split,),
+    "benchmarks": (recipe.Benchmark,),
+    "pretrain": (recipe.Pretrain,),
+    "annotate": (recipe.Annotate,),
+    "tests": (recipe.Test,),
+}
+
+
+def classes(hint: Any) -> Iterator[type]:
+    """The settings that a field may hold."""
+    if dataclasses.is_dataclass(hint):
+        yield hint  # type: ignore[misc]
+    for part in typing.get_args(hint):
+        yield from classes(part)
+
+
+def exists(name: str) -> bool:
+    first, _, rest = name.partition(".")
+    if first == "tables":
+        return rest in SPECIFICATION
+    if first == "figures":
+        return any(rest in keys for keys in (METRIC_KINDS | NETWORK_KINDS).values())
+    owners: tuple[type, ...] = SECTIONS.get(first, ())
+    parts = rest.split(".") if owners else name.split(".")
+    owners = owners or (recipe.Recipe, recipe.FeatureRecipe)
+    for number, part in enumerate(parts):
+        if part == "options":
+            taken = {key for apply in PERTURBATIONS.values() for key in inspect.signature(apply).parameters}
+            return set(parts[number + 1 :]) <= taken
+        hints = [typing.get_type_hints(owner) for owner in owners]
+        found = [held[part] for held in hints if part in held]
+        if not found:
+            return False
+        owners = tuple(one for hint in found for one in classes(hint))
+    return True
+
+
+DECISIONS = re.findall(r"^### (.+)\n((?:.+\n)+)", PAGE, flags=re.M)
+
+
+@pytest.mark.parametrize(("title", "text"), DECISIONS, ids=[title for title, _ in DECISIONS])
+def test_a_decision_ends_with_fields_that_exist(title: str, text: str) -> None:
+    last = text.strip().splitlines()[-1]
+    assert last.startswith("Field: `"), f"{title} ends without its field"
+    for name in re.findall(r"`([^`]+)`", last):
+        assert exists(name), f"{title}: there is no field {name!r}; was it renamed?"
+
+
+def test_the_page_has_a_decision_under_every_heading_and_no_two_alike() -> None:
+    titles = [title for title, _ in DECISIONS]
+    assert len(titles) == len(set(titles)) == PAGE.count("\n### ") > 40
+
+
+def test_a_field_that_does_not_exist_is_noticed() -> None:
+    assert exists("mask.ratio") and exists("annotate.captioner.beams") and exists("tests.perturbation.options.variant")
+    for name in ("mask.ration", "evaluate.treshold", "annotate.captioner.beam", "tests.perturbation.options.varied",
+                 "tables.checkpoints", "figures.sed", "crop.size"):  # fmt: skip
+        assert not exists(name), name
+
+
+def test_the_example_of_the_page_is_a_table() -> None:
+    import yaml
+
+    from tellsign.tables import read_spec
+
+    (example,) = re.findall(r"```yaml\n(.+?)```", PAGE, flags=re.S)
+    spec = yaml.safe_load(example)["tables"]["protocols"]
+    base = recipe.Evaluate()
+    for row in spec["rows"]:
+        change = row.get("protocol", {})
+        named = recipe.build(recipe.Evaluate, recipe.merge(recipe.plain(base), change), row["label"])
+        row["protocol"] = recipe.differences(named, base)
+    read, _ = read_spec(spec | {"paper": "mpft", "name": "protocols"})
+    assert len({(entry.select.get("protocol"), entry.select.get("checkpoint")) for entry in read.rows}) == 8
