@@ -216,12 +216,13 @@ def two(folder: Path, given: dict[str, Any]) -> None:
         pretrain.pretrain(**given, **parts, out=folder / "parts", work=folder / "w1")
 
         def training(work: str, end: Any) -> None:
-            saving = pretrain.Resume.save, pretrain.SomeoneElses.save
+            saving, saved = (pretrain.Resume.save, pretrain.SomeoneElses.save), []
             for kind, save in zip((pretrain.Resume, pretrain.SomeoneElses), saving, strict=True):
 
-                def ending(self: Any, *args: Any, save: Any = save) -> None:
-                    save(self, *args)
-                    if args[3] == 2:  # whole epochs
+                def ending(self: Any, *args: Any, save: Any = save, **given: Any) -> None:
+                    save(self, *args, **given)
+                    saved.append(1)
+                    if len(saved) == 2:  # after two epochs
                         end(world.rank)
 
                 kind.save = ending
