@@ -270,6 +270,7 @@ def test_clip_rn50_takes_pixels_and_texts_and_open_clips_files(tmp_path):
         ("clip-rn101", 512, 224, (2048, 7, 7)),
         ("legacy-xception", 2048, 128, (2048, 4, 4)),
         ("resnet50", 2048, 128, (2048, 4, 4)),
+        ("swin-t", 768, 224, (768, 7, 7)),
     ],
 )
 def test_full_size_backbones_have_their_dim_and_map(name, dim, side, map_shape):
@@ -278,6 +279,8 @@ def test_full_size_backbones_have_their_dim_and_map(name, dim, side, map_shape):
     features, feature_map = backbone.with_map(x)
     assert features.shape == (1, dim) == (1, backbone.dim) and feature_map.shape == (1, *map_shape)
     assert torch.autograd.grad(features.sum(), feature_map)[0].abs().sum() > 0
+    if name.startswith("swin"):  # its map is (h, w, channels) within; the features are its mean over places
+        torch.testing.assert_close(feature_map.mean((2, 3)), features, rtol=1e-4, atol=1e-5)
     if name == "legacy-xception":
         assert x.min() >= -1 and x.max() <= 1 and x.min() < -0.9 and x.max() > 0.9
 
@@ -290,3 +293,22 @@ def test_timms_classifier_is_left_out(tmp_path):
     save_file(published, tmp_path / "model.safetensors")
     loaded = load_backbone("resnet50", str(tmp_path / "model.safetensors"), 1)
     assert torch.equal(loaded.state_dict()["net.conv1.weight"], published["conv1.weight"])
+
+
+@pytest.mark.slow
+def test_swins_own_files_and_timms_are_one_network(tmp_path):
+    backbone = load_backbone("swin-t", "none", 0)
+    timm_names = {k.removeprefix("net."): v for k, v in backbone.state_dict().items()}
+    heads = {"head.fc.weight": torch.zeros(1000, 768), "head.fc.bias": torch.zeros(1000)}
+    save_file(timm_names | heads, tmp_path / "timm.safetensors")
+    own = {k.replace("head.fc", "head"): v for k, v in (timm_names | heads).items()}
+    for stage in (1, 2, 3):  # a downsampling closes the stage before
+        for key in [k for k in own if k.startswith(f"layers.{stage}.downsample")]:
+            own[key.replace(str(stage), str(stage - 1), 1)] = own.pop(key)
+    own["layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(49, 49, dtype=torch.int64)
+    own["layers.0.blocks.1.attn_mask"] = torch.zeros(64, 49, 49)
+    torch.save({"model": own}, tmp_path / "swin.pth")
+    save_file(own, tmp_path / "swin.safetensors")
+    for file in ("timm.safetensors", "swin.safetensors", "swin.pth"):
+        loaded = load_backbone("swin-t", str(tmp_path / file), 1).state_dict()
+        assert all(torch.equal(loaded[key], value) for key, value in backbone.state_dict().items()), file

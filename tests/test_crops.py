@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from tellsign.errors import UserError
-from tellsign.images import center_window, recompress
+from tellsign.images import center_window, recompress, resized
+from tellsign.perturb import PERTURBATIONS
 from tellsign.pixels import PixelTable
 from tellsign.runtime import write_rows
 from tellsign.stages.crops import main
@@ -25,6 +26,10 @@ SETTINGS = {
     "perturbation": {"name": "none", "options": {}, "seed": 0},
     "resize": None,
 }
+
+
+SQUASH = {"mode": "squash", "size": 14, "filter": "bilinear"}
+SHORTER = {"mode": "shorter", "size": 8, "filter": "bicubic"}
 
 
 @pytest.fixture
@@ -122,3 +127,19 @@ def test_changed_and_missing_files_are_named_and_leave_nothing(split):
     with pytest.raises(UserError, match=r"1.png was indexed but is no longer there"):
         crops(split)
     assert set(split.parent.iterdir()) == before - {split.parent / "1.png"}
+
+
+@pytest.mark.parametrize("resize", [SQUASH, SHORTER])
+def test_images_are_resized_before_the_centre_crop(split, resize):
+    expected = [resized(image, **resize) for image in originals(split)]
+    equal(crops(split, resize=resize), expected)
+    equal(crops(split, "c", store="center", size=7, resize=resize), [center_window(image, 7) for image in expected])
+
+
+def test_resizing_follows_bias_control_and_perturbation(split):
+    blur = {"name": "tidy-blur", "options": {"severity": 2.0}, "seed": 0}
+    found = crops(split, bias_control="jpeg+size", perturbation=blur, resize=SQUASH)
+    for image, one in zip(originals(split), found, strict=True):
+        common = recompress(center_window(image, 12), 80)
+        smooth = PERTURBATIONS["tidy-blur"](common, np.random.default_rng(0), severity=2.0)
+        np.testing.assert_array_equal(one, resized(smooth, **SQUASH))

@@ -2,7 +2,7 @@ import pytest
 import torch
 import yaml
 
-from tellsign.detectors import build_detector, load_detector, save_weights, seal, weight_files
+from tellsign.detectors import build_detector, build_head, load_detector, save_weights, seal, weight_files
 from tellsign.errors import UserError
 
 SETTINGS = {
@@ -36,6 +36,24 @@ def test_a_flipped_bit_is_refused_by_name(folder):
     path.write_bytes(data)
     with pytest.raises(UserError, match=r"model\.safetensors was changed .* run the same command again"):
         load_detector(folder, torch.device("cpu"))
+
+
+def test_a_heads_weights_start_with_the_deviation_asked_for():
+    head = {"name": "linear", "hidden": 8, "dropout": 0.0, "init_std": 0.02, "k": 1}
+    layer = build_head(head, 20_000, 5).layer
+    weight = layer.weight.detach()
+    assert abs(float(weight.std()) - 0.02) < 4 * 0.02 / (2 * 20_000) ** 0.5
+    assert abs(float(weight.mean())) < 4 * 0.02 / 20_000**0.5
+    assert torch.equal(build_head(head, 20_000, 5).layer.weight, layer.weight)
+    other = build_head(head | {"init_std": None}, 20_000, 5).layer
+    assert float(other.weight.detach().abs().max()) <= 20_000**-0.5  # torch's own start: uniform
+    assert torch.equal(other.bias, layer.bias)
+
+
+def test_the_epoch_of_an_early_stop_is_the_best_ones(folder):
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(SETTINGS | {"stop": {"patience": 5}}))
+    seal(folder, {"epoch": 1})
+    assert list(weight_files(folder)) == [(1, "", "model.safetensors")]
 
 
 def test_missing_weights_and_missing_recipes_are_named(folder):

@@ -3,7 +3,18 @@ import torch
 from torch import nn
 
 from tellsign.errors import UserError
-from tellsign.fit import Adam, Resume, balanced_batches, fit, step_schedule
+from tellsign.fit import (
+    Adam,
+    EarlyStop,
+    Resume,
+    Sgd,
+    balanced_batches,
+    build_optimiser,
+    fit,
+    scheduled_rate,
+    step_schedule,
+    write_log,
+)
 
 
 @pytest.mark.parametrize("decoupled", [False, True])
@@ -80,3 +91,117 @@ def test_a_diverged_loss_is_an_error():
             resume=Resume(None),
             after_epoch=lambda done: None,
         )
+
+
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
+def test_sgd_follows_its_equations(momentum, nesterov):
+    p = nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
+    mine = Sgd([p], lr=0.1, momentum=momentum, nesterov=nesterov, weight_decay=0.01)
+    x, v = p.detach().clone(), torch.zeros(2)
+    for lr in (0.1, 0.1, 0.02):
+        mine.zero_grad()
+        (p**2).sum().backward()
+        mine.step(lr)
+        g = 2 * x + 0.01 * x
+        v = momentum * v + g
+        x = x - lr * (g + momentum * v if nesterov else v)
+    torch.testing.assert_close(p.detach(), x, rtol=1e-12, atol=1e-15)
+
+
+def test_an_optimiser_is_built_from_its_section_and_goes_on_from_its_state():
+    section = {"name": "sgd", "lr": 0.1, "betas": [0.9, 0.99], "weight_decay": 0.0, "momentum": 0.5, "nesterov": False}
+    for name, kind in (("sgd", Sgd), ("adam", Adam), ("adamw", Adam)):
+        a, b = (nn.Parameter(torch.ones(3)) for _ in range(2))
+        first, second = (build_optimiser([p], section | {"name": name}) for p in (a, b))
+        assert isinstance(first, kind)
+        for step in range(4):
+            a.grad = a.detach() * (step + 1)
+            first.step()
+            if step == 2:
+                second.load_state(first.state())
+                b.data.copy_(a.data)
+        b.grad = 4 * b.detach()
+        second.step()
+        assert torch.equal(a, b)
+    with pytest.raises(UserError, match="momentum"):
+        build_optimiser([], section | {"nesterov": True, "momentum": 0.0})
+
+
+SCHEDULE = {"kind": "step", "every": 10, "factor": 0.9, "warmup": 0, "floor": 0.0}
+
+
+def test_schedules_follow_their_closed_forms():
+    def rates(epochs, **changes):
+        return [scheduled_rate(0.2, e, epochs, SCHEDULE | changes) for e in range(epochs)]
+
+    assert rates(31)[::10] == pytest.approx([0.2, 0.18, 0.162, 0.1458]) and rates(31)[9] == 0.2  # NPR's
+    assert rates(3, kind="constant") == [0.2] * 3
+    assert rates(4, kind="cosine", floor=0.1) == pytest.approx(
+        [0.2, 0.15 + 0.05 * 0.5**0.5, 0.15, 0.15 - 0.05 * 0.5**0.5]
+    )
+    assert rates(4, kind="cosine", warmup=2) == pytest.approx([0.1 / 3, 0.2 / 3, 0.1, 0.1 - 0.1 * 0.5**0.5])
+
+
+def stopping(accuracies, **changes) -> tuple[EarlyStop, list[float]]:
+    """Feed accuracies epoch by epoch; the rates of the epochs that were trained, from 1e-4."""
+    given = iter(accuracies)
+    rules = {"patience": 5, "factor": 0.1, "min_lr": 1e-6, "delta": 0.001} | changes
+    stop, rates = EarlyStop(lambda: next(given), **rules), []
+    for epoch in range(len(accuracies)):
+        if stop.over(1e-4):
+            break
+        rates.append(stop.rate(1e-4))
+        stop.update(epoch + 1)
+    return stop, rates
+
+
+def test_the_rate_falls_tenfold_after_five_epochs_without_progress_and_training_ends_below_the_least():
+    stop, rates = stopping([0.5, 0.8] + [0.8005] * 40)
+    assert rates == pytest.approx([1e-4] * 7 + [1e-5] * 5 + [1e-6] * 5)
+    assert (stop.epoch, stop.best) == (2, 0.8)
+
+
+def test_progress_starts_the_wait_anew():
+    stop, rates = stopping([0.5] * 5 + [0.6] + [0.6] * 4 + [0.7])
+    assert rates == [1e-4] * 11 and stop.epoch == 11
+
+
+def test_a_negative_delta_takes_small_falls_as_progress():
+    stop, rates = stopping([0.5, 0.4995, 0.4992] + [0.4] * 4, delta=-0.001)
+    assert (stop.epoch, stop.best, stop.waited) == (3, 0.4992, 4) and rates == [1e-4] * 7
+
+
+def test_early_stopping_goes_on_from_its_state():
+    whole, _ = stopping([0.5, 0.4, 0.4, 0.6, 0.4])
+    half, _ = stopping([0.5, 0.4, 0.4])
+    rest = iter([0.6, 0.4])
+    again = EarlyStop(lambda: next(rest), 5, 0.1, 1e-6, 0.001)
+    again.load_state(half.state())
+    for epoch in (4, 5):
+        again.update(epoch)
+    assert again.state() == whole.state()
+
+
+def test_fit_ends_early_and_logs_the_accuracy(tmp_path):
+    model = nn.Linear(1, 1)
+    scores = iter([0.5, 0.9] + [0.1] * 9)
+    stop, kept = EarlyStop(lambda: next(scores), 1, 0.1, 0.5e-2, 0.0), []
+    rows = fit(
+        model,
+        lambda rows: model(torch.ones(1, 1)).square().sum(),
+        lambda: iter([torch.zeros(1, dtype=torch.int64)]),
+        Sgd(model.parameters(), lr=0.1),
+        epochs=50,
+        rate=lambda epoch: 0.1,
+        generator=torch.Generator(),
+        resume=Resume(None),
+        after_epoch=lambda done: kept.append(done) if stop.epoch == done else None,
+        stop=stop,
+    )
+    assert [row["lr"] for row in rows] == pytest.approx([0.1, 0.1, 0.1, 0.01])
+    assert [row["accuracy"] for row in rows] == [0.5, 0.9, 0.1, 0.1] and kept == [1, 2]
+
+
+def test_a_log_without_epochs_is_its_header(tmp_path):
+    write_log(tmp_path / "log.csv", [])
+    assert (tmp_path / "log.csv").read_text() == "epoch,rows,loss,lr,seconds\n"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from tellsign.backbones import load_backbone, load_strictly
+from tellsign.errors import UserError
 from tellsign.heads import HEADS, Detector, Discrepancy, Linear, Mlp, Nearest
 
 
@@ -55,9 +56,45 @@ def test_nearest_equals_a_loop_over_the_banks():
         assert math.isclose(logit, fake - real, abs_tol=1e-5)
 
 
+def test_nearest_is_the_cosine_distance_of_unifd_by_a_double_loop():
+    torch.manual_seed(1)
+    bank, labels, probe = torch.randn(8, 3), torch.tensor([0, 1] * 4), torch.randn(4, 3)
+    head = Nearest(3)
+    head.store(bank, labels)
+    for row, logit in zip(probe, head(probe).tolist(), strict=True):
+        least = {0: 2.0, 1: 2.0}
+        for entry, label in zip(bank, labels.tolist(), strict=True):
+            dot = sum(a * b for a, b in zip(row.tolist(), entry.tolist(), strict=True))
+            sizes = math.sqrt(sum(a * a for a in row.tolist()) * sum(b * b for b in entry.tolist()))
+            least[label] = min(least[label], 1 - dot / sizes)
+        assert math.isclose(logit, least[0] - least[1], abs_tol=1e-5)
+        assert (logit > 0) == (least[1] < least[0])  # fake where the nearest fake is nearer
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**31), st.sampled_from([1, 3, 5, 9]))
+def test_the_sign_of_k_nearest_is_the_majoritys_vote(seed, k):
+    generator = torch.Generator().manual_seed(seed)
+    bank, probe = torch.randn(20, 3, generator=generator), torch.randn(6, 3, generator=generator)
+    labels = torch.cat([torch.zeros(9), torch.ones(11)]).long()
+    head = Nearest(3, k)
+    head.store(bank, labels)
+    for row, logit in zip(probe, head(probe).tolist(), strict=True):
+        cosine = [float(F.cosine_similarity(row, b, dim=0)) for b in bank]
+        nearest = sorted(range(20), key=lambda i: -cosine[i])[:k]
+        assert (logit > 0) == (sum(int(labels[i]) for i in nearest) > k / 2)
+
+
+def test_an_even_vote_is_refused():
+    with pytest.raises(UserError, match="odd"):
+        Nearest(3, 4)
+
+
 def test_nearest_needs_both_classes_and_banks():
     with pytest.raises(ValueError, match="both"):
         Nearest(2).store(torch.ones(2, 2), torch.tensor([1, 1]))
+    with pytest.raises(ValueError, match="2 or more"):
+        Nearest(2, 3).store(torch.ones(3, 2), torch.tensor([0, 0, 1]))
     with pytest.raises(ValueError, match="store"):
         Nearest(2)(torch.ones(1, 2))
 

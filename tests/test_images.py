@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
+from tellsign.errors import UserError
 from tellsign.images import (
     BIAS_CONTROLS,
     RefusedError,
@@ -20,6 +21,8 @@ from tellsign.images import (
     in_order,
     inspect,
     recompress,
+    resized,
+    resized_shape,
 )
 
 RGB = np.random.default_rng(0).integers(0, 256, (12, 20, 3), dtype=np.uint8)
@@ -203,3 +206,34 @@ def test_in_order_keeps_the_order_and_raises(workers):
     assert list(in_order(lambda x: x * x, range(50), workers)) == [x * x for x in range(50)]
     with pytest.raises(ZeroDivisionError):
         list(in_order(lambda x: 1 // x, [2, 1, 0, 1], workers))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 600), st.integers(1, 600), st.integers(1, 300))
+def test_the_shorter_side_becomes_the_size_and_the_longer_follows_rounded_down(height, width, size):
+    found = resized_shape(height, width, "shorter", size)
+    assert min(found) == size and max(found) == size * max(height, width) // min(height, width)
+    assert (found[0] <= found[1]) == (height <= width) or found[0] == found[1]
+    assert resized_shape(height, width, "squash", size) == (size, size)
+
+
+def test_resizing_a_ramp_by_half_averages_with_a_triangle():
+    ramp = np.repeat((np.arange(16, dtype=np.uint8) * 8)[None, :, None], 3, axis=2).repeat(2, axis=0)
+    found = resized(ramp, mode="squash", size=8, filter="bilinear")
+    assert found.shape == (8, 8, 3)
+    # output i lies between pixels 2 i and 2 i + 1, whose neighbours weigh 1, 3, 3, 1; those beyond the border nothing
+    wide = {i: 8 * 2 * i + 4 for i in range(1, 7)}
+    assert {k: int(found[0, k, 0]) for k in wide} == wide
+    assert int(found[0, 0, 0]) == round((3 * 0 + 3 * 8 + 1 * 16) / 7)
+
+
+def test_an_image_of_the_size_already_stays_the_same_object_and_unknown_names_are_refused():
+    assert resized(RGB, mode="shorter", size=12, filter="bicubic") is RGB
+    with pytest.raises(UserError, match="squash"):
+        resized(RGB, mode="squish", size=5, filter="bicubic")
+    with pytest.raises(UserError, match="bilinear"):
+        resized(RGB, mode="squash", size=5, filter="linear")
+
+
+def test_more_may_wait_than_four_a_thread():
+    assert list(in_order(lambda x: -x, range(50), 2, waiting=30)) == [-x for x in range(50)]

@@ -217,3 +217,28 @@ def test_masks_are_equal_on_a_gpu(name: str):
     options = {} if name == "none" else {"ratio": (0.4, 0.6)} | ({"patch_size": 7} if name == "texture_aware" else {})
     there = MASKS[name](x.cuda(), seeded(1), **options)
     assert torch.equal(there.cpu(), MASKS[name](x, seeded(1), **options))
+
+
+def test_one_ratio_a_batch_hides_as_many_patches_in_every_image():
+    x = images(4, 64)
+    shared = hidden(texture_aware(x, seeded(), ratio=(0.0, 1.0), patch_size=4, ratio_per="batch"))
+    own = hidden(texture_aware(x, seeded(), ratio=(0.0, 1.0), patch_size=4, ratio_per="image"))
+    assert len(shared.unique()) == 1 < 10 < len(own.unique())
+
+
+@pytest.mark.parametrize(("distribution", "tall"), [("uniform", 1 - 0.67 / 2.67), ("log_uniform", 0.4976)])
+def test_the_aspects_distribution_decides_how_often_a_box_is_tall(distribution: str, tall: float):
+    n = 4000
+    shown = random_box(torch.zeros(n, 1, 100, 100), seeded(), ratio=(0.1, 0.1), distribution=distribution) == 0
+    heights, widths = shown.any(3).sum((1, 2)), shown.any(2).sum((1, 2))
+    assert abs(float((heights > widths).double().mean()) - tall) < 4 * (0.25 / n) ** 0.5
+
+
+def test_a_grids_period_and_an_erased_aspect_are_kept_to():
+    x = torch.zeros(200, 1, 96, 96)
+    rows = MASKS["grid_mask"](x, seeded(), ratio=(0.25, 0.25), period=(0.25, 0.25))[:, 0].amin(2) == 0
+    assert torch.equal(rows[:, :72], rows[:, 24:])  # cells of 24 pixels
+    assert (rows.sum(1) == 48).all()
+    erased = random_erasing(x, seeded(), ratio=(0.1, 0.1), aspect=(4.0, 4.0)) == 0
+    heights, widths = erased.any(3).sum((1, 2)), erased.any(2).sum((1, 2))
+    assert set(heights.tolist()) == {61} and set(widths.tolist()) == {15}  # the root of 921.6, doubled and halved

@@ -11,11 +11,13 @@ from collections import Counter
 from pathlib import Path
 
 import mini_trees
+import numpy as np
 import pytest
 import yaml
 from conftest import ROOT, make_plan
 
 from tellsign.errors import UserError
+from tellsign.images import center_window
 from tellsign.inventory import watched_digests
 from tellsign.plan import Plan
 from tellsign.runtime import read_rows
@@ -142,6 +144,11 @@ def reals(mini, benchmark, subset):
     return [r for r in mini.rows(benchmark) if (r["subset"], r["label"]) == (subset, 0)]
 
 
+def test_a_large_frame_is_not_kept_alive_by_its_crop():
+    frame = np.zeros((300, 400, 3), np.uint8)
+    assert not np.shares_memory(center_window(frame, 224), frame)
+
+
 def test_forensynths_sets_that_share_their_real_images_have_the_same_ids(mini):
     crn, imle = ({r["id"] for r in reals(mini, "forensynths", subset)} for subset in ("crn", "imle"))
     assert crn == imle and len(crn) == 2
@@ -248,7 +255,8 @@ def test_tolerance_decides_and_inferred_counts_only_warn(tmp_path, caplog):
     with pytest.raises(UserError, match=r"fake: 0, should be 10: no folder of them \(ADM\) in "):
         index.check_counts([], "files", {"r": tmp_path}, expectation(10))
     assert not caplog.records
-    index.check_counts(found[:8], "files", {"r": tmp_path}, expectation(10, inferred=True))
+    lines = index.check_counts(found[:8], "files", {"r": tmp_path}, expectation(10, inferred=True))
+    index.check_counts(found[:8], "usable images", {"r": tmp_path}, expectation(10, inferred=True), told=lines)
     index.check_counts(found[:8], "files", {"r": tmp_path}, expectation(10) | {"on_short": "warn"})
     assert "should be about 10" in caplog.text and len(caplog.records) == 2
 

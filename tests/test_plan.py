@@ -276,6 +276,63 @@ def test_a_store_is_shared_by_splits_and_left_by_another_decoding(tmp_path):
     assert len(splits) > len(plain_pixels)  # train and test share a store; each perturbation has its own
 
 
+def checkpoint_of(plan: Plan, name: str):
+    run = plan.run("mpft", name)
+    return plan.checkpoint(run, run.seeds[0])
+
+
+def with_runs(tmp_path: Path, **runs) -> Plan:
+    """The demo's plan with more runs in MPFT's file."""
+    return edited("mpft", lambda d: d["runs"].update(runs), tmp_path)
+
+
+def test_what_happens_at_test_alone_trains_nothing_anew(tmp_path):
+    squash = {"mode": "squash", "size": 80}
+    plan = with_runs(tmp_path, plain={}, squashed={"resize_test": squash, "crop_test": 80, "seeds": [0]})
+    assert checkpoint_of(plan, "squashed") is checkpoint_of(plan, "plain")
+    scores = plan.score(plan.run("mpft", "squashed"))
+    assert scores.settings["crop"] == 80
+    assert all(crops.settings["resize"]["mode"] == "squash" for _, crops in scores.needs["crops"])
+    assert scores.path != plan.score(plan.run("mpft", "plain")).path
+
+
+def test_resized_training_images_are_crops_of_their_own(demo, tmp_path):
+    plan = with_runs(tmp_path, plain={}, shorter={"resize": {"mode": "shorter", "size": 80}, "seeds": [0]})
+    (_, mine), (_, other) = (checkpoint_of(plan, name).needs["crops"][0] for name in ("shorter", "plain"))
+    assert mine.settings == other.settings | {"resize": {"mode": "shorter", "size": 80, "filter": "bilinear"}}
+    assert "shorter80" in mine.name and other.path in {a.path for a in demo.everything().values()}
+
+
+def test_early_stopping_reads_a_validation_split_resized_like_the_training(tmp_path):
+    stop = {"split": "test", "count": 4}
+    plan = with_runs(tmp_path, early={"stop": stop, "keep": 1, "resize": {"mode": "squash", "size": 80}, "seeds": [0]})
+    checkpoint = checkpoint_of(plan, "early")
+    assert checkpoint.settings["stop"]["patience"] == 5 and "split" not in checkpoint.settings["stop"]
+    assert checkpoint.needs["validation_split"] == [("", plan.split("test"))]
+    ((_, crops),) = checkpoint.needs["validation_crops"]
+    assert (crops.settings["store"], crops.settings["size"]) == ("center", plan.run("mpft", "early").recipe.crop)
+    assert crops.settings["resize"]["mode"] == "squash"
+    with pytest.raises(UserError, match="Did you mean 'test'"):
+        with_runs(tmp_path, early={"stop": {"split": "tset"}, "keep": 1}).everything()
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        ({"epochs": 0}, "only the head 'nearest'"),
+        ({"head": {"name": "nearest"}}, "epochs: 0, trainable: head"),
+        ({"head": {"name": "nearest", "k": 2}, "epochs": 0, "trainable": "head"}, "odd"),
+        ({"stop": {}, "keep": 2}, "keep: 1"),
+        ({"optimiser": {"name": "sgd", "nesterov": True, "momentum": 0.0}}, "momentum"),
+        ({"schedule": {"warmup": 99}}, "warmup is 99"),
+        ({"backbone": {"name": "npr", "weights": "none"}, "crop": 71}, "even"),
+    ],
+)
+def test_settings_that_are_wrong_together_are_refused(run, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        with_runs(tmp_path, wrong=run)
+
+
 def test_protocols_are_evaluated_from_the_same_scores(demo):
     table = demo.table("mpft", "protocols")
     held = [a for _, a in table.needs["metrics"]]

@@ -102,6 +102,35 @@ def test_plain_and_build_are_inverse(crop, ratio, lr, count):
     assert build(Recipe, yaml.safe_load(yaml.safe_dump(plain(recipe))), "again") == recipe
 
 
+def test_masks_have_the_fields_of_their_kind():
+    assert build(Recipe, BASE | {"mask": {"name": "grid_mask", "period": [0.2, 0.4]}}, "r").mask.period == (0.2, 0.4)
+    assert build(Recipe, BASE | {"mask": {"name": "random_erasing"}}, "r").mask.aspect == (0.3, 3.3)
+    assert "'period'" in said(Recipe, BASE | {"mask": {"name": "cutout", "period": [0.2, 0.4]}})
+    assert "log_uniform" in said(Recipe, BASE | {"mask": {"name": "random_box", "distribution": "log_unifrom"}})
+
+
+def test_an_augmentation_is_read_by_its_name():
+    recipe = build(Recipe, BASE | {"augment": {"name": "blur_jpeg", "probability": 0.1}}, "r")
+    assert (recipe.augment.probability, recipe.augment.sigma, recipe.augment.quality) == (0.1, (0.0, 3.0), (30, 100))
+    assert plain(build(Recipe, BASE, "r").augment) == {"name": "none"}
+    assert "Did you mean 'blur_jpeg'" in said(Recipe, BASE | {"augment": {"name": "blur_jpg"}})
+    assert "Percent?" in said(Recipe, BASE | {"augment": {"name": "blur_jpeg", "probability": 10}})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": -1}, "at least 0"),
+        ({"resize": {"mode": "longer", "size": 9}}, "shorter"),
+        ({"resize": {"mode": "squash"}}, "'size' is missing"),
+        ({"schedule": {"kind": "cosin"}}, "Did you mean 'cosine'"),
+        ({"stop": {"min_lr": 0}}, "above 0"),
+    ],
+)
+def test_what_a_baselines_recipe_may_not_say(change, message):
+    assert message in said(Recipe, BASE | change)
+
+
 def test_what_differs_between_settings_is_told_field_by_field():
     base = Evaluate(threshold=0.4)
     assert differences(base, base) == ""

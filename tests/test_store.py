@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -101,3 +102,10 @@ def test_half_written_shards_of_killed_writers_are_cleared_and_no_others(tmp_pat
         part.touch()
     Store.open(tmp_path, ("id",), MADE)
     assert [part.exists() for part in parts] == [False, True, True]
+
+
+def test_jobs_that_begin_a_store_at_once_do_not_disturb_each_other(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        for i in range(20):
+            stores = list(pool.map(lambda _, i=i: Store.open(tmp_path / str(i), ("id",), MADE), range(8)))
+            assert len(stores) == 8 and [p.name for p in (tmp_path / str(i)).iterdir()] == ["made.json"]

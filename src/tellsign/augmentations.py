@@ -57,7 +57,7 @@ def draw_blur_jpeg(
         UserError: a range that runs backwards, or a quality outside 1 to 100.
 
     Source:
-        CNNDet (Wang et al. 2020) §4.2: σ ~ U[0, 3], quality ~ U{30, ..., 100}, with 50 % or 10 % probability each.
+        CNNDet (Wang et al. 2020): σ ~ U[0, 3], quality ~ U{30, ..., 100}, with 50 % or 10 % probability each.
     """
     if not 0 <= sigma[0] <= sigma[1]:
         raise UserError(f"augment.sigma is {list(sigma)}; it must be two numbers from 0 on, the smaller first.")
@@ -85,7 +85,7 @@ def blur(image: Pixels, sigma: float) -> Pixels:
 
 
 def blur_jpeg(image: Pixels, sigma: float, quality: int) -> Pixels:
-    """Blur (``sigma`` > 0), then compress (``quality`` > 0), in this order, as CNNDet §4.2.
+    """Blur (``sigma`` > 0), then compress (``quality`` > 0), in this order, as CNNDet.
 
     CNNDet's code takes OpenCV's or Pillow's encoder by a coin; both are libjpeg with 4:2:0 chroma, and Pillow's is
     taken here.
@@ -120,15 +120,15 @@ def augmented_crops(
     rows = torch.cat(list(batches))
     offsets = (draws.place * (table.slack(rows, size) + 1)).long().tolist()
     jobs = list(zip(rows.tolist(), offsets, draws.sigma.tolist(), draws.quality.tolist(), strict=True))
-    steps = np.arange(size)
 
-    def make(job: tuple[int, list[int], float, int]) -> UInt8[np.ndarray, "size size 3"]:
+    def make(job: tuple[int, list[int], float, int]) -> UInt8[np.ndarray, "3 size size"]:
         row, (top, left), sigma, quality = job
         image = blur_jpeg(table.image(row).permute(1, 2, 0).numpy(), sigma, quality)
-        down, right = (top + steps) % image.shape[0], (left + steps) % image.shape[1]
-        return image[down[:, None], right]
+        height, width = image.shape[:2]
+        if top + size > height or left + size > width:  # tiled: to the left and above nothing is needed
+            image = np.tile(image, (-(-(top + size) // height), -(-(left + size) // width), 1))
+        return np.ascontiguousarray(image[top : top + size, left : left + size].transpose(2, 0, 1))
 
     crops = in_order(make, jobs, workers, waiting=ahead * max(map(len, batches), default=0))
     for batch in batches:
-        stacked = np.stack([next(crops) for _ in range(len(batch))])
-        yield torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()
+        yield torch.from_numpy(np.stack([next(crops) for _ in range(len(batch))]))

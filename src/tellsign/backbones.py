@@ -341,7 +341,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             "Allowed: .safetensors, or a .pt/.bin/.pth that torch.load(weights_only=True) reads as a dict of "
             "tensors (no TorchScript archive; OpenAI's .pt files are such, open_clip's safetensors are not)."
         ) from error
-    state = stored.get("state_dict", stored) if isinstance(stored, dict) else stored
+    state = stored.get("state_dict", stored.get("model", stored)) if isinstance(stored, dict) else stored
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{str(path)!r} holds no dict of tensors but {type(state).__name__}.")
     return {key.removeprefix("module."): value for key, value in state.items()}

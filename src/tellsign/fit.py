@@ -260,9 +260,9 @@ class EarlyStop:
         waited: Epochs without progress since then or since the rate fell.
         drops: How often the rate fell.
 
-    Source: CNNDet (Wang et al. 2020) §4.1: "Learning rates are dropped by 10× if after 5 epochs the validation accuracy
-        does not increase by 0.1%, and we terminate training when the learning rate reaches 10⁻⁶"; as its code, an
-        epoch at ``min_lr`` itself is still trained.
+    Source: CNNDet (Wang et al. 2020), training details: ten times less after 5 epochs without 0.1 % more accuracy, down
+        to 1e-6. As in its code, epochs at ``min_lr`` itself are still trained; unlike there, a fall of the rate leaves
+        ``best`` as it is.
     """
 
     accuracy: Callable[[], float]

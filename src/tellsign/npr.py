@@ -1,7 +1,7 @@
 """NPR: neighbouring pixel relationships (Tan et al. 2024), a small detector of what upsampling leaves behind.
 
-Written from the paper's §3. Its public code tells what the paper leaves out, each named where it stands: the factor
-of the residual, the kernel of the first layer, and where the ResNet-50 ends.
+Written from the paper's description. Its public code tells what the paper leaves out, each named where it stands: the
+factor of the residual, the kernel of the first layer, and where the ResNet-50 ends.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def neighbour_residual(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         ValueError: a side is odd; its last cell would be half a cell.
 
     Source:
-        NPR Eq. 4 and 5 (l = 2, the first pixel of a cell as its origin).
+        NPR (Tan et al. 2024): differences within cells of 2 × 2 pixels, taken from a cell's first pixel.
     """
     if x.shape[-2] % 2 or x.shape[-1] % 2:
         raise ValueError(f"NPR needs even sides, got {tuple(x.shape[-2:])}: choose an even crop")

@@ -617,9 +617,7 @@ class Plan:
         data: Data = run.recipe.data
         where = f"{run.paper}: run {run.name}"
         split = self.split(data.split)
-        known = self.config.splits[data.split].subsets
-        for subset in data.subsets if known else ():
-            choose(dict.fromkeys(known), subset, f"subset of split {data.split!r} in {where}")
+        self._check_subsets(data.split, data.subsets, where)
         settings = plain(run.recipe) | {
             "seed": seed,
             "keep": self._keeps[self._training[f"{run.paper}/{run.name}"], seed],
@@ -641,12 +639,19 @@ class Plan:
         del settings["resize"], settings["resize_test"], settings["crop_test"]
         needs: dict[str, Any] = {"split": split, "crops": crops, "start": start}
         if (stop := run.recipe.stop) is not None:
+            validation = self.split(stop.split)
+            self._check_subsets(stop.split, stop.subsets, where)
             del settings["stop"]["split"]
-            needs["validation_split"] = self.split(stop.split)
+            needs["validation_split"] = validation
             needs["validation_crops"] = self.crops(
                 stop.split, "center", run.recipe.crop, Perturbation(), run.recipe.bias, resize
             )
         return self._make("train", name, settings, **needs)
+
+    def _check_subsets(self, split: str, subsets: tuple[str, ...], where: str) -> None:
+        known = self.config.splits[split].subsets
+        for subset in subsets if known else ():
+            choose(dict.fromkeys(known), subset, f"subset of split {split!r} in {where}")
 
     def _start(self, run: Run, seed: int) -> Artifact | None:
         assert isinstance(run.recipe, Recipe)
@@ -817,12 +822,16 @@ class Plan:
         return [(name, self.index(name)) for name in benchmarks]
 
     def _seen_splits(self, paper: str, spec: Mapping[str, Any]) -> list[tuple[str, Artifact]]:
-        """Splits that a table's runs were trained and pre-trained on, for what of them is tested on as well."""
+        """Splits that a table's runs saw before the test, for what of them is tested on as well."""
         found: dict[str, Artifact] = {}
 
         def add(run: Run) -> None:
             found[f"training split {run.recipe.data.split}"] = self.split(run.recipe.data.split)
-            kind, _, name = (getattr(run.recipe, "start", None) or "").partition(":")
+            if isinstance(run.recipe, FeatureRecipe):
+                return
+            if run.recipe.stop is not None:
+                found[f"validation split {run.recipe.stop.split}"] = self.split(run.recipe.stop.split)
+            kind, _, name = (run.recipe.start or "").partition(":")
             if kind == "pretrain":
                 split = choose(self.papers[run.paper].pretrain, name, f"pretrain section of {run.paper}").split
                 found[f"pre-training split {split}"] = self.split(split)

@@ -321,7 +321,7 @@ class NoAugment:
 
 @dataclass(frozen=True)
 class BlurJpeg:
-    """CNNDet's augmentation (Wang et al. 2020, §4.2), which UniFD keeps: blur, then JPEG, each by its own coin.
+    """CNNDet's augmentation (Wang et al. 2020), which UniFD keeps: blur, then JPEG, each by its own coin.
 
     Attributes:
         probability: Of each. CNNDet (0.1) and (0.5) differ in it alone; UniFD takes 0.5.
@@ -372,7 +372,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Stop:
-    """Early stopping as in CNNDet (Wang et al. 2020, §4.1), by the accuracy at 0.5 on a validation split.
+    """Early stopping as in CNNDet (Wang et al. 2020), by the accuracy at 0.5 on a validation split.
 
     The best epoch's weights are kept. The paper drops the rate tenfold when five epochs did not raise the accuracy by
     0.1 %, and ends at 1e-6. Its code demands no rise but a fall of less than 0.1 %: ``delta: -0.001``.
@@ -699,7 +699,8 @@ class Evaluate:
         sampler: Batches are drawn ``balanced``, with replacement (ForgeLens), or ``shuffled``, each image once.
         sample: Which of the scored images count.
         classes: Nested class folders of a subset are ``pooled``, or each has its metrics and the subset their ``mean``.
-        pooled_reals: Subsets tested against the real images of all subsets: ``none``, ``all``, or their names.
+        pooled_reals: Subsets tested against the real images of all subsets of their split: ``none``, ``all``, or their
+            names.
         validation: Name of the run's test set that chooses the checkpoint ``best`` among the kept epochs; null for
             no such rule.
     """

@@ -189,6 +189,13 @@ def visible_gpus() -> int:
     return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
+def loader_threads(device: torch.device) -> int:
+    """Threads that may make batches ahead of a device: a GPU's share of the cores; beside a CPU the job's own."""
+    if device.type == "cpu":
+        return threads()
+    return max(1, len(os.sched_getaffinity(0)) // max(1, visible_gpus()))
+
+
 def pick_device(name: str) -> torch.device:
     """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` into a device and set the thread count.
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from tellsign.errors import UserError
+from tellsign.locks import alone
 from tellsign.runtime import column, progress, read_rows, sha256_of_file, write_text
 
 if TYPE_CHECKING:
@@ -72,7 +73,9 @@ class Store:
         """
         label = folder / "made.json"
         if not label.exists():
-            write_text(label, json.dumps(made, indent=2, sort_keys=True) + "\n")
+            with alone(label):  # jobs of several splits begin at once
+                if not label.exists():
+                    write_text(label, json.dumps(made, indent=2, sort_keys=True) + "\n")
         try:
             held = json.loads(label.read_text(encoding="utf-8"))
         except ValueError as problem:

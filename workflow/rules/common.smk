@@ -27,7 +27,7 @@ shell.prefix(
     f' [ -n "${{{{APPTAINER_CONTAINER:-}}}}" ] || export PATH={Path(sys.executable).parent}:$PATH; '
 )
 
-# workflow.dryrun is not known yet while rules are read: until then it is False
+# What -n says; workflow.dryrun is not known yet while rules are read.
 DRY_RUN = workflow.output_settings.dryrun
 
 

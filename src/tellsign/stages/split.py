@@ -128,13 +128,20 @@ def sample(rows: list[dict[str, Any]], settings: dict) -> list[dict[str, Any]]:
     return chosen
 
 
-def of_part(index: Path, part: str) -> list[dict[str, Any]]:
-    """An index's rows of one part, or all where it has none such; GenImage's millions are no list of dicts."""
+def drawn_from(index: Path, settings: dict) -> list[dict[str, Any]]:
+    """The rows of an index that a split can draw from; GenImage's millions are no list of dicts.
+
+    Where a part or subset is not there, more rows than that, so that :func:`sample` can say what is.
+    """
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     table = read_rows(index, (*COLUMNS, "status"))
-    chosen = table.filter(pc.equal(table["part"], part))  # pyright: ignore[reportAttributeAccessIssue]
-    return (chosen if len(chosen) else table).to_pylist()
+    part = table.filter(pc.equal(table["part"], settings["part"]))  # pyright: ignore[reportAttributeAccessIssue]
+    wanted = set() if settings["subsets"] == "all" else set(settings["subsets"])
+    if wanted and wanted <= set(pc.unique(part["subset"]).to_pylist()):  # pyright: ignore[reportAttributeAccessIssue]
+        part = part.filter(pc.is_in(part["subset"], pa.array(sorted(wanted))))  # pyright: ignore
+    return (part if len(part) else table).to_pylist()
 
 
 def main(*, settings: dict, index: Path, out: Path) -> None:
@@ -150,6 +157,6 @@ def main(*, settings: dict, index: Path, out: Path) -> None:
     Raises:
         UserError: see :func:`sample`.
     """
-    rows = sample(of_part(index, settings["part"]), settings)
+    rows = sample(drawn_from(index, settings), settings)
     columns = {name: [row[name] for row in rows] for name in (*COLUMNS, "rank")}
     write_rows(out, {n: np.array(v, NUMBERS[n]) if n in NUMBERS else v for n, v in columns.items()})

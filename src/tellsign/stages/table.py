@@ -71,7 +71,7 @@ def what_was_seen(seen: dict[str, Path], indexes: dict[str, Path]) -> list[str]:
         for (split, benchmark), count in sorted(seen_before(before, tested).items())
     ]
     trained = {name: ids for name, ids in before.items() if name.startswith("training")}
-    unlabelled = {name: ids for name, ids in before.items() if name not in trained}
+    unlabelled = {name: ids for name, ids in before.items() if name.startswith("pre-training")}
     notes += [
         f"{count} of the {len(set(trained[split]))} images of the {split} are also in the {other}, which has no labels."
         for (other, split), count in sorted(seen_before(unlabelled, trained).items())

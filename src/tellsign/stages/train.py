@@ -42,7 +42,7 @@ from tellsign.losses import binary_cross_entropy
 from tellsign.masks import MASKS
 from tellsign.pixels import PixelTable, augment
 from tellsign.rows import chosen_rows, subsets_of
-from tellsign.runtime import folder_beside, pick_device, threads, write_text
+from tellsign.runtime import folder_beside, loader_threads, pick_device, write_text
 
 EVALUATED = 64
 """Images computed at once for validation and for the bank of the nearest neighbour."""
@@ -151,7 +151,8 @@ class Trainer:
         positions = list(order)
         draws = draw_blur_jpeg(len(self.images.labels), self.generator, **options)
         rows = [self.images.rows[batch] for batch in positions]
-        crops = augmented_crops(self.images.table, rows, draws, self.settings["crop"], workers=threads())
+        workers = loader_threads(self.device)
+        crops = augmented_crops(self.images.table, rows, draws, self.settings["crop"], workers=workers)
         yield from map(Batch, positions, crops)
 
     def loss(self, batch: Batch) -> Float[Tensor, ""]:

@@ -1,0 +1,214 @@
+"""The train stage end to end on a handful of made pixels: each baseline's recipe, and resuming after a kill."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tellsign.detectors import build_detector, load_detector, weight_files
+from tellsign.fit import Adam
+from tellsign.losses import binary_cross_entropy
+from tellsign.masks import random_box
+from tellsign.pixels import PixelTable, augment
+from tellsign.recipe import Recipe, build, plain
+from tellsign.runtime import write_rows
+from tellsign.stages import score, train
+
+BLUR_JPEG = {"name": "blur_jpeg", "probability": 0.5}
+STOP = {"split": "val", "patience": 1, "min_lr": 1e-5}
+# FACTS of the published recipes at the demo's size: small networks, crops and batches
+CNNDET = {
+    "backbone": {"name": "demo-xception", "weights": "none"},
+    "head": {"name": "linear", "init_std": 0.02},
+    "augment": BLUR_JPEG,
+    "rotate": False,
+    "optimiser": {"lr": 1e-3},
+    "stop": STOP,
+    "epochs": 4,
+}
+UNIFD = {
+    "backbone": {"name": "demo-clip-vit", "weights": "shipped"},
+    "trainable": "head",
+    "head": {"name": "linear", "init_std": 0.02},
+    "augment": BLUR_JPEG,
+    "optimiser": {"name": "adamw", "lr": 1e-2},
+    "crop": 72,
+    "epochs": 1,
+}
+NEAREST = UNIFD | {"head": {"name": "nearest"}, "epochs": 0}
+NPR = {
+    "backbone": {"name": "npr", "weights": "none"},
+    "optimiser": {"lr": 2e-4},
+    "schedule": {"every": 10, "factor": 0.9},
+    "epochs": 1,
+}
+RESNET = {
+    "optimiser": {"name": "sgd", "lr": 0.05, "weight_decay": 1e-4},
+    "schedule": {"kind": "cosine", "warmup": 1},
+    "epochs": 2,
+}
+
+
+def made(folder: Path, part: str, count: int, seed: int) -> None:
+    """A split and its crops: reals are noise, fakes are noise enlarged twofold."""
+    draws = np.random.default_rng(seed)
+    sides = [(int(h), int(w)) for h, w in draws.integers(40, 56, (count, 2))]
+    images = [draws.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in sides]
+    labels = [i % 2 for i in range(count)]
+    for i in range(1, count, 2):
+        images[i] = images[i][::2, ::2].repeat(2, 0).repeat(2, 1)[: sides[i][0], : sides[i][1]]
+    ids = [f"{part}{i}" for i in range(count)]
+    columns = {"subset": ["a"] * count, "label": labels, "id": ids, "rank": [i // 2 for i in range(count)]}
+    write_rows(folder / f"{part}.parquet", columns)
+    (folder / part).mkdir()
+    np.save(folder / part / "pixels.npy", np.concatenate([image.reshape(-1, 3) for image in images]))
+    counts = np.array([h * w for h, w in sides])
+    heights, widths = zip(*sides, strict=True)
+    rows = {"id": ids, "height": heights, "width": widths, "offset": np.cumsum(counts) - counts}
+    write_rows(folder / part / "images.parquet", {name: list(values) for name, values in rows.items()})
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    made(folder, "train", 12, 0)
+    made(folder, "val", 6, 1)
+    return folder
+
+
+def settings_of(recipe: dict, seed: int = 0) -> dict:
+    """What the plan hands to the stage."""
+    built = build(Recipe, {"crop": 32, "batch_size": 4} | recipe, "test")
+    settings = plain(built) | {"seed": seed, "start": None}
+    settings["data"] = {"subsets": [], "count": built.data.count}
+    settings["backbone"]["digest"] = "none"
+    return {key: value for key, value in settings.items() if key not in ("resize", "resize_test", "crop_test", "bias")}
+
+
+def trained(data: Path, out: Path, recipe: dict, **changes) -> tuple[dict[str, torch.Tensor], list[dict[str, str]]]:
+    """Weights and log of a training."""
+    validation = {"validation_split": data / "val.parquet", "validation_crops": data / "val"}
+    train.main(
+        settings=settings_of(recipe),
+        split=data / "train.parquet",
+        crops=data / "train",
+        out=out,
+        **{"work": out.with_name(f"{out.name}-work"), "device": "cpu"}
+        | (validation if "stop" in recipe else {})
+        | changes,
+    )
+    return load_file(out / "model.safetensors"), list(csv.DictReader((out / "log.csv").read_text().splitlines()))
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        pytest.param(CNNDET, id="cnndet"),
+        pytest.param(UNIFD, id="unifd"),
+        pytest.param(NPR, id="npr"),
+        pytest.param(RESNET | {"backbone": {"name": "demo-xception", "weights": "none"}}, id="sgd and cosine"),
+        pytest.param({"backbone": {"name": "demo-xception", "weights": "none"}, "epochs": 1}, id="xception"),
+        pytest.param({"backbone": UNIFD["backbone"], "crop": 72, "epochs": 1}, id="direct clip"),
+    ],
+)
+def test_every_baselines_recipe_trains_and_scores(data, tmp_path, recipe):
+    weights, log = trained(data, tmp_path / "run", recipe)
+    assert all(torch.isfinite(value).all() for value in weights.values())
+    assert 1 <= len(log) <= recipe["epochs"] and all(float(row["loss"]) > 0 for row in log)
+    score.main(
+        settings={"paper": "p", "run": "r", "crop": 72 if "clip" in recipe["backbone"]["name"] else 32,
+                  "tests": {"t": {"benchmark": "b", "perturbation": "none"}}},
+        checkpoints={"0": tmp_path / "run"},
+        splits={"t": data / "val.parquet"},
+        crops={"t": data / "val"},
+        out=tmp_path / "scores.parquet",
+        device="cpu",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("killed_after", [1, 2])
+def test_a_killed_early_stopping_training_resumes_to_the_same_bytes(data, tmp_path, killed_after, monkeypatch):
+    _, log = trained(data, tmp_path / "whole", CNNDET)
+    save, calls = train.Resume.save, []
+
+    def dying(self, *arguments):
+        calls.append(1)
+        if len(calls) == killed_after + 1:
+            raise KeyboardInterrupt  # the weights of this epoch are written, its state is not
+        save(self, *arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train.Resume, "save", dying)
+        trained(data, tmp_path / "again", CNNDET)
+    _, after = trained(data, tmp_path / "again", CNNDET)
+    assert (tmp_path / "whole/model.safetensors").read_bytes() == (tmp_path / "again/model.safetensors").read_bytes()
+    assert [row | {"seconds": ""} for row in after] == [row | {"seconds": ""} for row in log]
+
+
+def test_the_best_epochs_weights_are_kept_and_told(data, tmp_path, monkeypatch):
+    accuracies = iter([0.5, 0.9, 0.6, 0.6])
+    monkeypatch.setattr(train, "accuracy_of", lambda *_: next(accuracies))
+    best, log = trained(data, tmp_path / "best", CNNDET)
+    assert [row["accuracy"] for row in log] == ["0.5", "0.9", "0.6", "0.6"]
+    assert [float(row["lr"]) for row in log] == pytest.approx([1e-3, 1e-3, 1e-3, 1e-4])
+    assert list(weight_files(tmp_path / "best")) == [(2, "", "model.safetensors")]
+    monkeypatch.setattr(train, "accuracy_of", lambda *_: 1.0)
+    second, _ = trained(data, tmp_path / "second", CNNDET | {"epochs": 2, "stop": STOP | {"delta": 0.0}})
+    assert all(torch.equal(best[key], second[key]) for key in best)
+
+
+def test_validation_leaves_the_training_as_it_was(data, tmp_path):
+    recipe = {"backbone": CNNDET["backbone"], "epochs": 2}
+    plain_weights, _ = trained(data, tmp_path / "plain", recipe)
+    stopped, _ = trained(data, tmp_path / "stopped", recipe | {"stop": STOP | {"delta": -1.0}})
+    assert all(torch.equal(plain_weights[key], stopped[key]) for key in stopped)
+
+
+def test_the_nearest_neighbour_stores_the_training_images_and_nothing_random(data, tmp_path):
+    weights, log = trained(data, tmp_path / "a", NEAREST)
+    again = settings_of(NEAREST, seed=5)
+    train.main(settings=again, split=data / "train.parquet", crops=data / "train", out=tmp_path / "b",
+               work=tmp_path / "work", device="cpu")  # fmt: skip
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
+    assert not log and weights["head.real"].shape == weights["head.fake"].shape == (6, 96)
+    detector = load_detector(tmp_path / "a", torch.device("cpu"))
+    table = PixelTable.open(data / "train")
+    x = detector.backbone.preprocess(table.center_crops(torch.arange(12), 72))
+    with torch.no_grad():
+        logits = detector(x)
+        unit = torch.nn.functional.normalize(detector.backbone(x), dim=1)
+    assert ((logits > 0).tolist()) == [i % 2 == 1 for i in range(12)]  # each is its own nearest neighbour
+    torch.testing.assert_close(weights["head.fake"], unit[1::2], rtol=1e-4, atol=1e-5)
+
+
+def test_without_augmentation_every_draw_is_made_in_the_order_it_always_was(data, tmp_path):
+    recipe = {"backbone": CNNDET["backbone"], "epochs": 1, "mask": {"name": "random_box"}}
+    weights, _ = trained(data, tmp_path / "run", recipe)
+    detector, generator = build_detector(settings_of(recipe)).train(), torch.Generator().manual_seed(0)
+    table, labels = PixelTable.open(data / "train"), torch.arange(12) % 2
+    adam = Adam(detector.parameters(), lr=1e-4)
+    for rows in torch.randperm(12, generator=generator).split(4):
+        pixels = augment(table.random_crops(rows, 32, generator), generator, flip=True, rotate=True)
+        x = detector.backbone.preprocess(pixels)
+        x = x * random_box(x, generator, ratio=(0.6, 0.8))
+        adam.zero_grad()
+        binary_cross_entropy(detector(x), labels[rows]).backward()
+        adam.step()
+    assert all(torch.equal(weights[key], value) for key, value in detector.state_dict().items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "parameters", "crop"),
+    [("resnet50", 23.51, 64), ("legacy-xception", 20.81, 128), ("swin-t", 27.52, 224), ("swin-b", 86.74, 224)],
+)
+def test_full_size_baselines_have_their_parameters_and_train_a_step(data, tmp_path, name, parameters, crop):
+    recipe = {"backbone": {"name": name, "weights": "none"}, "crop": crop, "epochs": 1, "data": {"count": 4}}
+    trained(data, tmp_path / "run", recipe)
+    detector = load_detector(tmp_path / "run", torch.device("cpu"))
+    assert round(sum(p.numel() for p in detector.parameters()) / 1e6, 2) == parameters
