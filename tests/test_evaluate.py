@@ -322,6 +322,28 @@ def test_pooled_reals_join_every_subset_or_the_named_ones(tmp_path: Path) -> Non
         bench.value(pooled_reals=["lmd"])
 
 
+def test_reals_of_another_split_of_the_test_set_are_not_pooled(tmp_path: Path) -> None:
+    one = Bench(tmp_path, [*images("a", "", 0, 4, 0), *images("a", "", 1, 4, 0)], "one")
+    two = Bench(
+        tmp_path, [r for name in ("b", "c") for r in (*images(name, "", 0, 0, 2), *images(name, "", 1, 2, 0))], "two"
+    )
+    scores = [bench.scores() | {"benchmark": ["one+two"] * len(bench.rows)} for bench in (one, two)]
+    for number, rows in enumerate(scores):
+        write_rows(tmp_path / f"s{number}.parquet", rows)
+    tests = {f"t.{bench.name}": {"benchmark": "one+two", "perturbation": "none"} for bench in (one, two)}
+    settings = SETTINGS | {"tests": tests, "resamples": 5, "pooled_reals": "all", "validation": "t"}
+    evaluate.main(
+        settings=settings, scores=[tmp_path / "s0.parquet", tmp_path / "s1.parquet"], out=tmp_path / "out.parquet",
+        splits={"t.one": one.split, "t.two": two.split}, checkpoints={"0": tmp_path / "run"},
+    )  # fmt: skip
+    found = {
+        row["subset"]: row for row in pick(read_rows(tmp_path / "out.parquet"), metric="accuracy", checkpoint="best")
+    }
+    assert {name: (row["n_real"], row["value"]) for name, row in found.items() if name != "mean"} == {
+        "a": (4, 1.0), "b": (4, pytest.approx(1 / 3)), "c": (4, pytest.approx(1 / 3)),
+    }  # fmt: skip
+
+
 def test_threshold_and_batches_change_what_they_should(tmp_path: Path) -> None:
     bench = Bench(tmp_path, [*images("a", "", 0, 0, 16), *images("a", "", 1, 16, 0)])  # all scores are 0.9
     assert bench.value(threshold=0.95) == 0.5

@@ -23,19 +23,18 @@ from tellsign.errors import UserError
 from tellsign.losses import supervised_contrastive
 from tellsign.parallel import World
 from tellsign.photos import on_the_fly, packed
+from tellsign.recipe import Network, Optimiser, Pretrain, Schedule, plain
 from tellsign.runtime import write_rows
 from tellsign.stages import crops as crops_stage
 from tellsign.stages import pretrain
 
 CPU = torch.device("cpu")
-SETTINGS: dict[str, Any] = {
-    "backbone": {"name": "tiny", "weights": "none", "digest": "none"},
-    "ratios": ["16/9", "8/5", "4/3"], "n_ratios": 3, "n_phases": 2, "n_images": 2, "n_patches": 2,
-    "patch": 24, "quantise": True, "temperature": 0.1, "reduction": "sum", "normalise": True, "projection": [8, 4],
-    "optimiser": {"name": "adam", "lr": 1e-2, "betas": [0.9, 0.999], "weight_decay": 1e-4},
-    "schedule": {"every": 1, "factor": 0.5}, "epochs": 3, "steps": 3, "too_small": "fail", "batch_norm_parts": 1,
-    "seed": 5,
-}  # fmt: skip
+RECIPE = Pretrain(
+    Network("tiny", "none"), ratios=("16/9", "8/5", "4/3"), n_ratios=3, n_phases=2, n_images=2, n_patches=2, patch=24,
+    temperature=0.1, projection=(8, 4), optimiser=Optimiser(lr=1e-2, weight_decay=1e-4), schedule=Schedule(factor=0.5),
+    epochs=3, steps=3, seed=5,
+)  # fmt: skip
+SETTINGS: dict[str, Any] = {k: v for k, v in plain(RECIPE).items() if k not in ("split", "decode")}
 
 
 class Tiny(nn.Module):
@@ -86,7 +85,7 @@ def photos(tmp_path_factory) -> Path:
         folder / "split", {name: list(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
     )
     settings = {"store": "whole", "size": 0, "perturbation": {"name": "none"}, "bias_control": "none"}
-    settings |= {"bias_size": 0, "bias_quality": 0}
+    settings |= {"bias_size": 0, "bias_quality": 0, "resize": None}
     crops_stage.main(settings=settings, split=folder / "split", roots={"here": folder}, out=folder / "crops")
     return folder
 
@@ -217,12 +216,13 @@ def two(folder: Path, given: dict[str, Any]) -> None:
         pretrain.pretrain(**given, **parts, out=folder / "parts", work=folder / "w1")
 
         def training(work: str, end: Any) -> None:
-            saving = pretrain.Resume.save, pretrain.SomeoneElses.save
+            saving, saved = (pretrain.Resume.save, pretrain.SomeoneElses.save), []
             for kind, save in zip((pretrain.Resume, pretrain.SomeoneElses), saving, strict=True):
 
-                def ending(self: Any, *args: Any, save: Any = save) -> None:
-                    save(self, *args)
-                    if args[-1] == 2:
+                def ending(self: Any, *args: Any, save: Any = save, **given: Any) -> None:
+                    save(self, *args, **given)
+                    saved.append(1)
+                    if len(saved) == 2:  # after two epochs
                         end(world.rank)
 
                 kind.save = ending

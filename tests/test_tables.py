@@ -347,6 +347,8 @@ def test_protocols_stand_side_by_side_with_what_each_says() -> None:
     assert {number.row: number.protocol for number in document.numbers} == {
         "whole set": "", "batches": "batch=16", "last five": "",
     }  # fmt: skip
+    with pytest.raises(UserError, match=r"no metrics of checkpoint 'best'.*protocol: {validation: NAME}"):
+        build(spec(kind="protocols", run="tam", rows=[{"label": "x", "checkpoint": "best"}]), rows, [])
     with pytest.raises(UserError, match="no metrics of protocol 'batch=61'"):
         build(spec(kind="protocols", run="tam", rows=[{"label": "x", "protocol": "batch=61"}]), rows, [])
 

@@ -699,7 +699,8 @@ class Evaluate:
         sampler: Batches are drawn ``balanced``, with replacement (ForgeLens), or ``shuffled``, each image once.
         sample: Which of the scored images count.
         classes: Nested class folders of a subset are ``pooled``, or each has its metrics and the subset their ``mean``.
-        pooled_reals: Subsets tested against the real images of all subsets: ``none``, ``all``, or their names.
+        pooled_reals: Subsets tested against the real images of all subsets of their split: ``none``, ``all``, or their
+            names.
         validation: Name of the run's test set that chooses the checkpoint ``best`` among the kept epochs; null for
             no such rule.
     """

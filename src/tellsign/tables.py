@@ -430,7 +430,11 @@ class Measured:
             left = left if value is None else [row for row in left if row[key] == value]
             if not left:
                 problem = f"run {full} has no metrics of {key} {value!r}.{near_miss(str(value), known)}"
-                hint = " Keep more than one epoch in its recipe (keep)." if value == "mean" else ""
+                hints = {
+                    "mean": " Keep more than one epoch in its recipe (keep).",
+                    "best": " Name a test set that chooses (protocol: {validation: NAME}).",
+                }
+                hint = hints.get(str(value), "") if key == "checkpoint" else ""
                 raise UserError(f"{problem}{hint} Known: {listed}.")
         return sorted(left, key=lambda row: row["seed"])
 

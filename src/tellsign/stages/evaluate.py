@@ -60,6 +60,9 @@ COLUMNS = (
 )  # fmt: skip
 """Columns of the metrics, in order."""
 
+PASSES = 20
+"""Passes of batches over a test set whose mean is reported: one alone is a matter of luck where images are few."""
+
 Numbers = dict[str, "Float[np.ndarray, ...]"]
 """Metric name to its value (no axis) or to its resampled values (one axis)."""
 
@@ -75,6 +78,7 @@ class Listing:
         image: number of each row's image.
         label: 0 real, 1 fake.
         folder: number of each row's class folder within the benchmark; 0 everywhere if there are none.
+        split: number of the split that each row stands in, where several make one test set.
     """
 
     subsets: list[str]
@@ -83,6 +87,7 @@ class Listing:
     image: Int[np.ndarray, " rows"]
     label: Int[np.ndarray, " rows"]
     folder: Int[np.ndarray, " rows"]
+    split: Int[np.ndarray, " rows"]
 
     @property
     def keys(self) -> Int[np.ndarray, " rows"]:
@@ -254,7 +259,9 @@ def _listing(splits: Sequence[pa.Table], where: str) -> Listing:
             f"{where}: image {first_torn} is listed both as real and as fake ({len(torn)} rows). Remove it from one of "
             "the folders."
         )
-    return Listing(subsets, images, np.array([numbers[name] for name in named]), image, label, folder)
+    subset = np.array([numbers[name] for name in named])
+    source = np.repeat(np.arange(len(splits)), [len(one) for one in splits])
+    return Listing(subsets, images, subset, image, label, folder, source)
 
 
 def _images_seen(folder: Path) -> float:
@@ -374,15 +381,15 @@ def _parts(listing: Listing, settings: dict, where: str) -> list[Part]:
     for name in pooled:
         choose(dict.fromkeys(listing.subsets), name, f"subset of pooled_reals in the protocol of {where}")
     real = np.flatnonzero(listing.label == 0)
-    once = real[np.unique(listing.image[real], return_index=True)[1]]
     parts = []
     for number, subset in enumerate(listing.subsets):
         rows = np.flatnonzero(listing.subset == number)
         folder = listing.folder[rows]
         if subset in pooled:
-            own = rows[listing.label[rows] == 0]
-            others = np.sort(once[~np.isin(listing.image[once], listing.image[own])])
-            rows = np.concatenate([rows, others])
+            near = real[listing.split[real] == listing.split[rows[0]]]
+            others = near[~np.isin(listing.image[near], listing.image[rows])]
+            once = np.unique(listing.image[others], return_index=True)[1]
+            rows = np.concatenate([rows, np.sort(others[once])])
             folder = np.zeros(len(rows), np.int64)  # reals from elsewhere belong to none of its classes
         sample = settings["sample"]
         if sample["per"] == "subset":
@@ -489,7 +496,8 @@ def _point(one: Scored, settings: dict) -> Numbers:
     # anew for every set: equal images make equal batches under every checkpoint
     generator = np.random.default_rng([settings["seed"], 1])
     pools = [np.flatnonzero(one.labels == value) for value in (0, 1)]
-    batches = drawn_batches(pools, settings["batch"], settings["sampler"], generator)
+    drawn = [drawn_batches(pools, settings["batch"], settings["sampler"], generator) for _ in range(PASSES)]
+    batches = np.concatenate(drawn)
     return measure_batches(one.labels[batches], one.scores[batches], settings["threshold"])
 
 
