@@ -200,6 +200,22 @@ def test_a_missing_seed_and_a_missing_test_set_are_named(house: House) -> None:
         house.run()
 
 
+def test_splits_that_make_one_test_set_give_the_numbers_of_one_split(tmp_path: Path) -> None:
+    house = House(tmp_path, score_rows())
+    whole = house.run()
+    split = read_rows(house.split)
+    tests, splits = {}, {}
+    for subset in SUBSETS:
+        splits[f"test.{subset}"] = tmp_path / f"{subset}.parquet"
+        write_rows(splits[f"test.{subset}"], split.filter(pc.field("subset") == subset))
+        tests[f"test.{subset}"] = {"benchmark": "demo", "perturbation": "none"}
+    joined = house.run(settings=SETTINGS | {"tests": tests}, splits=splits)
+    assert str(joined.to_pydict()) == str(whole.to_pydict())  # as text, since nan is not equal to nan
+    splits["test.fsq"] = splits["test.ldm"]
+    with pytest.raises(UserError, match="both hold ldm: their scores cannot be told apart"):
+        house.run(settings=SETTINGS | {"tests": tests}, splits=splits)
+
+
 # ------------------------------------------------------------------------------------------------ protocols
 
 

@@ -42,6 +42,7 @@ STAGES = {
     "report": "put all tables and figures on one page",
 }
 COMMANDS = {
+    "coverage": "list the papers' tables and figures, and what is run for each",
     "weights": "list the weights that a configuration needs, and fetch them",
 }
 

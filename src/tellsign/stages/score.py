@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tellsign.detectors import load_detector, read_recipe, weight_files
+from tellsign.detectors import load_detector, weight_files
 from tellsign.inference import score_images
 from tellsign.pixels import PixelTable
 from tellsign.runtime import pick_device, read_rows, write_rows
@@ -38,9 +38,10 @@ def main(
     tables = {test: PixelTable.open(folder) for test, folder in crops.items()}
     rows = {test: read_rows(path) for test, path in splits.items()}
     for seed, folder in checkpoints.items():
-        recipe = read_recipe(folder)
-        for epoch, target, name in weight_files(folder):
-            if not target and epoch <= recipe["epochs"] - settings["keep"]:
+        held = list(weight_files(folder))
+        last = max(epoch for epoch, _, _ in held)  # where training stopped early not the recipe's
+        for epoch, target, name in held:
+            if not target and epoch <= last - settings["keep"]:
                 continue  # kept for another run
             detector = load_detector(folder, target_device, name)
             for test, facts in settings["tests"].items():

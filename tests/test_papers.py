@@ -1,0 +1,230 @@
+"""The papers as shipped: every configuration resolves, every table and figure finds its runs and printed numbers."""
+
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, demo_config, make_plan
+
+from tellsign.commands.coverage import as_markdown, made_for, plan_without_data, trainings_of
+from tellsign.errors import UserError
+from tellsign.figures import FIGURES, METRIC_KINDS
+from tellsign.papers import read_paper_file, run_specs
+from tellsign.plan import Artifact, Plan
+from tellsign.published import load
+from tellsign.recipe import Paper, PaperFile, build, read_yaml
+from tellsign.runtime import write_rows
+from tellsign.stages import figure
+from tellsign.tables import KINDS
+from tellsign.tables import as_markdown as table_text
+from tellsign.tables import build as build_table
+
+
+def config_of(name: str) -> dict:
+    return {key: value for key, value in read_yaml(ROOT / "config" / name).items() if value is not None}
+
+
+@pytest.fixture(scope="module")
+def paper() -> Plan:
+    return make_plan(config_of("paper.yaml"))
+
+
+@pytest.fixture(scope="module")
+def small() -> Plan:
+    return make_plan(config_of("paper-small.yaml"))
+
+
+def made_up_metrics(plan: Plan, artifact: Artifact) -> list[dict]:
+    """Rows as evaluate writes them for every run that a table or figure needs: accuracy 0.9 everywhere."""
+    rows = []
+    for _, metrics in artifact.needs["metrics"]:
+        facts, tests = metrics.settings, {}
+        run = plan.runs[f"{facts['paper']}/{facts['run']}"]
+        for name, test in facts["tests"].items():
+            split = plan.config.splits[dict(plan.score(run).needs["splits"])[name].name]
+            benchmark = plan.config.benchmarks[split.benchmark]
+            known = split.subsets or benchmark.subsets or tuple(benchmark.folders)
+            tests.setdefault((test["benchmark"], test["perturbation"]), []).extend(known)
+        epochs = range(run.recipe.epochs - run.recipe.keep + 1, run.recipe.epochs + 1)
+        checkpoints = [("last", run.recipe.epochs), *(("epoch", e) for e in epochs)]
+        checkpoints += [("mean", run.recipe.epochs)] if run.recipe.keep > 1 else []
+        for (benchmark, perturbation), subsets in tests.items():
+            for subset in (*subsets, "mean"):
+                for metric in ("accuracy", "accuracy_oracle", "ap_fake", "ap_real"):
+                    for seed in run.seeds:
+                        for checkpoint, epoch in checkpoints:
+                            rows.append(
+                                {
+                                    "paper": run.paper,
+                                    "run": run.name,
+                                    "seed": seed,
+                                    "checkpoint": checkpoint,
+                                    "epoch": epoch,
+                                    "epochs": run.recipe.keep,
+                                    "benchmark": benchmark,
+                                    "subset": subset,
+                                    "perturbation": perturbation,
+                                    "threshold_rule": "0.5",
+                                    "metric": metric,
+                                    "value": 0.9,
+                                    "low": 0.8,
+                                    "high": 1.0,
+                                    "spread": 0.01,
+                                    "n_real": 10,
+                                    "n_fake": 10,
+                                    "images_seen": 100.0,
+                                    "recipe": "r",
+                                    "code": "c", "protocol": facts["protocol"],
+                                    "data": "d",
+                                }
+                            )
+    return rows
+
+
+@pytest.mark.parametrize("name", ["paper.yaml", "paper-small.yaml", "folder-tidy.yaml"])
+def test_every_shipped_configuration_resolves_without_its_data(name):
+    config = config_of(name) | ({"root": str(ROOT / "src"), "train": "tellsign"} if "folder" in name else {})
+    artifacts = make_plan(config).everything()
+    assert {a.stage for a in artifacts.values()} >= {"index", "split", "crops", "evaluate", "table"}
+    assert len({a.path for a in artifacts.values()}) == len(artifacts)
+
+
+def test_the_whole_is_planned_in_seconds():
+    began = time.process_time()
+    plan = make_plan(config_of("paper.yaml"))
+    paths = {a.path for a in plan.everything().values()}
+    assert len(paths) > 1000
+    assert time.process_time() - began < 10
+
+
+def test_the_number_of_trainings(paper, small):
+    found = {key: len(trainings_of(p.tables() + p.figures())) for key, p in (("paper", paper), ("small", small))}
+    assert found == {"paper": 618, "small": 38}
+
+
+def equal(plan: Plan, *runs: str) -> None:
+    """Runs whose trainings are one."""
+    paths = {name: plan.checkpoint(plan.run("", name), plan.runs[name].seeds[0]).path for name in runs}
+    assert len(set(paths.values())) == 1, paths
+
+
+def test_equal_runs_are_trained_once_across_tables_and_papers(paper):
+    cells = ["mpft/ratio-0.6_0.8", "mpft/patch-14", "mpft/volume-800", "mpft/trained-on-sdv14", "mpft/tam-clean"]
+    equal(paper, "mpft/tam", *cells)
+    equal(paper, "mpft/ufd", "mpft/ufd-ratio-0.0_0.4", "mpft/ufd-patch-14", "mpft/ufd-volume-800", "mpft/ufd-pooled")
+    equal(paper, "mpft/direct", "mpft/direct-trained-on-sdv14")
+    equal(paper, "lol/lol", "lol/mask-0.33_3.0-0.6_0.8", "lol/volume-clip-rn50-3200", "lol/trained-on-sdv14")
+    equal(paper, "lol/lol-adm", "lol/trained-on-adm")
+    equal(paper, "lol/resnet-adm", "lol/resnet-trained-on-adm")
+    equal(paper, "tidy/unifd", "tidy/unifd-robust")
+    for one, other in (("cnnspot", "cnnspot"), ("swin-t", "swin-t"), ("unifd", "univfd"), ("npr", "npr")):
+        equal(paper, f"mpft/{one}", f"rescale/{other}")
+    for one, other in (("cnnspot", "cnnspot"), ("unifd", "univfd"), ("npr", "npr")):
+        equal(paper, f"mpft/ufd-{one}", f"rescale/gan-{other}")
+
+
+def test_the_one_training_keeps_the_most_epochs_that_any_run_looks_at(paper):
+    tam, cell = paper.run("mpft", "tam"), paper.run("mpft", "volume-800")
+    assert paper.checkpoint(tam, 3407).settings["keep"] == 10
+    assert paper.score(cell).settings["keep"] == 5 and paper.score(tam).settings["keep"] == 10
+
+
+@pytest.mark.parametrize("which", ["paper", "small"])
+def test_every_table_finds_its_numbers_and_every_quoted_row_says_so(which, request):
+    plan = request.getfixturevalue(which)
+    for name, held in plan.papers.items():
+        published = load(ROOT / "config" / "published" / f"{name}.csv")
+        for table, spec in held.tables.items():
+            made = plan.table(name, table)
+            document = build_table(made.settings, made_up_metrics(plan, made), published)
+            sources = {number.source for number in document.numbers}
+            assert sources == {"ours", "quoted", "delta"} if plan.config.comparable else {"ours", "quoted"}, table
+            text = table_text(document)
+            rows = [] if {"run", "grid"} & spec.keys() else spec["rows"]
+            quoted = [row["label"] for row in rows if not {"run", "grid"} & row.keys()]
+            assert ("Quoted only; not run here." in text) == bool(quoted), f"{name}/{table}"
+
+
+@pytest.mark.parametrize("which", ["paper", "small"])
+def test_every_figure_of_metrics_finds_its_numbers(which, request, tmp_path):
+    plan = request.getfixturevalue(which)
+    for name, held in plan.papers.items():
+        for one, spec in held.figures.items():
+            if spec["kind"] in METRIC_KINDS:
+                made = plan.figure(name, one)
+                rows = made_up_metrics(plan, made)
+                write_rows(tmp_path / "m.parquet", {key: [row[key] for row in rows] for key in rows[0]})
+                metrics = figure.Metrics([tmp_path / "m.parquet"], made.settings)
+                _, columns, said = figure.FROM_METRICS[spec["kind"]](made.settings, metrics)
+                assert columns["value"] == pytest.approx([90] * len(columns["value"])) and said, f"{name}/{one}"
+
+
+def test_every_printed_table_and_figure_has_runs_or_a_reason(paper):
+    for name, held in paper.papers.items():
+        for artifact, shown in held.artifacts.items():
+            ours = shown.tables + shown.figures
+            assert bool(ours) != bool(shown.without), f"{name}: {artifact}"
+            needed = made_for(paper, name, shown)
+            images = {a.stage for made in needed for held in made.needs.values() for _, a in held}
+            assert bool(images & {"evaluate", "train", "pretrain", "embed"}) == bool(ours), f"{name}: {artifact}"
+        claimed = {one for shown in held.artifacts.values() for one in (*shown.tables, *shown.figures)}
+        assert claimed == {*held.tables, *held.figures}
+        printed = {q.artifact for q in load(ROOT / "config" / "published" / f"{name}.csv")} - {"text"}
+        known = {artifact.lower().replace(" ", "") for artifact in held.artifacts}
+        assert {p.lower() for p in printed} <= known
+
+
+def test_coverage_is_as_committed():
+    plan = plan_without_data(config_of("paper.yaml"), ROOT)
+    text = as_markdown(plan, Path("config/paper.yaml"))
+    assert (ROOT / "docs" / "coverage.md").read_text() == text, "run: tellsign coverage --out docs/coverage.md"
+
+
+def test_the_demo_and_the_papers_show_every_kind_of_table_and_figure(paper):
+    for plan in (paper, make_plan(demo_config())):
+        tables = {spec["kind"] for held in plan.papers.values() for spec in held.tables.values()}
+        figures = {spec["kind"] for held in plan.papers.values() for spec in held.figures.values()}
+        assert (tables, figures) == (set(KINDS), set(FIGURES))
+
+
+# ---------------------------------------------------------------------------------------------- the mechanism
+
+
+def written(tmp_path, **paper) -> Path:
+    base = {"paper": "p", "title": "t", "seeds": [0], "base": {"backbone": {"name": "npr"}, "epochs": 3}, "runs": {}}
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump(base | paper))
+    (tmp_path / "b.yaml").write_text(yaml.safe_dump({"npr": {"backbone": {"name": "npr"}, "epochs": 50}}))
+    return tmp_path
+
+
+def test_a_baseline_starts_from_its_own_recipe_and_not_from_the_base(tmp_path):
+    folder = written(tmp_path, baselines={"include": "b.yaml"}, runs={"a": {"baseline": "npr", "crop": 32}, "b": {}})
+    specs = run_specs(build(Paper, read_paper_file("p.yaml", folder), "p"), "p")
+    assert specs["a"] == {"backbone": {"name": "npr"}, "epochs": 50, "crop": 32} and specs["b"]["epochs"] == 3
+    written(tmp_path, baselines={"include": "b.yaml"}, runs={"a": {"baseline": "nrp"}})
+    with pytest.raises(UserError, match="Did you mean 'npr'"):
+        run_specs(build(Paper, read_paper_file("p.yaml", folder), "p"), "p")
+
+
+def test_changes_merge_and_name_only_what_is_there(tmp_path):
+    folder = written(tmp_path, runs={"a": {"crop": 32}}, tables={"t": {"rows": [1]}, "u": {}})
+    entry = PaperFile("p.yaml", {"runs": {"a": {"flip": False}}, "tables": {"t": {"rows": [2]}}}, tables=("t",))
+    data = read_paper_file(entry, folder)
+    assert data["runs"] == {"a": {"crop": 32, "flip": False}} and data["tables"] == {"t": {"rows": [2]}}
+    with pytest.raises(UserError, match=r"unknown name in changes\.runs of p\.yaml 'aa'.*Did you mean 'a'"):
+        read_paper_file(PaperFile("p.yaml", {"runs": {"aa": {}}}), folder)
+    with pytest.raises(UserError, match=r"unknown name in tables of p\.yaml 'v'"):
+        read_paper_file(PaperFile("p.yaml", tables=("v",)), folder)
+
+
+def test_a_run_that_looks_like_a_cell_of_a_grid_is_refused(tmp_path):
+    grids = {"ratio": {"over": {"crop": [32]}}, "ratio-small": {"over": {"crop": [32]}}}
+    folder = written(tmp_path, grids=grids)
+    with pytest.raises(UserError, match=r"run ratio-small-32 would be taken for a cell of grid ratio"):
+        run_specs(build(Paper, read_paper_file("p.yaml", folder), "p"), "p")
+
+
+def test_only_the_runs_that_are_shown_and_what_they_start_from_are_left(small):
+    assert "rescale/univfd" in small.runs and "rescale/univfd-4-shot" in small.runs
+    assert "rescale/gan" not in small.runs and not any(name.startswith("mpft/ufd") for name in small.runs)
