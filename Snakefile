@@ -4,6 +4,8 @@
 #   snakemake --cores 8 figures     its figures
 #   snakemake --cores 8 report      one page with all of them
 #   snakemake --cores 8 all         the three together
+#   snakemake --cores 8 mpft        one paper's tables and figures
+#   snakemake --cores 8 mpft-table1 one of them
 #
 # Another configuration: --configfile config/folder.yaml --config root=PATH
 # Rules are included in running order. What each artifact is made from, and its path, is src/tellsign/plan.py's.
@@ -53,3 +55,14 @@ rule all:
         rules.tables.input,
         rules.figures.input,
         rules.report.output,
+
+
+# one target a paper, and one a table or figure: `snakemake --cores 8 mpft`, `snakemake --cores 8 mpft-table1`
+for target, wanted in PLAN.targets().items():
+
+    rule:
+        name:
+            target
+        localrule: True
+        input:
+            paths(wanted),

@@ -1,11 +1,18 @@
 """The papers as shipped: every configuration resolves, every table and figure finds its runs and printed numbers."""
 
+import os
+import re
+import resource
+import subprocess
+import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import ROOT, demo_config, make_plan
+from mini_trees import make_all
 
 from tellsign.commands.coverage import as_markdown, made_for, plan_without_data, trainings_of
 from tellsign.errors import UserError
@@ -75,7 +82,8 @@ def made_up_metrics(plan: Plan, artifact: Artifact) -> list[dict]:
                                     "n_fake": 10,
                                     "images_seen": 100.0,
                                     "recipe": "r",
-                                    "code": "c", "protocol": facts["protocol"],
+                                    "code": "c",
+                                    "protocol": facts["protocol"],
                                     "data": "d",
                                 }
                             )
@@ -96,6 +104,34 @@ def test_the_whole_is_planned_in_seconds():
     paths = {a.path for a in plan.everything().values()}
     assert len(paths) > 1000
     assert time.process_time() - began < 10
+
+
+def test_the_same_jobs_are_planned_with_and_without_data(paper, tmp_path):
+    data = make_all(tmp_path / "data")
+    with_data = make_plan(config_of("paper.yaml") | {"data": str(data)})
+    jobs, others = (Counter((a.stage, a.name) for a in p.everything().values()) for p in (with_data, paper))
+    assert jobs == others and not with_data.absent and paper.absent
+
+
+@pytest.mark.slow
+def test_the_whole_dry_runs_in_seconds(tmp_path):
+    given = ["--configfile", str(ROOT / "config" / "paper.yaml"), "--config", f"data={tmp_path}"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "snakemake"), "-n", "-s", str(ROOT / "Snakefile"), "all", *given],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^train +587$", done.stdout + done.stderr, re.MULTILINE)
+    seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+    assert seconds < 20  # 8 where nothing else runs
+
+
+def test_a_paper_and_each_of_its_tables_and_figures_can_be_asked_for_by_name(paper):
+    targets = paper.targets()
+    assert targets["mpft-table1"] == [paper.table("mpft", "table1")]
+    assert len(targets["lol"]) == len(paper.papers["lol"].tables) + len(paper.papers["lol"].figures)
+    assert sum(len(targets[name]) for name in paper.papers) == len(targets) - len(paper.papers)
 
 
 def test_the_number_of_trainings(paper, small):

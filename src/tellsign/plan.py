@@ -907,6 +907,15 @@ class Plan:
         """Every figure of every paper."""
         return [self.figure(p, name) for p, paper in self.papers.items() for name in paper.figures]
 
+    def targets(self) -> dict[str, list[Artifact]]:
+        """What can be asked for by name: a paper, or one of its tables and figures (``mpft-table1``)."""
+        found: dict[str, list[Artifact]] = {}
+        for name, paper in self.papers.items():
+            own = {f"{name}-{table}": [self.table(name, table)] for table in paper.tables}
+            own |= {f"{name}-{figure}": [self.figure(name, figure)] for figure in paper.figures}
+            found |= {name: [artifact for held in own.values() for artifact in held]} | own
+        return found
+
     @remembered
     def report(self) -> Artifact:
         """The page that holds all tables and figures."""
