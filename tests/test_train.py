@@ -121,7 +121,7 @@ def test_every_baselines_recipe_trains_and_scores(data, tmp_path, recipe):
     assert all(torch.isfinite(value).all() for value in weights.values())
     assert 1 <= len(log) <= recipe["epochs"] and all(float(row["loss"]) > 0 for row in log)
     score.main(
-        settings={"paper": "p", "run": "r", "crop": 72 if "clip" in recipe["backbone"]["name"] else 32,
+        settings={"paper": "p", "run": "r", "keep": 1, "crop": 72 if "clip" in recipe["backbone"]["name"] else 32,
                   "tests": {"t": {"benchmark": "b", "perturbation": "none"}}},
         checkpoints={"0": tmp_path / "run"},
         splits={"t": data / "val.parquet"},

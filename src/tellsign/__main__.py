@@ -42,6 +42,7 @@ STAGES = {
     "report": "put all tables and figures on one page",
 }
 COMMANDS = {
+    "doctor": "say what each table and figure needs, what is missing, and what it costs",
     "coverage": "list the papers' tables and figures, and what is run for each",
     "weights": "list the weights that a configuration needs, and fetch them",
 }
@@ -90,7 +91,7 @@ def add_flag(parser: argparse.ArgumentParser, parameter: inspect.Parameter, hint
     elif typing.get_origin(hint) is dict:
         options |= {"type": key_and_path, "nargs": "*", "metavar": "KEY=PATH"}
     elif typing.get_origin(hint) is list:
-        options |= {"type": args[0], "nargs": "*", "metavar": args[0].__name__.upper()}
+        options |= {"action": "extend", "type": args[0], "nargs": "*", "metavar": args[0].__name__.upper()}
     elif hint is bool:
         options |= {"action": argparse.BooleanOptionalAction}
     else:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tellsign.captioners import CAPTIONERS
 from tellsign.errors import UserError, choose
@@ -48,6 +48,8 @@ from tellsign.recipe import (
 )
 from tellsign.tables import read_spec
 from tellsign.weights import NLTK, Held, MissingWeightsError
+
+T = TypeVar("T")
 
 # Where each stage keeps its artifacts, and what ends their names. Crops are large and quick to remake: they live
 # in cache/, which is not versioned.
@@ -154,6 +156,22 @@ def training_key(run: Run) -> str:
     recipe = run.recipe
     own = isinstance(recipe, FeatureRecipe) or recipe.start is not None
     return digest([plain(recipe) | {"keep": 0, "resize_test": None, "crop_test": None}, run.paper if own else ""])
+
+
+def remembered(method: Callable[..., T]) -> Callable[..., T]:
+    """Let a method of the plan answer a question that was asked before from memory; tables share hundreds of runs.
+
+    Runs and artifacts are told apart by identity; every other argument must be a name or a number.
+    """
+
+    @functools.wraps(method)
+    def answer(plan: Plan, *args: Any) -> T:
+        key = (method.__name__, *(id(a) if isinstance(a, (Run, Artifact)) else a for a in args))
+        if key not in plan._answers:
+            plan._answers[key] = (method(plan, *args), args)  # arguments are kept, so that their ids stay theirs
+        return plan._answers[key][0]
+
+    return answer
 
 
 def named_under(node: Any, key: str) -> list[str]:
@@ -273,7 +291,9 @@ class Plan:
             wanted = " ".join(f"{name}={WANTED.get(name, 'VALUE')}" for name in missing)
             raise UserError(f"configuration {self.config.name!r} needs more: add --config {wanted} to the command.")
         self._raw_digests, self._file_digest, self._folder = raw_digests, file_digest, folder
-        self._find_weights = functools.cache(find_weights)  # hundreds of runs name the same
+        self._find_weights = find_weights
+        self._answers: dict[tuple[Any, ...], tuple[Any, tuple[Any, ...]]] = {}
+        self._held: dict[str, Held | None] = {}  # hundreds of runs name the same; None is missing
         self.missing: set[str] = set()
         self.absent: dict[str, list[str]] = {}
         self._check_data()
@@ -349,13 +369,17 @@ class Plan:
 
     def network(self, network: Network, where: str) -> dict[str, str]:
         """Settings of a network: its name, and the place and digest of its weights."""
-        try:
-            held = self._find_weights(network.weights)
-        except MissingWeightsError:
-            self.missing.add(network.weights)
+        if network.weights not in self._held:
+            try:
+                self._held[network.weights] = self._find_weights(network.weights)
+            except MissingWeightsError:
+                self._held[network.weights] = None
+                self.missing.add(network.weights)
+            except UserError as problem:
+                raise UserError(f"{where}: {problem}") from None
+        held = self._held[network.weights]
+        if held is None:
             return {"name": network.name, "weights": network.weights, "digest": "missing"}
-        except UserError as problem:
-            raise UserError(f"{where}: {problem}") from None
         return {"name": network.name, "weights": held.path, "digest": held.digest}
 
     def networks_needed(self) -> dict[str, list[str]]:
@@ -506,6 +530,7 @@ class Plan:
         )
         return "\n".join(lines)
 
+    @remembered
     def split(self, name: str) -> Artifact:
         """A split by name."""
         spec = choose(self.config.splits, name, "split")
@@ -549,6 +574,7 @@ class Plan:
 
     # -------------------------------------------------------------------------------------------- TIDY's caches
 
+    @remembered
     def embed(self, paper: str, annotate: str, crops: Artifact) -> Artifact:
         """CLIP embeddings of images, captions and objects."""
         spec = choose(self.papers[paper].annotate, annotate, f"annotate section of {paper}")
@@ -595,6 +621,7 @@ class Plan:
 
     # -------------------------------------------------------------------------------------------- training
 
+    @remembered
     def pretrain(self, paper: str, name: str) -> Artifact:
         """An encoder of `rescale`'s pre-training."""
         spec: Pretrain = choose(self.papers[paper].pretrain, name, f"pretrain section of {paper}")
@@ -608,12 +635,10 @@ class Plan:
         crops = self.crops(spec.split, "whole", 0, Perturbation(), Bias())
         return self._make("pretrain", f"{paper}/{name}", settings, crops=crops)
 
+    @remembered
     def checkpoint(self, run: Run, seed: int) -> Artifact:
         """The checkpoint of a run at a seed."""
         name = f"{run.paper}/{run.name}-s{seed}"
-        image = isinstance(run.recipe, Recipe)
-        if (made := self._made.get(("train" if image else "train_head", name))) is not None:
-            return made  # tables ask again and again
         data: Data = run.recipe.data
         where = f"{run.paper}: run {run.name}"
         split = self.split(data.split)
@@ -676,12 +701,10 @@ class Plan:
 
     # -------------------------------------------------------------------------------------------- scores to report
 
+    @remembered
     def score(self, run: Run) -> Artifact:
         """Scores of all seeds of a run on all of its test sets."""
         name = f"{run.paper}/{run.name}"
-        image = isinstance(run.recipe, Recipe)
-        if (made := self._made.get(("score" if image else "score_head", name))) is not None:
-            return made
         checkpoints = [(str(seed), self.checkpoint(run, seed)) for seed in run.seeds]
         settings: dict[str, Any] = {"paper": run.paper, "run": run.name, "keep": run.recipe.keep, "tests": {}}
         splits, pixels = [], []
@@ -801,6 +824,7 @@ class Plan:
         settings["recipes"] = {r.name: plain(r.recipe) for r in self.runs_in(paper, spec)}
         return settings
 
+    @remembered
     def table(self, paper: str, name: str) -> Artifact:
         """One table of a paper."""
         spec = choose(self.papers[paper].tables, name, f"table of {paper}")
@@ -842,6 +866,7 @@ class Plan:
             add(run)
         return list(found.items())
 
+    @remembered
     def figure(self, paper: str, name: str) -> Artifact:
         """One figure of a paper."""
         spec = choose(self.papers[paper].figures, name, f"figure of {paper}")
@@ -888,6 +913,7 @@ class Plan:
             found |= {name: [artifact for held in own.values() for artifact in held]} | own
         return found
 
+    @remembered
     def report(self) -> Artifact:
         """The page that holds all tables and figures."""
         settings = {

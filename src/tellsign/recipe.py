@@ -1013,6 +1013,8 @@ def _spelled(value: Any) -> str:
 
 def plain(value: Any) -> Any:
     """A dataclass as plain data (dicts, lists, scalars), for JSON."""
+    if value is None or isinstance(value, (str, int, float)):
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, (list, tuple)):

@@ -19,14 +19,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from tellsign.commands.configuration import read_configuration
 from tellsign.errors import UserError, choose
 from tellsign.hub import fetch_nltk, fetch_snapshot, fetch_url
 from tellsign.inventory import FileDigests
 from tellsign.locks import alone
 from tellsign.plan import WANTED, Plan
-from tellsign.recipe import read_yaml
 from tellsign.runtime import sha256_of_file
 from tellsign.weights import NLTK, Held, MissingWeightsError, Shelf, open_shelf, shopping_list, shortened, size_of
 
@@ -88,15 +87,7 @@ def needs_of(configfile: Path, given: Sequence[str]) -> dict[str, list[str]]:
     Raises:
         UserError: the configuration cannot be right.
     """
-    stored = read_yaml(configfile)
-    if not isinstance(stored, Mapping):
-        raise UserError(f"{configfile}: expected a mapping, got {stored!r}.")
-    values: dict[str, Any] = dict(WANTED) | {key: value for key, value in stored.items() if value is not None}
-    for pair in given:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise UserError(f"--config expects KEY=VALUE, such as root=PATH, got {pair!r}.")
-        values[key] = value
+    values = dict(WANTED) | read_configuration(configfile, given)
     plan = Plan(
         values,
         raw_digests=lambda _roots, _exclude, _watch: {},

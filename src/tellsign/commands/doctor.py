@@ -1,0 +1,423 @@
+"""Say what each table and figure needs, what is missing and how to get it, and what it costs.
+
+    tellsign doctor                                                   of the demo (config/config.yaml)
+    tellsign doctor --configfile config/paper.yaml --config data=FOLDER
+    tellsign doctor --configfile config/paper.yaml --table mpft-table1 lol-fig4
+
+It runs nothing, needs no GPU and refuses nothing: folders and weights that are absent are what it is for. A row for
+every table and figure:
+
+  data, weights    there, or how many folders of images and how many weights it lacks; short: data that hold too little
+  trainings        made and all; equal ones count once
+  images trained   that trainings look at, epochs counted (of pre-training: patches)
+  images scored    once for every checkpoint
+  disk             for crops, checkpoints, features and scores
+  time left        of the networks alone, for what is not made; made: nothing is left to do
+
+The last row counts what tables share once. ≥ before a number: a part of it is unknown. Numbers of images are exact
+where the split or index has been made; until then they are what the set should hold at most. Times follow from
+config/rates.yaml, which says who measured what on which machine; --machine takes another of its machines.
+
+The exit status is 0 when everything is there, 1 when something is missing, 2 when the question itself is wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tellsign.budget import Amount, Census, Cost, Costs, Rates, read_rates
+from tellsign.commands.configuration import read_configuration
+from tellsign.errors import UserError, choose
+from tellsign.inventory import FileDigests, watched_digests
+from tellsign.plan import Artifact, Plan
+from tellsign.weights import Held, MissingWeightsError, open_shelf, shopping_list
+
+CACHE = Path("cache/files.json")
+RATES = Path("config/rates.yaml")
+TRAININGS = ("train", "train_head", "pretrain")
+KINDS = {
+    "crops": "crops (in cache/, made anew when deleted)",
+    "train": "checkpoints",
+    "pretrain": "checkpoints",
+    "embed": "features",
+    "score": "scores",
+    "score_head": "scores",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One table or figure, or all of them.
+
+    Attributes:
+        name: PAPER-NAME.
+        folders: Folders of images that it needs and that are not there.
+        short: What its data should hold and do not.
+        weights: Values of ``weights:`` that it needs and that are not there.
+        done: It has been made.
+        made, trainings: How many of its trainings have been made, and how many it has; equal ones count once.
+        cost: What it takes.
+        disk: Its bytes by what they are.
+    """
+
+    name: str
+    folders: tuple[str, ...] = ()
+    short: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
+    done: bool = False
+    made: int = 0
+    trainings: int = 0
+    cost: Cost = field(default_factory=Cost)
+    disk: dict[str, Amount] = field(default_factory=dict)
+
+
+def main(
+    *,
+    configfile: Path = Path("config/config.yaml"),
+    config: list[str] | None = None,
+    table: list[str] | None = None,
+    machine: str | None = None,
+) -> int:
+    """Look at a configuration and tell; see the module."""
+    given = config or []
+    shelf = open_shelf(Path(), FileDigests(CACHE))
+    problems: dict[str, MissingWeightsError] = {}
+    plan = Plan(
+        read_configuration(configfile, given),
+        raw_digests=watched_digests,
+        file_digest=FileDigests(CACHE),
+        find_weights=forgiving(shelf.find, problems),
+        folder=Path(),
+    )
+    items = chosen(plan, table or [])
+    artifacts = {name: make() for name, make in items.items()}
+    rates = read_rates(RATES)
+    machine = machine or fitting_machine(rates, artifacts.values())
+    choose(rates.machines, machine, f"machine in {RATES}")
+    census = Census(plan.config, rates, Path(), lambda index: folders_there(plan, index))
+    rows, whole = examine(artifacts, Costs(census, rates, machine), lambda a: shortfalls(plan, census, a), Path())
+    source = " ".join(["--configfile", str(configfile), *(["--config", *given] if given else [])])
+    parts = [headline(str(configfile), plan, rows, whole), listing(rows, whole, rates.machines[machine].what)]
+    parts.append(notes(whole, rates, machine, artifacts.values()))
+    if whole.folders:
+        parts.append(plan.absent_report())
+    if whole.short:
+        parts.append(short_report(plan, whole.short))
+    if whole.weights:
+        users = plan.networks_needed()
+        known = [problems[value] for value in whole.weights]
+        parts.append(shopping_list(known, users, f"tellsign weights {source} --fetch"))
+    if not (whole.folders or whole.short or whole.weights):
+        parts.append("Nothing is missing.")
+    sys.stdout.write("\n\n".join(part for part in parts if part) + "\n")
+    return int(bool(whole.folders or whole.weights or whole.short))
+
+
+def forgiving(find: Callable[[str], Held], problems: dict[str, MissingWeightsError]) -> Callable[[str], Held]:
+    """The same search, in which weights that are wrong are missing; what was missing and why goes to ``problems``."""
+
+    def search(value: str) -> Held:
+        try:
+            return find(value)
+        except MissingWeightsError as problem:
+            problems[value] = problem
+            raise
+        except UserError as problem:
+            problems[value] = MissingWeightsError(value, "wrong", str(problem))
+            raise problems[value] from None
+
+    return search
+
+
+def chosen(plan: Plan, names: Sequence[str]) -> dict[str, Callable[[], Artifact]]:
+    """Tables, then figures, of every paper → what makes the plan of one; only those that are named, if any are.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+
+    def maker(make: Callable[[str, str], Artifact], paper: str, name: str) -> Callable[[], Artifact]:
+        return lambda: make(paper, name)
+
+    known: dict[str, Callable[[], Artifact]] = {}
+    for key, paper in plan.papers.items():
+        known |= {f"{key}-{name}": maker(plan.table, key, name) for name in paper.tables}
+        known |= {f"{key}-{name}": maker(plan.figure, key, name) for name in paper.figures}
+    return {name: choose(known, name, "table or figure") for name in names} if names else known
+
+
+def closure(artifact: Artifact, known: dict[str, dict[str, Artifact]]) -> dict[str, Artifact]:
+    """An artifact and all that it needs, however deeply, by path; ``known`` keeps what was found before."""
+    if artifact.path not in known:
+        found = {artifact.path: artifact}
+        for held in artifact.needs.values():
+            for _, other in held:
+                found |= closure(other, known)
+        known[artifact.path] = found
+    return known[artifact.path]
+
+
+def lacking_weights(value: Any) -> set[str]:
+    """Weights that stand as missing anywhere in an artifact's settings."""
+    if isinstance(value, Mapping):
+        own = {value["weights"]} if value.get("digest") == "missing" and "weights" in value else set()
+        return own.union(*(lacking_weights(v) for v in value.values()))
+    return set().union(*map(lacking_weights, value)) if isinstance(value, list) else set()
+
+
+def absent_folders(artifact: Artifact) -> set[str]:
+    """Root folders of an index that are not there."""
+    return {artifact.roots[key] for key, digest in artifact.raw.items() if digest == "absent"}
+
+
+def folders_there(plan: Plan, index: Artifact) -> dict[str, Path]:
+    """Root folders of an index that are there."""
+    return {key: Path(path) for key, path in index.roots.items() if path not in plan.absent}
+
+
+def shortfalls(plan: Plan, census: Census, index: Artifact) -> list[str]:
+    """Lines on what an index holds less of than its benchmark should, or which folders of subsets lack before that."""
+    benchmark = plan.config.benchmarks[index.name]
+    used = [spec for spec in plan.config.splits.values() if spec.benchmark == index.name]
+    there = folders_there(plan, index)
+    if not there or not benchmark.counts:
+        return []
+    lines = []
+    indexed = Path(index.path).exists()
+    held = census.indexed(index)[0] if indexed else {}
+    names = set() if indexed else {n.lower() for root in there.values() for n in names_below(root)}
+    for subset, parts in benchmark.counts.items():
+        wanted = [s.part for s in used if not s.subsets or subset in s.subsets]
+        for part in sorted(set(wanted) & parts.keys()):
+            if benchmark.subsets and subset not in benchmark.subsets:
+                continue
+            if not indexed:
+                known = benchmark.folders.get(subset, ())
+                seen = part in there or len(there) == len(index.roots)
+                if known and seen and names.isdisjoint(name.lower() for name in known):
+                    places = ", ".join(map(str, there.values()))
+                    lines.append(f"{index.name}: no folder {' or '.join(known)} ({subset}) in {places}")
+                continue
+            for label, count in zip(("real", "fake"), (parts[part].real, parts[part].fake), strict=True):
+                found = held.get(part, {}).get(subset, (0, 0))[label == "fake"] or 0
+                if count is not None and found < count * (1 - benchmark.tolerance):
+                    about = "about " if parts[part].inferred else ""
+                    lines.append(f"{index.name}: {subset}, {part}, {label}: {found:,} of {about}{count:,}")
+    return list(dict.fromkeys(lines))
+
+
+def short_report(plan: Plan, lines: Sequence[str]) -> str:
+    """What data hold too little, and where to get them, once a benchmark."""
+    parts = ["These hold less than they should:", *(f"  {line}" for line in lines)]
+    for name in dict.fromkeys(line.partition(":")[0] for line in lines):
+        spec = plan.config.benchmarks[name]
+        parts.append(f"  Get {name} from {spec.page} (licence: {spec.licence or 'not stated'}). {spec.get}")
+    return "\n".join(parts)
+
+
+def names_below(root: Path) -> set[str]:
+    """Names of the folders in a folder and in those."""
+    above = [p for p in root.iterdir() if p.is_dir()]
+    return {p.name for p in above} | {q.name for p in above for q in p.iterdir() if q.is_dir()}
+
+
+def examine(
+    artifacts: Mapping[str, Artifact], costs: Costs, short: Callable[[Artifact], list[str]], folder: Path
+) -> tuple[list[Row], Row]:
+    """A row for each table and figure, and one for all of them, in which what they share counts once.
+
+    Args:
+        artifacts: By name.
+        costs: What an artifact takes.
+        short: Lines on what an index lacks.
+        folder: Where artifacts live.
+    """
+    there: dict[str, bool] = {}
+    facts: dict[str, tuple[Cost, set[str], set[str], list[str]]] = {}
+    known: dict[str, dict[str, Artifact]] = {}
+
+    def look(artifact: Artifact) -> None:
+        made = (folder / artifact.path).exists()
+        cost = costs.of(artifact)
+        lines = short(artifact) if artifact.stage == "index" and artifact.roots else []
+        there[artifact.path] = made
+        facts[artifact.path] = (
+            cost.without_hours() if made else cost,
+            absent_folders(artifact),
+            lacking_weights(artifact.settings),
+            lines,
+        )
+
+    def row(name: str, needed: Mapping[str, Artifact], done: bool) -> Row:
+        for path in needed.keys() - facts.keys():
+            look(needed[path])
+        held = [facts[path] for path in sorted(needed)]
+        trainings = [path for path, artifact in needed.items() if artifact.stage in TRAININGS]
+        cost, disk_of = Cost(), {}
+        for path, artifact in needed.items():
+            own, what = facts[path][0], KINDS.get(artifact.stage)
+            cost += own
+            if what is not None:
+                disk_of[what] = disk_of.get(what, Amount()) + own.bytes
+        return Row(
+            name,
+            tuple(sorted(set().union(*(f[1] for f in held)))),
+            tuple(dict.fromkeys(line for f in held for line in f[3])),
+            tuple(sorted(set().union(*(f[2] for f in held)))),
+            done,
+            sum(there[path] for path in trainings),
+            len(trainings),
+            cost,
+            disk_of,
+        )
+
+    rows = []
+    everything: dict[str, Artifact] = {}
+    for name, artifact in artifacts.items():
+        needed = closure(artifact, known)
+        everything |= needed
+        rows.append(row(name, needed, (folder / artifact.path).exists()))
+    return rows, row("all, shared ones once", everything, all(r.done for r in rows))
+
+
+def fitting_machine(rates: Rates, artifacts: Iterable[Artifact]) -> str:
+    """The first machine that knows a network of these artifacts, or simply the first."""
+    networks = networks_of(artifacts)
+    for name, machine in rates.machines.items():
+        if networks & machine.rates.keys():
+            return name
+    return next(iter(rates.machines))
+
+
+def networks_of(artifacts: Iterable[Artifact]) -> set[str]:
+    """Names of the networks that are trained, or that annotate images."""
+    known: dict[str, dict[str, Artifact]] = {}
+    found = set()
+    for artifact in artifacts:
+        for other in closure(artifact, known).values():
+            for role, prefix in (("backbone", ""), ("clip", ""), ("captioner", "caption/"), ("grounder", "ground/")):
+                if isinstance(held := other.settings.get(role), Mapping):
+                    found.add(f"{prefix}{held['name']}")
+    return found
+
+
+# ------------------------------------------------------------------------------------------------ text
+
+
+def headline(configfile: str, plan: Plan, rows: Sequence[Row], whole: Row) -> str:
+    """How many tables and figures there are, how many can be made, and of how many runs."""
+    specs = {f"{key}-{name}": (key, spec) for key, p in plan.papers.items() for name, spec in p.tables.items()}
+    tables = [row for row in rows if row.name in specs]
+    specs |= {f"{key}-{name}": (key, spec) for key, p in plan.papers.items() for name, spec in p.figures.items()}
+    runs = {(run.paper, run.name) for row in rows for run in plan.runs_in(*specs[row.name])}
+    data, weights = [row for row in rows if row.folders or row.short], [row for row in rows if row.weights]
+    both = sum(bool(row.weights) for row in data)
+    ready, done = len(rows) - len(data) - len(weights) + both, sum(row.done for row in rows)
+    return (
+        f"{configfile}: {_many(len(tables), 'table')}, {_many(len(rows) - len(tables), 'figure')}: "
+        f"{ready} ready{f' ({done} made)' if done else ''}, {len(data)} lack data, {len(weights)} lack weights"
+        f"{f' ({both} lack both)' if both else ''}.\n"
+        f"They show {_many(len(runs), 'run')}, which are {_many(whole.trainings, 'training')}: a training for every "
+        f"seed, equal ones once. {whole.made} of them {'is' if whole.made == 1 else 'are'} made."
+    )
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def listing(rows: Sequence[Row], whole: Row, machine: str) -> str:
+    """The rows in aligned columns, at most 100 characters wide for names of up to 30."""
+    cells = [
+        ("", "", "", "trainings", "images", "images", "", "time"),
+        ("", "data", "weights", "made/all", "trained", "scored", "disk", "left"),
+    ]
+    for row in [*rows, *([whole] if len(rows) > 1 else [])]:
+        data = f"lacks {len(row.folders)}" if row.folders else f"short {len(row.short)}" if row.short else "there"
+        cost = row.cost
+        cells.append(
+            (
+                row.name,
+                data,
+                f"lacks {len(row.weights)}" if row.weights else "there",
+                f"{row.made}/{row.trainings}" if row.trainings else "–",
+                counted(cost.trained),
+                counted(cost.scored),
+                disk(cost.bytes),
+                "made" if row.done else duration(cost.hours),
+            )
+        )
+    widths = [max(len(line[column]) for line in cells) for column in range(8)]
+    lines = []
+    for number, line in enumerate(cells):
+        text = [f"{v:<{w}}" if i < 3 else f"{v:>{w}}" for i, (v, w) in enumerate(zip(line, widths, strict=True))]
+        if number == len(cells) - 1 and len(rows) > 1:
+            lines.append("-" * len("  ".join(text)))
+        lines.append("  ".join(text).rstrip())
+    return "\n".join(lines) + "\n\n" + _wrapped(f"Times: {machine}.")
+
+
+def counted(amount: Amount) -> str:
+    """A number of images for people."""
+    value = amount.value
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return _bounded(f"{value / size:.3g} {unit}", amount)
+    return _bounded(f"{value:.0f}", amount)
+
+
+def disk(amount: Amount) -> str:
+    """Bytes for people."""
+    value = amount.value
+    for size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if value >= size:
+            return _bounded(f"{value / size:.3g} {unit}", amount)
+    return _bounded(f"{value:.0f} B", amount)
+
+
+def duration(amount: Amount) -> str:
+    """Hours for people; seconds and minutes where there are few."""
+    value = amount.value
+    if value < 1.5 / 60:
+        return _bounded(f"{value * 3600:.0f} s", amount)
+    if value < 1.5:
+        return _bounded(f"{value * 60:.0f} min", amount)
+    return _bounded(f"{value:,.0f} h" if value >= 10 else f"{value:.1f} h", amount)
+
+
+def _bounded(text: str, amount: Amount) -> str:
+    if amount.whole:
+        return text if amount.value else "–"
+    return f"≥ {text}" if amount.value else "?"
+
+
+def notes(whole: Row, rates: Rates, machine: str, artifacts: Iterable[Artifact]) -> str:
+    """What takes the disk, where the times come from, and what they leave out."""
+    rated = rates.machines[machine].rates
+    used = sorted(networks_of(artifacts) & rated.keys())
+    held = {what: whole.disk[what] for what in dict.fromkeys(KINDS.values()) if what in whole.disk}
+    lines = ["Disk: " + ", ".join(f"{disk(amount)} {what}" for what, amount in held.items()) + "."] if held else []
+    for basis in ("measured", "published", "estimated"):
+        names = [name for name in used if rated[name].basis == basis]
+        if names:
+            lines.append(f"Rates that are {basis}: {', '.join(names)}.")
+    if whole.cost.scaled:
+        names = ", ".join(sorted(whole.cost.scaled))
+        lines.append(f"Measured at another image size, and taken to go with the number of pixels: {names}.")
+    if whole.cost.unrated:
+        lines.append(f"No rate is known, so their time is not in: {', '.join(sorted(whole.cost.unrated))}.")
+    lines.append(
+        f"{RATES} says where each rate comes from; benchmarks/rates.py measures them on your machine. Decoding images, "
+        "heads on stored features and metrics are not in the times."
+    )
+    return "\n".join(_wrapped(line) for line in lines)
+
+
+def _wrapped(text: str, width: int = 100) -> str:
+    import textwrap
+
+    return textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
