@@ -26,6 +26,7 @@ from tellsign.stages import figure
 from tellsign.tables import KINDS
 from tellsign.tables import as_markdown as table_text
 from tellsign.tables import build as build_table
+from tellsign.weights import NLTK
 
 
 def config_of(name: str) -> dict:
@@ -264,3 +265,5 @@ def test_a_run_that_looks_like_a_cell_of_a_grid_is_refused(tmp_path):
 def test_only_the_runs_that_are_shown_and_what_they_start_from_are_left(small):
     assert "rescale/univfd" in small.runs and "rescale/univfd-4-shot" in small.runs
     assert "rescale/gan" not in small.runs and not any(name.startswith("mpft/ufd") for name in small.runs)
+    wanted = {"clip-vit-l14", "clip-rn50", "resnet50", "blip", "glip-t", "bert-base-uncased", "none"}
+    assert set(small.networks_needed()) - {NLTK} == wanted  # nothing of LLaVA and BLIP-2

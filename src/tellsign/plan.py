@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -334,6 +334,19 @@ class Plan:
         if isinstance(entry, PaperFile) and not (entry.tables is None and entry.figures is None):
             for unused in found.keys() - self._shown(paper):
                 del self.runs[unused]
+            self.papers[paper.paper] = self._without_unused(paper)
+
+    def _without_unused(self, paper: Paper) -> Paper:
+        """A paper without the annotations and encoders that none of its runs and figures needs."""
+        recipes = [run.recipe for run in self.runs.values() if run.paper == paper.paper]
+        annotations = {recipe.annotate for recipe in recipes if isinstance(recipe, FeatureRecipe)}
+        starts = {str(recipe.start) for recipe in recipes if isinstance(recipe, Recipe)}
+        encoders = {start.removeprefix("pretrain:") for start in starts} | {*named_under(paper.figures, "encoder")}
+        return replace(
+            paper,
+            annotate={name: spec for name, spec in paper.annotate.items() if name in annotations},
+            pretrain={name: spec for name, spec in paper.pretrain.items() if name in encoders},
+        )
 
     def _shown(self, paper: Paper) -> set[str]:
         """Runs of a paper that its tables and figures show, and those that they start from."""
@@ -705,9 +718,6 @@ class Plan:
     def score(self, run: Run) -> Artifact:
         """Scores of all seeds of a run on all of its test sets."""
         name = f"{run.paper}/{run.name}"
-        image = isinstance(run.recipe, Recipe)
-        if (made := self._made.get(("score" if image else "score_head", name))) is not None:
-            return made
         checkpoints = [(str(seed), self.checkpoint(run, seed)) for seed in run.seeds]
         settings: dict[str, Any] = {"paper": run.paper, "run": run.name, "keep": run.recipe.keep, "tests": {}}
         splits, pixels = [], []
