@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from tellsign.embedding import Embedder, embed_pixels
 from tellsign.pixels import PixelTable
-from tellsign.stages.embed import Embedder, embed_pixels
 from tellsign.views import clip_view, cut
 
 IMAGES, HEIGHT, WIDTH = 32, 240, 320

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tellsign import embedding
+from tellsign.backbones import load_clip
 from tellsign.demo.camera import camera
 from tellsign.demo.captioner import DemoCaptioner
 from tellsign.demo.grounder import DemoGrounder
@@ -72,8 +74,8 @@ def calls(monkeypatch):
 
     counting(DemoCaptioner, "caption", "caption", 1)
     counting(DemoGrounder, "ground", "ground", 1)
-    counting(embed, "embed_pixels", "pixels", 1)
-    counting(embed, "embed_texts", "texts", 1)
+    counting(embedding, "embed_pixels", "pixels", 1)
+    counting(embedding, "embed_texts", "texts", 1)
     return seen
 
 
@@ -102,8 +104,8 @@ def test_features_belong_to_their_images_and_phrases(tmp_path):
     found = [i for i, f in enumerate(boxes["found"]) if f]
     assert features.ids == tuple(f"image{i}" for i in range(6)) and len(found) > 3
     assert [features.ids[row] for row in features.object_row] == [boxes["id"][i] for i in found]
-    clip = embed.load_clip("demo-clip-rn", "shipped", 0).eval()
-    alone = embed.embed_texts(clip, [boxes["phrase"][found[-1]]], 1)[0]
+    clip = load_clip("demo-clip-rn", "shipped", 0).eval()
+    alone = embedding.embed_texts(clip, [boxes["phrase"][found[-1]]], 1)[0]
     assert np.allclose(features.object_text[-1], alone, atol=1e-4)
     assert features.text.shape == features.image.shape == (6, clip.image.dim)
 

@@ -14,6 +14,8 @@ from tellsign.errors import UserError
 from tellsign.plan import Plan
 from tellsign.recipe import Bias, Perturbation, read_yaml
 
+module_digest = fingerprint.module_digest
+
 
 def prints(plan: Plan) -> dict[tuple[str, str], str]:
     return {(a.stage, a.name): a.fingerprint for a in plan.everything().values()}
@@ -262,6 +264,19 @@ def test_an_edit_of_one_captioner_moves_no_other(demo, monkeypatch):
     monkeypatch.setattr("tellsign.plan.code_digest", lambda m: "new" if m == "tellsign.demo.captioner" else real(m))
     stages = {c.split()[0] for c in moved(demo, make_plan(demo_config()))}
     assert {"caption", "ground", "embed", "train_head"} <= stages and not stages & {"crops", "train", "pretrain"}
+
+
+@pytest.mark.parametrize("module", ["tellsign.pixels", "tellsign.images", "tellsign.perturb"])
+def test_rows_of_stores_belong_to_the_code_that_made_their_pixels(demo, monkeypatch, module):
+    """Else what was made by old code would be taken into artifacts of a new name."""
+    before = {a.store for a in demo.everything().values() if a.store}
+    monkeypatch.setattr(fingerprint, "module_digest", lambda m: "new" if m == module else module_digest(m))
+    fingerprint.code_digest.cache_clear()
+    try:
+        after = {a.store for a in make_plan(demo_config()).everything().values() if a.store}
+    finally:
+        fingerprint.code_digest.cache_clear()
+    assert len(after) == len(before) >= 3 and not before & after
 
 
 def test_a_store_is_shared_by_splits_and_left_by_another_decoding(tmp_path):

@@ -595,7 +595,7 @@ class Plan:
         name = f"{crops.name}-{digest(spec)[:4]}"
         caption, ground = self._annotations(spec, crops, name, where)
         clip = self.network(spec.clip, where)
-        made = self._made_from({"clip": clip}, crops, "tellsign.backbones", "tellsign.views")
+        made = self._made_from({"clip": clip}, crops, "tellsign.embedding")
         store = self._store("embed", spec.clip.name, made)
         needs = {"crops": crops, "caption": caption, "ground": ground, "store": store}
         return self._make("embed", name, {"clip": clip, "made": made}, **needs)
@@ -626,7 +626,8 @@ class Plan:
     def _made_from(self, network: dict[str, Any], crops: Artifact, *modules: str) -> dict[str, Any]:
         """What rows of a store depend on but the image: the network, the code, and how pixels came about."""
         pixels = digest({"code": crops.recipe["code"], "settings": crops.settings})[:12]
-        return without_places(network) | {"code": [code_digest(module) for module in modules], "pixels": pixels}
+        code = [code_digest(module) for module in ("tellsign.pixels", *modules)]
+        return without_places(network) | {"code": code, "pixels": pixels}
 
     def _store(self, stage: str, name: str, made: dict[str, Any]) -> str:
         """The folder of a store."""
