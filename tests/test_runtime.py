@@ -1,11 +1,23 @@
 import math
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tellsign.errors import UserError, choose
-from tellsign.runtime import file_beside, folder_beside, pick_device, read_rows, seeded, write_rows
+from tellsign.runtime import (
+    file_beside,
+    folder_beside,
+    host,
+    owner,
+    pick_device,
+    read_rows,
+    seeded,
+    write_rows,
+    write_text,
+)
 
 
 def test_a_failed_write_leaves_nothing_and_keeps_the_old(tmp_path: Path):
@@ -26,12 +38,21 @@ def test_a_failed_folder_leaves_nothing(tmp_path: Path):
 
 
 def test_what_a_killed_process_left_is_cleared(tmp_path: Path):
-    (tmp_path / ".f.0123abcd.part").mkdir()
-    (tmp_path / ".f.0123abcd.part" / "x").write_text("half")
-    (tmp_path / ".other.0123abcd.part").write_text("someone else's")
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    killed, alive = f".f.0123abcd.{host()}-{gone.pid}.part", f".f.4567cdef.{owner()}.part"
+    (tmp_path / killed).mkdir()
+    (tmp_path / killed / "x").write_text("half")
+    (tmp_path / alive).write_text("another job's")
     with folder_beside(tmp_path / "f") as part:
         (part / "x").write_text("whole")
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".other.0123abcd.part", "f"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [alive, "f"]
+
+
+def test_writers_of_one_file_at_once_do_not_disturb_each_other(tmp_path: Path):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: write_text(tmp_path / "f", str(i)), range(200)))
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
 
 
 def test_rows_come_back_as_they_were_and_equal_rows_are_equal_bytes(tmp_path: Path):

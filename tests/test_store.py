@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tellsign import store as store_module
+from tellsign import runtime
 from tellsign.errors import UserError
 from tellsign.store import Store, differences
 
@@ -91,11 +91,11 @@ def test_differences_name_the_way_to_each():
 
 
 def test_half_written_shards_of_killed_writers_are_cleared_and_no_others(tmp_path):
-    host, gone = store_module.HOST, subprocess.Popen(["true"])
+    host, gone = runtime.host(), subprocess.Popen(["true"])
     gone.wait()
     parts = [
         tmp_path / f".x.{host}-{gone.pid}.part",
-        tmp_path / f".y.{store_module.OWNER}.part",
+        tmp_path / f".y.{runtime.owner()}.part",
         tmp_path / ".z.far-1.part",
     ]
     for part in parts:
@@ -109,3 +109,10 @@ def test_jobs_that_begin_a_store_at_once_do_not_disturb_each_other(tmp_path):
         for i in range(20):
             stores = list(pool.map(lambda _, i=i: Store.open(tmp_path / str(i), ("id",), MADE), range(8)))
             assert len(stores) == 8 and [p.name for p in (tmp_path / str(i)).iterdir()] == ["made.json"]
+
+
+def test_rows_without_a_word_on_what_made_them_are_refused(tmp_path):
+    Store.open(tmp_path, ("id",), MADE).add({"id": ["a"]})
+    (tmp_path / "made.json").unlink()
+    with pytest.raises(UserError, match=r"made\.json, which says what made them, is gone"):
+        Store.open(tmp_path, ("id",), MADE)

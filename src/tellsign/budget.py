@@ -18,8 +18,6 @@ from tellsign.plan import Artifact
 from tellsign.recipe import Benchmark, Config, Split, build, plain, positive, read_yaml
 from tellsign.runtime import read_rows
 
-GIGA = 1e9
-
 # ------------------------------------------------------------------------------------------------ sums
 
 

@@ -95,7 +95,7 @@ def fetch_url(url: str, path: Path) -> None:
     Raises:
         UserError: no network, no such file.
     """
-    import urllib.error
+    import http.client
     import urllib.request
 
     from huggingface_hub import constants
@@ -108,7 +108,10 @@ def fetch_url(url: str, path: Path) -> None:
         try:
             with urllib.request.urlopen(url, timeout=60) as answer:
                 shutil.copyfileobj(answer, stream, 1 << 20)
-        except urllib.error.URLError as problem:
+                announced = int(answer.headers.get("Content-Length") or stream.tell())
+                if stream.tell() != announced:
+                    raise OSError(f"{stream.tell():,} of {announced:,} bytes came")
+        except (OSError, http.client.HTTPException) as problem:
             raise _failed(url, path, problem) from None
 
 
@@ -141,6 +144,10 @@ def fetch_nltk() -> None:
     Raises:
         UserError: they cannot be had.
     """
+    from huggingface_hub import constants
+
+    if constants.is_offline_mode():
+        raise UserError(f"NLTK's data cannot be fetched: HF_HUB_OFFLINE is set. Unset it, or run `{NLTK_COMMAND}`.")
     import nltk
 
     for package in NLTK_PACKAGES:

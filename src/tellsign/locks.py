@@ -56,6 +56,8 @@ def alone(work: Path) -> Iterator[None]:
             except FileNotFoundError:
                 current = False
             if current:  # else its holder removed the file while we waited, and newcomers lock another
-                yield
-                path.unlink(missing_ok=True)
+                try:
+                    yield
+                finally:
+                    path.unlink(missing_ok=True)
                 return

@@ -11,7 +11,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -138,6 +138,14 @@ def without_places(value: Any) -> Any:
         known = value.get("digest") not in (None, "none")
         return {k: without_places(v) for k, v in value.items() if not (known and k == "weights")}
     return [without_places(v) for v in value] if isinstance(value, list) else value
+
+
+def missing_weights(value: Any) -> set[str]:
+    """The ``weights:`` in plain data that are marked as missing."""
+    if isinstance(value, Mapping):
+        own = {value["weights"]} if value.get("digest") == "missing" and "weights" in value else set()
+        return own.union(*(missing_weights(v) for v in value.values()))
+    return set().union(*map(missing_weights, value)) if isinstance(value, list) else set()
 
 
 @dataclass(frozen=True)
@@ -382,6 +390,11 @@ class Plan:
 
     def network(self, network: Network, where: str) -> dict[str, str]:
         """Settings of a network: its name, and the place and digest of its weights."""
+        if network.weights == "shipped" and not network.name.startswith("demo"):
+            raise UserError(
+                f"{where}: weights: shipped – only the demo's networks have weights that ship with the package, "
+                f"{network.name} has not. Give weights a name of config/weights.yaml, a path, or none (random)."
+            )
         if network.weights not in self._held:
             try:
                 self._held[network.weights] = self._find_weights(network.weights)
@@ -408,7 +421,10 @@ class Plan:
             if isinstance(run.recipe, Recipe) and run.recipe.start is None:
                 note(run.recipe.backbone.weights, full)
         for paper in self.papers.values():
+            used = self._sections_used(paper)
             for name, spec in paper.annotate.items():
+                if name not in used:
+                    continue
                 where = f"{paper.paper}: annotate {name}"
                 note(spec.clip.weights, where)
                 for part in (spec.captioner, spec.grounder):
@@ -419,8 +435,18 @@ class Plan:
                 if isinstance(spec.grounder, Glip) and spec.grounder.grammar == "nltk":
                     note(NLTK, where)
             for name, spec in paper.pretrain.items():
-                note(spec.backbone.weights, f"{paper.paper}: pretrain {name}")
+                if name in used:
+                    note(spec.backbone.weights, f"{paper.paper}: pretrain {name}")
         return found
+
+    def _sections_used(self, paper: Paper) -> set[str]:
+        """Sections of ``annotate`` and ``pretrain`` that a run or a figure of the paper names."""
+        recipes = [run.recipe for run in self.runs.values() if run.paper == paper.paper]
+        figures = list(paper.figures.values())
+        used = {*named_under(figures, "annotate"), *named_under(figures, "encoder")}
+        used |= {recipe.annotate for recipe in recipes if isinstance(recipe, FeatureRecipe)}
+        starts = [recipe.start or "" for recipe in recipes if isinstance(recipe, Recipe)]
+        return used | {start.partition(":")[2] for start in starts if start.startswith("pretrain:")}
 
     # -------------------------------------------------------------------------------------------- data
 
@@ -519,13 +545,27 @@ class Plan:
         told = {name: getattr(spec, name) for name in ("tolerance", "on_short", "page", "get", "licence")}
         return told | {"counts": counts, "folders": plain(spec.folders)}
 
-    def absent_report(self) -> str:
-        """Which folders are absent, what of, and how to get each; empty when none is."""
-        if not self.absent:
+    def lacking(self, artifacts: Iterable[Artifact]) -> tuple[set[str], set[str]]:
+        """What artifacts and all that they need lack: values of ``weights:``, and folders of images."""
+        weights, folders = set[str](), set[str]()
+        todo, seen = list(artifacts), set[str]()
+        while todo:
+            artifact = todo.pop()
+            if artifact.path not in seen:
+                seen.add(artifact.path)
+                weights |= missing_weights(artifact.settings)
+                folders |= set(artifact.roots.values()) & self.absent.keys()
+                todo += [a for held in artifact.needs.values() for _, a in held]
+        return weights, folders
+
+    def absent_report(self, folders: Collection[str] | None = None) -> str:
+        """Which folders are absent, of those given or of all, what of, and how to get each; empty when none is."""
+        absent = {path: users for path, users in self.absent.items() if folders is None or path in folders}
+        if not absent:
             return ""
-        lines = [f"{len(self.absent)} folders of images are not there:"]
+        lines = [f"{len(absent)} folders of images are not there:"]
         told: set[tuple[str, str]] = set()
-        for path, users in self.absent.items():
+        for path, users in absent.items():
             lines.append(f"\n  {path}   ({', '.join(users)})")
             benchmark = users[0].partition("/")[0]
             spec = self.config.benchmarks[benchmark]
@@ -536,7 +576,7 @@ class Plan:
             size = f", about {spec.gigabytes:g} GB" if spec.gigabytes else ""
             lines.append(f"    {spec.page} (licence: {spec.licence or 'not stated'}{size})")
             lines += [f"    {spec.get}"] if spec.get else []
-        names = dict.fromkeys(name for users in self.absent.values() for name in users)
+        names = dict.fromkeys(name for users in absent.values() for name in users)
         lines.append(
             "\nPut them there or link to them, give the folder that holds them all by --config data=FOLDER, or give "
             f"single ones in the configuration under\n  roots: {{{next(iter(names))}: PATH}}"

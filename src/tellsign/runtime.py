@@ -9,7 +9,9 @@ import json
 import logging
 import os
 import platform
+import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +20,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import psutil
 
 from tellsign.errors import UserError
 
@@ -33,9 +37,29 @@ log = logging.getLogger(__name__)
 def _part_of(path: Path) -> Path:
     """A fresh temporary name beside ``path``; what a killed process left of an earlier one is removed first."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for stale in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    clear_stale(path.parent, f".{glob.escape(path.name)}.*.part")
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.{owner()}.part")
+
+
+def host() -> str:
+    """This machine's name, as part of a file's."""
+    return re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname())
+
+
+def owner() -> str:
+    """Who writes a half-written file: what a killed job left can be told from what another is writing."""
+    return f"{host()}-{os.getpid()}"
+
+
+def clear_stale(folder: Path, pattern: str = ".*.part") -> None:
+    """Remove half-written files and folders whose writer, a process of this machine, is dead."""
+    for stale in folder.glob(pattern):
+        place, _, process = stale.name.rsplit(".", 2)[1].rpartition("-")
+        if place == host() and not psutil.pid_exists(int(process)):
+            if stale.is_dir():
+                shutil.rmtree(stale, ignore_errors=True)
+            else:
+                stale.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -11,19 +11,15 @@ import hashlib
 import json
 import logging
 import os
-import re
-import socket
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from tellsign.errors import UserError
 from tellsign.locks import alone
-from tellsign.runtime import column, progress, read_rows, sha256_of_file, write_text
+from tellsign.runtime import clear_stale, column, owner, progress, read_rows, sha256_of_file, write_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,10 +27,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Key = tuple[str, ...]
-
-# Who writes a half-written shard: what a killed job left can be told from what another job is writing.
-HOST = re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname())
-OWNER = f"{HOST}-{os.getpid()}"
 
 
 def differences(old: Any, new: Any, where: str = "") -> list[str]:
@@ -75,6 +67,11 @@ class Store:
         if not label.exists():
             with alone(label):  # jobs of several splits begin at once
                 if not label.exists():
+                    if any(folder.glob("*.parquet")):
+                        raise UserError(
+                            f"the cache {folder} has rows, but {label.name}, which says what made them, is gone. Bring "
+                            "it back from a copy, or delete the folder; its rows are made anew."
+                        )
                     write_text(label, json.dumps(made, indent=2, sort_keys=True) + "\n")
         try:
             held = json.loads(label.read_text(encoding="utf-8"))
@@ -86,10 +83,7 @@ class Store:
                 f"the cache {folder} was made otherwise, its rows cannot be used here: {'; '.join(found)}. "
                 "Give another folder, or delete this one."
             )
-        for stale in folder.glob(".*.part"):
-            host, _, process = stale.name.rsplit(".", 2)[1].rpartition("-")
-            if host == HOST and not psutil.pid_exists(int(process)):  # its writer was killed
-                stale.unlink(missing_ok=True)
+        clear_stale(folder)
         return cls(folder, keys)
 
     def shards(self) -> list[Path]:
@@ -132,7 +126,7 @@ class Store:
         buffer = pa.BufferOutputStream()
         pq.write_table(pa.Table.from_arrays(arrays, names=list(columns)), buffer, compression="zstd")
         data = buffer.getvalue().to_pybytes()
-        part = self.folder / f".{uuid.uuid4().hex[:8]}.{OWNER}.part"
+        part = self.folder / f".{uuid.uuid4().hex[:8]}.{owner()}.part"
         try:
             with part.open("wb") as stream:
                 stream.write(data)

@@ -27,13 +27,12 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tellsign.budget import Amount, Census, Cost, Costs, Rates, read_rates
 from tellsign.commands.configuration import read_configuration
 from tellsign.errors import UserError, choose
 from tellsign.inventory import FileDigests, watched_digests
-from tellsign.plan import Artifact, Plan
+from tellsign.plan import Artifact, Plan, missing_weights
 from tellsign.weights import Held, MissingWeightsError, open_shelf, shopping_list
 
 CACHE = Path("cache/files.json")
@@ -161,14 +160,6 @@ def closure(artifact: Artifact, known: dict[str, dict[str, Artifact]]) -> dict[s
     return known[artifact.path]
 
 
-def lacking_weights(value: Any) -> set[str]:
-    """Weights that stand as missing anywhere in an artifact's settings."""
-    if isinstance(value, Mapping):
-        own = {value["weights"]} if value.get("digest") == "missing" and "weights" in value else set()
-        return own.union(*(lacking_weights(v) for v in value.values()))
-    return set().union(*map(lacking_weights, value)) if isinstance(value, list) else set()
-
-
 def absent_folders(artifact: Artifact) -> set[str]:
     """Root folders of an index that are not there."""
     return {artifact.roots[key] for key, digest in artifact.raw.items() if digest == "absent"}
@@ -204,9 +195,10 @@ def shortfalls(plan: Plan, census: Census, index: Artifact) -> list[str]:
                 continue
             for label, count in zip(("real", "fake"), (parts[part].real, parts[part].fake), strict=True):
                 found = held.get(part, {}).get(subset, (0, 0))[label == "fake"] or 0
-                if count is not None and found < count * (1 - benchmark.tolerance):
-                    about = "about " if parts[part].inferred else ""
-                    lines.append(f"{index.name}: {subset}, {part}, {label}: {found:,} of {about}{count:,}")
+                # fewer than is only inferred, or than the configuration only warns of, is no reason to wait
+                must = not parts[part].inferred and benchmark.on_short == "fail"
+                if must and count is not None and found < count * (1 - benchmark.tolerance):
+                    lines.append(f"{index.name}: {subset}, {part}, {label}: {found:,} of {count:,}")
     return list(dict.fromkeys(lines))
 
 
@@ -248,7 +240,7 @@ def examine(
         facts[artifact.path] = (
             cost.without_hours() if made else cost,
             absent_folders(artifact),
-            lacking_weights(artifact.settings),
+            missing_weights(artifact.settings),
             lines,
         )
 
@@ -285,12 +277,9 @@ def examine(
 
 
 def fitting_machine(rates: Rates, artifacts: Iterable[Artifact]) -> str:
-    """The first machine that knows a network of these artifacts, or simply the first."""
+    """The machine that knows most networks of these artifacts, the first of equal ones."""
     networks = networks_of(artifacts)
-    for name, machine in rates.machines.items():
-        if networks & machine.rates.keys():
-            return name
-    return next(iter(rates.machines))
+    return max(rates.machines, key=lambda name: len(networks & rates.machines[name].rates.keys()))
 
 
 def networks_of(artifacts: Iterable[Artifact]) -> set[str]:
