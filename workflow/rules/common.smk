@@ -85,9 +85,25 @@ def artifact(stage, wildcards):
     return ARTIFACTS[path]
 
 
+def is_done(made):
+    """Whether a job need not be told its inputs, since its artifact exists.
+
+    Otherwise Snakemake would make it again as soon as an input of it that is not here is made, such as crops that
+    another run needs: ancient() covers inputs that exist. Jobs of a cluster and those that are forced are told always.
+    """
+    asked = workflow.dag_settings
+    told = not workflow.is_main_process or asked.forcerun or asked.forceall or asked.forcetargets
+    return not told and Path(made.path).exists()
+
+
 def need(stage, role):
     """Input function: what a stage's artifact needs in a role (nothing, one or many)."""
-    return lambda wildcards: paths([a for _, a in artifact(stage, wildcards).needs.get(role, [])])
+
+    def inputs(wildcards):
+        made = artifact(stage, wildcards)
+        return [] if is_done(made) else paths([a for _, a in made.needs.get(role, [])])
+
+    return inputs
 
 
 def settings(stage):
