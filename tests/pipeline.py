@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
 from conftest import ROOT
 
 from tellsign.plan import STAGES
@@ -85,3 +86,30 @@ def edited(path: Path, old: str, new: str) -> Iterator[None]:
         yield
     finally:
         path.write_text(text)
+
+
+def shrink(folder: Path) -> Path:
+    """Rewrite a copy's demo to a few images, two generators and a few steps."""
+    config = yaml.safe_load((folder / "config" / "config.yaml").read_text())
+    for part in config["demo"]["photos"].values():
+        part["count"] = 12
+    chosen = {name: config["demo"]["generators"][name] for name in ("ldm", "fsq")}
+    for generator in chosen.values():
+        generator.update(steps=4, train_count=12, test_count=12)
+    config["demo"]["generators"] = chosen
+    config["splits"]["train"]["count"] = config["splits"]["test"]["count"] = 24
+    config["evaluate"]["resamples"] = 20
+    wanted = {"mpft": ["tam"], "lol": ["lol"], "rescale": ["full"], "tidy": ["both"]}
+    for name, runs in wanted.items():
+        path = folder / "config" / "demo" / f"{name}.yaml"
+        paper = yaml.safe_load(path.read_text())
+        paper |= {"seeds": [0], "runs": {run: paper["runs"][run] for run in runs}, "grids": {}, "figures": {}}
+        paper["base"]["epochs"] = 2
+        for spec in paper.get("pretrain", {}).values():
+            spec.update(epochs=2, steps=2)
+        paper["tables"] = {
+            "table1": {"title": name, "kind": "subsets", "metric": "accuracy", "rows": [{"run": run} for run in runs]}
+        }
+        path.write_text(yaml.safe_dump(paper, sort_keys=False))
+    (folder / "config" / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    return folder

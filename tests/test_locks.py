@@ -9,7 +9,8 @@ from tellsign.locks import alone, take_over
 def locked(folder, owner):
     (folder / ".snakemake" / "locks").mkdir(parents=True)
     (folder / ".snakemake" / "locks" / "0.output.lock").write_text("data/x\n")
-    (folder / ".snakemake" / "owner").write_text(owner)
+    (folder / ".snakemake" / "owners").mkdir(exist_ok=True)
+    (folder / ".snakemake" / "owners" / "signer").write_text(owner)
     take_over(folder)
     return list((folder / ".snakemake" / "locks").iterdir())
 
@@ -26,7 +27,8 @@ def test_the_lock_of_a_dead_run_is_cleared(tmp_path):
 
 def test_the_lock_of_a_living_run_stays(tmp_path):
     take_over(tmp_path)  # signs as this process
-    assert locked(tmp_path, (tmp_path / ".snakemake" / "owner").read_text())
+    (signed,) = (tmp_path / ".snakemake" / "owners").iterdir()
+    assert locked(tmp_path, signed.read_text())
 
 
 def test_a_lock_of_another_machine_or_of_nobody_stays(tmp_path):
@@ -36,6 +38,18 @@ def test_a_lock_of_another_machine_or_of_nobody_stays(tmp_path):
 
 def test_a_reused_process_number_is_not_the_owner(tmp_path):
     assert not locked(tmp_path, f"{socket.gethostname()} {os.getpid()} 1.00\n")
+
+
+def test_of_two_that_start_at_once_the_later_ones_end_frees_nothing(tmp_path):
+    """Both sign, the first locks, the second is refused and ends: the lock is the first one's."""
+    take_over(tmp_path)
+    (tmp_path / ".snakemake" / "locks").mkdir()
+    lock = tmp_path / ".snakemake" / "locks" / "0.output.lock"
+    lock.write_text("data/x\n")
+    ended = tmp_path / ".snakemake" / "owners" / "second"
+    ended.write_text(f"{socket.gethostname()} {dead_process()} 1.00\n")
+    take_over(tmp_path)
+    assert lock.exists() and not ended.exists()
 
 
 def test_alone_waits_for_the_other(tmp_path):

@@ -1,20 +1,15 @@
-"""The pipeline as a user runs it: the whole demo, reruns after edits, kills, bad images. Network off where possible."""
+"""The pipeline as a user runs it: the whole demo, reruns after edits. Network off where possible."""
 
-import base64
-import os
-import random
 import re
 import shutil
-import signal
 import subprocess
-import time
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from pipeline import BIN, copy_of_tree, edited, environment, planned, snakemake, tables_of
+from pipeline import BIN, copy_of_tree, edited, environment, planned, shrink, snakemake
 
 from tellsign.leaks import format_auc
 from tellsign.runtime import read_rows
@@ -122,101 +117,12 @@ def test_lint_is_clean(demo):
     assert done.returncode == 0, done.stderr
 
 
-# ---------------------------------------------------------------------------------------------- kills, on a small demo
-
-
-def shrink(folder: Path) -> Path:
-    """Rewrite a copy's demo to a few images, two generators and a few steps."""
-    config = yaml.safe_load((folder / "config" / "config.yaml").read_text())
-    for part in config["demo"]["photos"].values():
-        part["count"] = 12
-    chosen = {name: config["demo"]["generators"][name] for name in ("ldm", "fsq")}
-    for generator in chosen.values():
-        generator.update(steps=4, train_count=12, test_count=12)
-    config["demo"]["generators"] = chosen
-    for split in ("train", "test", "test-few"):
-        config["splits"][split]["count"] = 24
-    config["evaluate"]["resamples"] = 20
-    wanted = {"mpft": ["tam"], "lol": ["lol"], "rescale": ["full"], "tidy": ["both"]}
-    for name, runs in wanted.items():
-        path = folder / "config" / "demo" / f"{name}.yaml"
-        paper = yaml.safe_load(path.read_text())
-        paper |= {"seeds": [0], "runs": {run: paper["runs"][run] for run in runs}, "grids": {}, "figures": {}}
-        paper["base"]["epochs"] = 2
-        for spec in paper.get("pretrain", {}).values():
-            spec.update(epochs=2, steps=2)
-        paper["tables"] = {
-            "table1": {"title": name, "kind": "subsets", "metric": "accuracy", "rows": [{"run": run} for run in runs]}
-        }
-        path.write_text(yaml.safe_dump(paper, sort_keys=False))
-    (folder / "config" / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    return folder
+# ------------------------------------------------------------------------------------------------ errors before any job
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory) -> Path:
-    folder = shrink(copy_of_tree(tmp_path_factory.mktemp("small")))
-    snakemake(folder, "tables")
-    return folder
-
-
-def kill_tree(process: subprocess.Popen) -> None:
-    """Kill -9 snakemake and every job it started."""
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def kill_snakemake(process: subprocess.Popen) -> None:
-    """Kill -9 snakemake alone; its jobs live on."""
-    process.kill()
-    process.wait()
-
-
-def test_killed_three_times_the_tables_are_the_same_bytes(small, tmp_path):
-    folder = shrink(copy_of_tree(tmp_path))
-    moments = random.Random(3407)
-    for kill in (kill_tree, kill_snakemake, kill_tree):
-        process = subprocess.Popen(
-            [str(BIN / "snakemake"), "--cores", "2", "tables"],
-            cwd=folder, env=environment(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )  # fmt: skip
-        time.sleep(moments.uniform(8, 18))
-        kill(process)
-    snakemake(folder, "tables")
-    assert tables_of(folder) == tables_of(small)
-    assert not list((folder / "data").rglob("*.part"))
-
-
-def test_a_kill_between_a_stages_last_write_and_snakemakes_note_of_it_stops_nothing(small):
-    """Snakemake would do such a job again and then call the run finished, whatever is missing behind it."""
-    trained = next((small / "data" / "train" / "mpft").iterdir()).relative_to(small)
-    marks = small / ".snakemake" / "incomplete"
-    marks.mkdir(exist_ok=True)
-    mark = marks / base64.b64encode(str(trained).encode()).decode()
-    away = (small / "data" / "table" / "lol").rename(small / "away")
-    mark.touch()
-    try:
-        assert planned(small, "tables") == Counter(table=1)
-    finally:
-        mark.unlink()
-        away.rename(small / "data" / "table" / "lol")
-
-
-def test_without_the_cache_an_edit_of_one_run_still_trains_that_run_alone(small):
-    """Its crops are made anew; Snakemake would take them for newer than all that was made from them before."""
-    paper = small / "config" / "demo" / "mpft.yaml"
-    away = (small / "cache" / "crops").rename(small / "away")
-    try:
-        assert planned(small, "tables") == Counter()
-        with edited(paper, "lr: 0.0003", "lr: 0.0002"):
-            counts = planned(small, "tables")
-    finally:
-        away.rename(small / "cache" / "crops")
-    assert counts == Counter(crops=2, train=1, score=1, evaluate=1, table=1)
-
-
-# ------------------------------------------------------------------------------------------------ errors before any job
+    return shrink(copy_of_tree(tmp_path_factory.mktemp("small")))
 
 
 @pytest.mark.parametrize(

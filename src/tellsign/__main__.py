@@ -12,14 +12,17 @@ import inspect
 import json
 import logging
 import os
+import re
 import sys
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from tellsign.errors import UserError, near_miss
-from tellsign.runtime import log_to_stderr
+from tellsign.runtime import check_files, log_to_stderr
 
 STAGES = {
     "demo_weights": "train the demo's tiny towers, captioner and grounder",
@@ -51,8 +54,14 @@ COMMANDS = {
 HELP_FOR = {
     errno.ENOSPC: "Free some space and run the same command again; finished stages are kept.",
     errno.EROFS: "The file system is read-only: run in a folder that can be written.",
+    errno.ENOMEM: "It needs more memory than it may have: run fewer jobs at once (--cores), give it a smaller batch "
+    "size or a machine with more, and run the same command again; finished stages and epochs are kept.",
     errno.EACCES: "Give yourself permission to read or write it, and run the same command again.",
 }
+
+
+# as torch says it: of the processor's memory, of a GPU's
+OUT_OF_MEMORY = re.compile("not enough memory|can't allocate memory|CUDA out of memory")
 
 
 def json_mapping(text: str) -> dict[str, Any]:
@@ -128,6 +137,26 @@ def usage() -> str:
     )
 
 
+def inputs(flags: dict[str, Any]) -> list[Path]:
+    """Files and folders that a stage is given to read."""
+    found = []
+    for name, value in flags.items():
+        if name not in ("out", "work", "store"):
+            values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+            found += [path for path in values if isinstance(path, Path)]
+    return list(dict.fromkeys(found))
+
+
+def error_number(problem: Exception) -> int | None:
+    """What the system said: libraries that are not Python's tell it in words."""
+    if isinstance(problem, OSError) and problem.errno is not None:
+        return problem.errno
+    if isinstance(problem, MemoryError) or OUT_OF_MEMORY.search(str(problem)):
+        return errno.ENOMEM
+    told = re.search(r"os error (\d+)", str(problem))
+    return int(told[1]) if told else None
+
+
 def run(argv: Sequence[str] | None = None) -> int:
     """Run a command or a stage; return the exit status (2 for an error that the user can mend)."""
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -146,6 +175,9 @@ def run(argv: Sequence[str] | None = None) -> int:
             flags[name] = dict(value)
     log_to_stderr()
     try:
+        if stage in STAGES:
+            for path in inputs(flags):
+                check_files(path)
         return module.main(**flags) or 0
     except UserError as problem:
         logging.getLogger("tellsign").error("%s: %s", stage, problem)
@@ -153,11 +185,12 @@ def run(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as problem:
-        if problem.errno not in HELP_FOR:
+    except (OSError, MemoryError, RuntimeError, SafetensorError) as problem:
+        number = error_number(problem)
+        if number not in HELP_FOR:
             raise
-        place = problem.filename or flags.get("out")
-        logging.getLogger("tellsign").error("%s: %s (%s). %s", stage, problem.strerror, place, HELP_FOR[problem.errno])
+        place = getattr(problem, "filename", None) or flags.get("out")
+        logging.getLogger("tellsign").error("%s: %s (%s). %s", stage, os.strerror(number), place, HELP_FOR[number])
         return 2
 
 

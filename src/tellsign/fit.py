@@ -25,7 +25,7 @@ from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
 from tellsign.errors import UserError, choose
-from tellsign.runtime import file_beside, write_text
+from tellsign.runtime import SAFETENSORS, UNSEALED, check_sealed, file_beside, write_seal, write_text
 
 log = logging.getLogger(__name__)
 B = TypeVar("B", bound=Sized)
@@ -323,9 +323,14 @@ class Resume:
     def load(
         self, model: nn.Module, optimiser: Optimiser, generator: torch.Generator, stop: EarlyStop | None = None
     ) -> int:
-        """Restore the last whole epoch; return how many epochs are done (0 when there is nothing to resume)."""
+        """Restore the last whole epoch; return how many epochs are done (0 when there is nothing to resume).
+
+        Raises:
+            UserError: the state's bytes are not those that were written.
+        """
         if self.folder is None or not (self.folder / "state.safetensors").exists():
             return 0
+        check_sealed(self.folder / "state.safetensors")
         with safe_open(self.folder / "state.safetensors", framework="pt") as stored:
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
             note = json.loads(stored.metadata()["progress"])
@@ -354,7 +359,8 @@ class Resume:
         tensors |= optimiser.state() | {"generator": generator.get_state()}
         note = {"done": done, "rows": self.rows, "stop": None if stop is None else stop.state()}
         with file_beside(self.folder / "state.safetensors") as part:
-            save_file(tensors, part, {"progress": json.dumps(note)})
+            save_file(tensors, part, {"progress": json.dumps(note), "sha256": UNSEALED})
+            write_seal(part, SAFETENSORS)
 
 
 def fit(

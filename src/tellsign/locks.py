@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from tellsign.runtime import write_text
+
 log = logging.getLogger(__name__)
 
 
@@ -26,21 +28,37 @@ def _stamp(pid: int) -> str | None:
 def take_over(folder: Path) -> None:
     """Before Snakemake locks ``folder``: clear the lock of a Snakemake that was killed, and sign as the next owner.
 
-    Snakemake's lock does not say whose it is, so every run of ours signs in ``.snakemake/owner``. A lock is cleared
-    only when its signer ran on this machine and is dead; whatever else holds the folder keeps it.
+    Snakemake's lock does not say whose it is, so every run of ours signs in a file of its own in
+    ``.snakemake/owners``: two that start at once both have signed before one of them locks. A lock is cleared only when
+    all signers ran on this machine and are dead; whatever else holds the folder keeps it.
     """
-    locks, owner = folder / ".snakemake" / "locks", folder / ".snakemake" / "owner"
+    locks, owners = folder / ".snakemake" / "locks", folder / ".snakemake" / "owners"
+    owners.mkdir(parents=True, exist_ok=True)
     held = list(locks.iterdir()) if locks.is_dir() else []
-    if held:
-        signed = owner.read_text(encoding="utf-8").strip() if owner.is_file() else ""
-        parts = signed.split(" ")
-        if len(parts) != 3 or parts[0] != socket.gethostname() or _stamp(int(parts[1])) == signed:
-            return
-        log.warning("clearing the lock of a run that was killed (process %s)", parts[1])
+    signed = {}
+    for path in owners.glob("[!.]*"):
+        with contextlib.suppress(FileNotFoundError):  # another one that starts now may clear up as well
+            signed[path] = path.read_text(encoding="utf-8").strip()
+    dead = [path for path, text in signed.items() if not (_may_run(text) if held else _stamp_of(text) == text)]
+    if held and signed and len(dead) == len(signed):
+        log.warning("clearing the lock of a run that was killed (%s)", ", ".join(signed.values()))
         for path in held:
-            path.unlink()
-    owner.parent.mkdir(exist_ok=True)
-    owner.write_text(f"{_stamp(os.getpid())}\n", encoding="utf-8")
+            path.unlink(missing_ok=True)
+    for path in dead:
+        path.unlink(missing_ok=True)
+    write_text(owners / f"{socket.gethostname()}-{os.getpid()}", f"{_stamp(os.getpid())}\n")
+
+
+def _stamp_of(signed: str) -> str | None:
+    """The stamp of the process of this machine that has the number in a signature; None when none runs."""
+    parts = signed.split(" ")
+    return _stamp(int(parts[1])) if len(parts) == 3 and parts[1].isdigit() else None
+
+
+def _may_run(signed: str) -> bool:
+    """Whether who signed so may be at work; of another machine's process, and of nonsense, we cannot know."""
+    here = signed.split(" ")[0] == socket.gethostname() and signed.count(" ") == 2
+    return not here or _stamp_of(signed) == signed
 
 
 @contextlib.contextmanager

@@ -7,16 +7,19 @@ import glob
 import hashlib
 import json
 import logging
+import mmap
 import os
 import platform
 import re
+import shlex
 import shutil
 import socket
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -80,11 +83,12 @@ def file_beside(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def folder_beside(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``path``; rename it to ``path`` when the block ends well."""
+    """Yield a temporary folder beside ``path``; list its files and rename it to ``path`` when the block ends well."""
     part = _part_of(path)
     part.mkdir()
     try:
         yield part
+        list_files(part)
         if path.exists():
             shutil.rmtree(path)
         part.rename(path)
@@ -96,6 +100,100 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with file_beside(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+# ------------------------------------------------------------------------------------------------ whole and unchanged
+
+LISTED = "files.sha256"
+UNSEALED = "0" * 64
+
+
+@dataclass(frozen=True)
+class Seal:
+    """Where a file holds the sha256 of its own bytes, taken with 64 zeros in its place.
+
+    Attributes:
+        mark: The bytes before it.
+        search: Finds them: at the file's beginning or at its end.
+    """
+
+    mark: bytes
+    search: Callable[[Any, bytes], int]
+
+
+# What goes before a value of 64 bytes under the key "sha256": in Parquet's footer (Thrift's compact protocol), and in
+# the JSON header of safetensors.
+PARQUET = Seal(b"sha256\x18\x40", lambda data, mark: data.rfind(mark))
+SAFETENSORS = Seal(b'"sha256":"', lambda data, mark: data.find(mark))
+
+
+def write_seal(path: Path, seal: Seal) -> None:
+    """Put a file's digest into the place that it holds for it; the file was written with `UNSEALED` there."""
+    found = sha256_of_file(path)
+    with path.open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as data:
+        place = seal.search(data, seal.mark + UNSEALED.encode()) + len(seal.mark)
+        data[place : place + len(found)] = found.encode()
+
+
+def sealed(data: bytes | mmap.mmap, seal: Seal) -> bool | None:
+    """Whether a file's bytes are those that were sealed; None when it holds no seal."""
+    place = seal.search(data, seal.mark) + len(seal.mark)
+    if place < len(seal.mark):
+        return None
+    with memoryview(data) as held:
+        whole = hashlib.sha256(held[:place])
+        whole.update(UNSEALED.encode())
+        whole.update(held[place + len(UNSEALED) :])
+        return bytes(held[place : place + len(UNSEALED)]) == whole.hexdigest().encode()
+
+
+def check_sealed(path: Path) -> None:
+    """Compare a safetensors file with the seal in it.
+
+    Raises:
+        UserError: it is damaged or has no seal.
+    """
+    with path.open("rb") as stream:
+        whole = path.stat().st_size > 0
+        if whole:
+            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                whole = sealed(data, SAFETENSORS)
+    if not whole:
+        raise UserError(
+            f"{path} is damaged: its sha256 is not the one in its header. "
+            f"`rm -r {shlex.quote(str(path.parent))}` and run the same command: that training begins anew."
+        )
+
+
+def list_files(folder: Path) -> None:
+    """Write the sha256 of every file of a folder into it, as ``sha256sum --check`` reads them."""
+    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    lines = [f"{sha256_of_file(folder / name)}  {name}\n" for name in names]
+    (folder / LISTED).write_text("".join(lines), encoding="utf-8")
+
+
+def check_files(folder: Path) -> None:
+    """Compare a folder's files with its list; one without a list (the user's own images) is taken as it is.
+
+    Raises:
+        UserError: a file is missing, is not listed or is not what was listed.
+    """
+    if not (folder / LISTED).is_file():
+        return
+    again = (
+        f"Bring it back from a copy, or `rm -r {shlex.quote(str(folder))}` and run the same command: it is made anew."
+    )
+    lines = (folder / LISTED).read_text(encoding="utf-8", errors="replace").splitlines()
+    listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    found = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.name[0] != "."}
+    if wrong := sorted((listed.keys() ^ found) - {LISTED}):
+        raise UserError(f"{folder} is damaged: {wrong[0]} is {'missing' if wrong[0] in listed else 'new'}. {again}")
+    for name, digest in listed.items():
+        if (held := sha256_of_file(folder / name)) != digest:
+            raise UserError(f"{folder / name} is damaged: its sha256 is {held}, {LISTED} says {digest}. {again}")
+
+
+# ------------------------------------------------------------------------------------------------ rows
 
 
 def column(values: Sequence[Any] | np.ndarray) -> pa.Array:
@@ -143,7 +241,7 @@ def write_rows(path: Path, columns: Mapping[str, Sequence[Any] | np.ndarray] | p
     repeated: Any = [name for name in table.column_names if name not in single]
     with file_beside(path) as part:
         pq.write_table(
-            table,
+            table.replace_schema_metadata({"sha256": UNSEALED}),
             part,
             compression="zstd",
             use_dictionary=repeated,
@@ -151,6 +249,7 @@ def write_rows(path: Path, columns: Mapping[str, Sequence[Any] | np.ndarray] | p
             dictionary_pagesize_limit=2**30,
             row_group_size=2**26,
         )
+        write_seal(part, PARQUET)
 
 
 def read_rows(path: Path, columns: Sequence[str] | None = None, codes: Sequence[str] = ()) -> pa.Table:
@@ -167,15 +266,18 @@ def read_rows(path: Path, columns: Sequence[str] | None = None, codes: Sequence[
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    again = f"Bring it back from a copy, or `rm {shlex.quote(str(path))}` and run the same command: it is made anew."
     try:
-        # not mapped: a file that is replaced while mapped would change under the reader
-        with pq.ParquetFile(path, memory_map=False, read_dictionary=list(codes)) as stored:
-            return stored.read(None if columns is None else list(columns))
-    except (pa.ArrowInvalid, OSError) as problem:
-        raise UserError(
-            f"{path} cannot be read as Parquet: {str(problem).splitlines()[0]}. Delete it and run the same command "
-            "again; it is made anew."
-        ) from problem
+        data = path.read_bytes()  # what is verified is what is read, whoever replaces the file meanwhile
+        whole = sealed(data, PARQUET)
+        if whole is False:
+            raise UserError(f"{path} is damaged: its sha256 is not the one in its footer. {again}")
+        with pq.ParquetFile(pa.BufferReader(data), read_dictionary=list(codes)) as stored:
+            if whole is None and set(stored.metadata.metadata or {}) - {b"ARROW:schema"}:
+                raise UserError(f"{path} is damaged: its footer is not the one that was written. {again}")
+            return stored.read(None if columns is None else list(columns)).replace_schema_metadata(None)
+    except (pa.ArrowException, OSError) as problem:
+        raise UserError(f"{path} cannot be read as Parquet: {str(problem).splitlines()[0]}. {again}") from problem
 
 
 def sha256_of_file(path: Path) -> str:

@@ -4,6 +4,7 @@
 # made from. Modification times mean nothing.
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -24,7 +25,11 @@ from tellsign.weights import open_shelf
 # snakemake itself runs in, or in the container's.
 shell.prefix(
     f"export PYTHONPATH={Path(workflow.basedir) / 'src'};"
-    f' [ -n "${{{{APPTAINER_CONTAINER:-}}}}" ] || export PATH={Path(sys.executable).parent}:$PATH; '
+    f' [ -n "${{{{APPTAINER_CONTAINER:-}}}}" ] || export PATH={Path(sys.executable).parent}:$PATH;'
+    # a process that the system kills for want of memory says nothing itself
+    ' tellsign() {{ command tellsign "$@"; local status=$?; [ $status -ne 137 ] || echo "$1 was killed (SIGKILL), most'
+    " often for want of memory: run fewer jobs at once (--cores), or give it a smaller batch size or a machine with"
+    ' more, and run the same command again; finished stages and epochs are kept." >&2; return $status; }}; '
 )
 
 # What -n says; workflow.dryrun is not known yet while rules are read.
@@ -152,6 +157,15 @@ def published(wildcards):
     held = artifact("table", wildcards).roots.get("published")
     return ["--published", held] if held else []
 
+
+# Told here, in one line: Snakemake itself would show where in its own code it could not make a folder.
+if workflow.is_main_process and not DRY_RUN:
+    for kept in map(Path, ("data", "cache", "logs", "results", ".snakemake")):
+        if not os.access(kept if kept.exists() else Path.cwd(), os.W_OK):
+            raise WorkflowError(
+                f"{kept.absolute()} cannot be written. Give yourself permission, or run in a folder that can be "
+                "written; nothing was changed."
+            )
 
 # After kill -9 of Snakemake the folder stays locked; nobody has to know that.
 if workflow.is_main_process and not DRY_RUN:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,8 @@ def main(*, settings: dict, split: Path, roots: dict[str, Path], out: Path) -> N
     shapes = []
     with folder_beside(out) as part:
         pixels = np.lib.format.open_memmap(part / "pixels.npy", mode="w+", dtype=np.uint8, shape=(int(offsets[-1]), 3))
+        with (part / "pixels.npy").open("r+b") as stream:  # a full disk is an error here; under a map it is a signal
+            os.posix_fallocate(stream.fileno(), 0, pixels.nbytes + pixels.offset)
         images = progress(in_order(make, rows, threads()), len(rows), "crops")
         for start, end, image in zip(offsets[:-1], offsets[1:], images, strict=True):
             pixels[start:end] = image.reshape(-1, 3)

@@ -12,6 +12,7 @@ training images' centre crops.
 from __future__ import annotations
 
 import functools
+import shlex
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 
 from tellsign.augmentations import augmented_crops, draw_blur_jpeg
 from tellsign.detectors import build_detector, kept_weights, load_encoder, load_weights, save_weights, seal
+from tellsign.errors import UserError
 from tellsign.fit import (
     EarlyStop,
     Resume,
@@ -42,7 +44,7 @@ from tellsign.losses import binary_cross_entropy
 from tellsign.masks import MASKS
 from tellsign.pixels import PixelTable, augment
 from tellsign.rows import chosen_rows, subsets_of
-from tellsign.runtime import folder_beside, loader_threads, pick_device, write_text
+from tellsign.runtime import folder_beside, loader_threads, pick_device, sha256_of_file, write_text
 
 EVALUATED = 64
 """Images computed at once for validation and for the bank of the nearest neighbour."""
@@ -188,9 +190,9 @@ class Trainer:
 
         def keep(done: int) -> None:
             if stop is not None and stop.epoch == done:
-                save_weights(self.detector, out / names[recipe["epochs"]])
+                keep_weights(self.detector, out / names[recipe["epochs"]])
             elif stop is None and done in names:
-                save_weights(self.detector, out / names[done])
+                keep_weights(self.detector, out / names[done])
 
         rows = fit(
             self.detector,
@@ -215,8 +217,30 @@ class Trainer:
         self.detector.eval()
         features = features_of(self.detector.backbone, images.table, images.rows, size, EVALUATED)
         head.store(features, images.labels)
-        save_weights(self.detector, path)
+        keep_weights(self.detector, path)
         return Result([], len(images.rows), 0)
+
+
+def keep_weights(detector: Detector, path: Path) -> None:
+    """Write weights that wait for the training's end, and their sha256 beside them."""
+    save_weights(detector, path)
+    write_text(path.with_suffix(".sha256"), sha256_of_file(path))
+
+
+def copy_kept(path: Path, target: Path) -> None:
+    """Copy weights that `keep_weights` wrote.
+
+    Raises:
+        UserError: they are not what was written.
+    """
+    shutil.copyfile(path, target)
+    written = path.with_suffix(".sha256")
+    if not written.is_file() or sha256_of_file(target) != written.read_text(encoding="utf-8"):
+        state = shlex.quote(str(path.parent.parent))
+        raise UserError(
+            f"{path} was changed since it was written. `rm -r {state}` and run the same command: that training begins "
+            "anew."
+        )
 
 
 @dataclass(frozen=True)
@@ -273,7 +297,7 @@ def main(
             else:
                 results.append(trainer.run(state / "weights", training.kept, state))
             for name in training.kept.values():
-                shutil.copyfile(state / "weights" / name, part / name)
+                copy_kept(state / "weights" / name, part / name)
         write_log(part / "log.csv", [row for result in results for row in result.log])
         write_text(part / "recipe.yaml", yaml.safe_dump(settings, sort_keys=True))
         facts = {"seconds": round(time.monotonic() - began, 2), "device": str(target_device)}
