@@ -380,6 +380,8 @@ class Plan:
         told = needs.pop("told", {})
         if (stage, name) in self._made:
             return self._made[stage, name]
+        if {"", ".", ".."} & set(name.split("/")):
+            raise UserError(f"{name!r} cannot name a {stage}: its files would lie outside data/{stage}/. Rename it.")
         held = {role: v if isinstance(v, list) else [("", v)] for role, v in needs.items() if v is not None}
         pin = self.config.pins.get(f"{stage}/{name}")
         made = Artifact(stage, name, plain(settings), held, raw, roots, pin, store, told)

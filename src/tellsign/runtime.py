@@ -185,6 +185,8 @@ def check_files(folder: Path) -> None:
     )
     lines = (folder / LISTED).read_text(encoding="utf-8", errors="replace").splitlines()
     listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    if not all(listed):
+        raise UserError(f"{folder / LISTED} is damaged. {again}")
     found = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.name[0] != "."}
     if wrong := sorted((listed.keys() ^ found) - {LISTED}):
         raise UserError(f"{folder} is damaged: {wrong[0]} is {'missing' if wrong[0] in listed else 'new'}. {again}")

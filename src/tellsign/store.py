@@ -81,7 +81,7 @@ class Store:
         if found:
             raise UserError(
                 f"the cache {folder} was made otherwise, its rows cannot be used here: {'; '.join(found)}. "
-                "Give another folder, or delete this one."
+                "Give another folder, or delete this one and run the same command again."
             )
         clear_stale(folder)
         return cls(folder, keys)

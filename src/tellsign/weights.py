@@ -82,6 +82,11 @@ def read_catalogue(path: Path) -> dict[str, Entry]:
         where = f"{path.name}: {name}"
         if (entry.repository is None) == (entry.url is None):
             raise UserError(f"{where}: needs either repository (on huggingface.co) or url.")
+        for file in (name, *entry.files):
+            if not file or file.startswith(("/", "~")) or {".", ".."} & set(re.split(r"[/\\]", file)):
+                raise UserError(
+                    f"{where}: {file!r} would lie outside the folder of weights; give a plain relative name."
+                )
         if entry.url is not None and not entry.single:
             raise UserError(f"{where}: url names one file, so files must be one plain name.")
         if entry.revision != "main" and not COMMIT.fullmatch(entry.revision):
