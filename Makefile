@@ -15,7 +15,7 @@ CORES ?= all
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
-.PHONY: env tables figures report test check lock clean
+.PHONY: env tables figures report test faults check audit licences lock clean
 env: .venv/.ready ## the environment alone
 
 tables figures report: .venv/.ready ## make them for the default configuration, the demo
@@ -23,6 +23,15 @@ tables figures report: .venv/.ready ## make them for the default configuration, 
 
 test: .venv/.ready ## every test, the end-to-end demo included
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+faults: .venv/.ready ## the fault suite at full scale; hours on two cores. Its counts: faults.jsonl, docs/reliability.md
+	TELLSIGN_FAULTS=full TELLSIGN_FAULTS_REPORT=$(CURDIR)/faults.jsonl $(BIN)/python -m pytest tests/faults
+
+audit: .venv/.ready ## known vulnerabilities of what is pinned, where there is a network; licences
+	$(BIN)/python benchmarks/audit.py
+
+licences: .venv/.ready ## write docs/licences.md anew
+	$(BIN)/python benchmarks/audit.py --write
 
 check: .venv/.ready ## style, types, workflow
 	$(BIN)/ruff check

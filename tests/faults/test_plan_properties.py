@@ -23,7 +23,7 @@ from tellsign.plan import Plan, digest
 
 PAPERS = ("mpft", "lol", "rescale", "tidy")
 ROUNDS = settings(
-    max_examples=scaled(15, 300), deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=scaled(8, 300), deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 Way = tuple[Any, ...]
 
