@@ -226,7 +226,7 @@ def test_a_full_disk_is_said_and_the_next_run_completes(small, commands, tmp_pat
     out = folder / out_of(command)
     (shutil.rmtree if out.is_dir() else Path.unlink)(out)
     shutil.rmtree(folder / "data" / "store", ignore_errors=True)
-    mount(out.parent, "size=8k")  # a page of it is the folder's own
+    mount(out.parent, "size=4k")  # a page, which the filler takes
     (out.parent / "filler").write_bytes(b"x" * 4096)
     code, said = run_stage(folder, command)
     assert code == 2, (code, said)
