@@ -68,6 +68,15 @@ def train(epochs, folder, stop_after=None):
     return model.state_dict(), [row["loss"] for row in rows]
 
 
+@pytest.mark.parametrize("damage", [lambda b: b[:-9], lambda b: b"", lambda b: b[:-1] + bytes([b[-1] ^ 4])])
+def test_damaged_state_is_refused_by_name(tmp_path, damage):
+    train(2, tmp_path)
+    state = tmp_path / "state.safetensors"
+    state.write_bytes(damage(state.read_bytes()))
+    with pytest.raises(UserError, match=r"state\.safetensors is damaged.*begins anew"):
+        train(4, tmp_path)
+
+
 def test_a_stopped_training_resumes_to_the_same_bytes(tmp_path):
     whole, losses = train(4, None)
     with pytest.raises(KeyboardInterrupt):

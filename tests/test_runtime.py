@@ -8,6 +8,7 @@ import pytest
 
 from tellsign.errors import UserError, choose
 from tellsign.runtime import (
+    check_files,
     file_beside,
     folder_beside,
     host,
@@ -114,3 +115,43 @@ def test_ids_that_repeat_are_stored_once_and_can_stay_numbers(tmp_path: Path):
         assert str(held.schema.field("id").type).startswith("dictionary")
         assert held["id"].to_pylist() == read_rows(path)["id"].to_pylist() == ids * times
     assert sizes[1] < 1.5 * sizes[0]
+
+
+def test_rows_with_any_bit_flipped_or_cut_anywhere_are_refused(tmp_path: Path):
+    path = tmp_path / "x.parquet"
+    write_rows(path, {"id": ["a", "b"], "score": np.array([0.5, 1], np.float32)})
+    whole = path.read_bytes()
+    for at in range(len(whole)):
+        held = bytearray(whole)
+        held[at] ^= 1 << at % 8
+        path.write_bytes(held)
+        with pytest.raises(UserError, match=r"x\.parquet .*made anew"):
+            read_rows(path)
+        path.write_bytes(whole[:at])
+        with pytest.raises(UserError, match=r"x\.parquet .*made anew"):
+            read_rows(path)
+
+
+def test_rows_of_an_older_version_have_no_seal_and_are_read(tmp_path: Path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"id": ["a"]}), tmp_path / "x.parquet")
+    assert read_rows(tmp_path / "x.parquet").to_pydict() == {"id": ["a"]}
+
+
+def test_a_folder_lists_its_files_and_what_differs_is_named(tmp_path: Path):
+    with folder_beside(tmp_path / "f") as part:
+        (part / "x").write_text("whole")
+    check_files(tmp_path / "f")
+    check_files(tmp_path)  # the user's own folder, without a list
+    (tmp_path / "f" / ".hidden").write_text("Snakemake's or the system's")
+    check_files(tmp_path / "f")
+    for change, said in ((lambda p: p.write_text("whale"), "x is damaged"), (Path.unlink, "x is missing")):
+        change(tmp_path / "f" / "x")
+        with pytest.raises(UserError, match=said):
+            check_files(tmp_path / "f")
+    (tmp_path / "f" / "x").write_text("whole")
+    (tmp_path / "f" / "y").write_text("more")
+    with pytest.raises(UserError, match="y is new"):
+        check_files(tmp_path / "f")

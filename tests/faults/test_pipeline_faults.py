@@ -248,7 +248,7 @@ def test_a_disk_that_is_full_for_state_and_stores_is_said_too(small, commands, t
     (shutil.rmtree if out.is_dir() else Path.unlink)(out)
     kept = folder / "data" / ("work" if "--work" in command else "store")
     shutil.rmtree(kept, ignore_errors=True)
-    mount(kept, "size=8k")
+    mount(kept, "size=4k")  # what begins a store takes it
     code, said = run_stage(folder, command)
     assert code == 2, (code, said)
     assert "No space left on device" in said and "Free some space" in said and "Traceback" not in said
