@@ -153,5 +153,5 @@ def test_a_folder_lists_its_files_and_what_differs_is_named(tmp_path: Path):
             check_files(tmp_path / "f")
     (tmp_path / "f" / "x").write_text("whole")
     (tmp_path / "f" / "y").write_text("more")
-    with pytest.raises(UserError, match="y is new"):
+    with pytest.raises(UserError, match="y is not in"):
         check_files(tmp_path / "f")

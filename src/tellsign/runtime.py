@@ -165,34 +165,47 @@ def check_sealed(path: Path) -> None:
         )
 
 
+def _listing(folder: Path) -> dict[str, str]:
+    """The sha256 of every file of a folder; hidden ones (Snakemake's, the system's) and the list itself left out."""
+    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.name[0] != ".")
+    return {name: sha256_of_file(folder / name) for name in names if name != LISTED}
+
+
+def _listed(files: Mapping[str, str]) -> bytes:
+    return "".join(f"{digest}  {name}\n" for name, digest in files.items()).encode()
+
+
 def list_files(folder: Path) -> None:
     """Write the sha256 of every file of a folder into it, as ``sha256sum --check`` reads them."""
-    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    lines = [f"{sha256_of_file(folder / name)}  {name}\n" for name in names]
-    (folder / LISTED).write_text("".join(lines), encoding="utf-8")
+    (folder / LISTED).write_bytes(_listed(_listing(folder)))
 
 
 def check_files(folder: Path) -> None:
     """Compare a folder's files with its list; one without a list (the user's own images) is taken as it is.
 
     Raises:
-        UserError: a file is missing, is not listed or is not what was listed.
+        UserError: a file is missing, is not listed or is not what was listed, or the list is damaged.
     """
     if not (folder / LISTED).is_file():
+        return
+    text, found = (folder / LISTED).read_bytes(), _listing(folder)
+    if text == _listed(found):
         return
     again = (
         f"Bring it back from a copy, or `rm -r {shlex.quote(str(folder))}` and run the same command: it is made anew."
     )
-    lines = (folder / LISTED).read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = text.decode(errors="replace").splitlines()
     listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    if not all(listed):
-        raise UserError(f"{folder / LISTED} is damaged. {again}")
-    found = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.name[0] != "."}
-    if wrong := sorted((listed.keys() ^ found) - {LISTED}):
-        raise UserError(f"{folder} is damaged: {wrong[0]} is {'missing' if wrong[0] in listed else 'new'}. {again}")
-    for name, digest in listed.items():
-        if (held := sha256_of_file(folder / name)) != digest:
-            raise UserError(f"{folder / name} is damaged: its sha256 is {held}, {LISTED} says {digest}. {again}")
+    for name in sorted(listed.keys() | found.keys()):
+        if name not in found:
+            raise UserError(f"{folder} is damaged: {name or LISTED} is missing or misspelt in {LISTED}. {again}")
+        if name not in listed:
+            raise UserError(f"{folder} is damaged: {name} is not in {LISTED}. {again}")
+        if listed[name] != found[name]:
+            raise UserError(
+                f"{folder / name} is damaged: its sha256 is {found[name]}, {LISTED} says {listed[name]}. {again}"
+            )
+    raise UserError(f"{folder / LISTED} is damaged. {again}")
 
 
 # ------------------------------------------------------------------------------------------------ rows
@@ -271,14 +284,19 @@ def read_rows(path: Path, columns: Sequence[str] | None = None, codes: Sequence[
     again = f"Bring it back from a copy, or `rm {shlex.quote(str(path))}` and run the same command: it is made anew."
     try:
         data = path.read_bytes()  # what is verified is what is read, whoever replaces the file meanwhile
-        whole = sealed(data, PARQUET)
-        if whole is False:
-            raise UserError(f"{path} is damaged: its sha256 is not the one in its footer. {again}")
-        with pq.ParquetFile(pa.BufferReader(data), read_dictionary=list(codes)) as stored:
+    except FileNotFoundError as problem:
+        raise UserError(f"{path} cannot be read as Parquet: it is not there. {again}") from problem
+    whole = sealed(data, PARQUET)
+    if whole is False:
+        raise UserError(f"{path} is damaged: its sha256 is not the one in its footer. {again}")
+    try:  # without threads where one is allowed: Arrow's words when it gets none name no lack of memory
+        with pq.ParquetFile(pa.BufferReader(data), read_dictionary=list(codes), pre_buffer=False) as stored:
             if whole is None and set(stored.metadata.metadata or {}) - {b"ARROW:schema"}:
                 raise UserError(f"{path} is damaged: its footer is not the one that was written. {again}")
-            return stored.read(None if columns is None else list(columns)).replace_schema_metadata(None)
-    except (pa.ArrowException, OSError) as problem:
+            return stored.read(
+                None if columns is None else list(columns), use_threads=threads() > 1
+            ).replace_schema_metadata(None)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as problem:
         raise UserError(f"{path} cannot be read as Parquet: {str(problem).splitlines()[0]}. {again}") from problem
 
 
