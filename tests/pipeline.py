@@ -97,7 +97,8 @@ def shrink(folder: Path) -> Path:
     for generator in chosen.values():
         generator.update(steps=4, train_count=12, test_count=12)
     config["demo"]["generators"] = chosen
-    config["splits"]["train"]["count"] = config["splits"]["test"]["count"] = 24
+    for split in ("train", "test", "test-few"):
+        config["splits"][split]["count"] = 24
     config["evaluate"]["resamples"] = 20
     wanted = {"mpft": ["tam"], "lol": ["lol"], "rescale": ["full"], "tidy": ["both"]}
     for name, runs in wanted.items():

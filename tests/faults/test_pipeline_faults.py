@@ -23,7 +23,7 @@ from typing import IO
 
 import psutil
 import pytest
-from pipeline import BIN, copy_of_tree, environment, planned, shrink, snakemake, tables_of
+from pipeline import BIN, copy_of_tree, edited, environment, planned, shrink, snakemake, tables_of
 from scale import FULL, record, scaled
 
 from tellsign.runtime import sha256_of_file
@@ -193,6 +193,19 @@ def test_a_kill_between_a_stages_last_write_and_snakemakes_note_of_it_stops_noth
     finally:
         mark.unlink()
         away.rename(small / "data" / "table" / "lol")
+
+
+def test_without_the_cache_an_edit_of_one_run_still_trains_that_run_alone(small):
+    """Its crops are made anew; Snakemake would take them for newer than all that was made from them before."""
+    paper = small / "config" / "demo" / "mpft.yaml"
+    away = (small / "cache" / "crops").rename(small / "away")
+    try:
+        assert planned(small, "tables") == Counter()
+        with edited(paper, "lr: 0.0003", "lr: 0.0002"):
+            counts = planned(small, "tables")
+    finally:
+        away.rename(small / "cache" / "crops")
+    assert counts == Counter(crops=2, train=1, score=1, evaluate=1, table=1)
 
 
 # ------------------------------------------------------------------------------------------------ disk, memory, clock
