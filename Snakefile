@@ -37,6 +37,8 @@ localrules:
     tables,
     figures,
     all,
+    table,  # half a second each, as is the report: on a cluster no job of their own
+    report,
 
 
 rule tables:

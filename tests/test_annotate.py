@@ -88,6 +88,29 @@ def test_a_grown_split_costs_what_is_new_and_gives_the_same_bytes(tmp_path, call
     assert contents(grown) == contents(fresh)
 
 
+def test_jobs_that_share_the_work_fill_the_store_with_the_very_shards_of_one(tmp_path, calls, monkeypatch):
+    one = annotated(tmp_path / "one", range(10), store="alone")
+    (several := tmp_path / "several").mkdir()
+    crops, at = packed(several / "crops", range(10)), tmp_path / "shared"
+    seen, boxes_of = [], {"settings": GROUND, "caption": one / "captions.parquet"}
+    for stage, flags, file in ((caption, {"settings": CAPTION}, "captions"), (ground, boxes_of, "boxes")):
+        calls.update(dict.fromkeys(calls, 0))
+        name = stage.__name__.rpartition(".")[2]
+        given = flags | {"crops": crops, "store": at / name[0], "device": "cpu", "shard_size": 4}
+        for part in ("3/3", "1/3", "2/3"):
+            stage.main(**given, part=part, out=several / f"{name}-{part[0]}")
+        seen += [set(read_rows(several / f"{name}-{part}")["id"].to_pylist()) for part in (1, 2, 3)]
+        assert calls[name] == 10
+        monkeypatch.setattr(stage, f"load_{name}er", lambda *_: pytest.fail("loaded"))
+        stage.main(**given, out=several / name)
+        assert (several / name).read_bytes() == (one / f"{file}.parquet").read_bytes()
+        assert sorted(p.name for p in (at / name[0]).glob("*.parquet")) == sorted(
+            p.name for p in (tmp_path / "alone" / name[0]).glob("*.parquet")
+        )
+    assert seen[0] == {f"image{i}" for i in range(4)} and seen[2] == {"image8", "image9"}
+    assert seen[3] | seen[4] | seen[5] == {f"image{i}" for i in range(10)}
+
+
 def test_everything_known_nothing_is_loaded_or_made(tmp_path, calls, monkeypatch):
     annotated(tmp_path / "one", range(4))
     calls.update(dict.fromkeys(calls, 0))

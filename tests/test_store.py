@@ -5,10 +5,12 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tellsign import runtime
 from tellsign.errors import UserError
-from tellsign.store import Store, differences
+from tellsign.store import Store, differences, rows_of_part
 
 MADE = {"captioner": {"name": "blip2", "beams": 5}, "pixels": "abc"}
 
@@ -116,3 +118,18 @@ def test_rows_without_a_word_on_what_made_them_are_refused(tmp_path):
     (tmp_path / "made.json").unlink()
     with pytest.raises(UserError, match=r"made\.json, which says what made them, is gone"):
         Store.open(tmp_path, ("id",), MADE)
+
+
+@given(count=st.integers(0, 60), jobs=st.integers(1, 9), block=st.integers(1, 20))
+@settings(deadline=None)
+def test_parts_share_all_rows_and_keep_the_blocks_of_one_job(count, jobs, block):
+    parts = [rows_of_part(count, f"{n}/{jobs}", block) for n in range(1, jobs + 1)]
+    assert sorted(row for part in parts for row in part) == list(range(count))
+    whole = [list(range(count))[i : i + block] for i in range(0, count, block)]
+    assert sorted(part[i : i + block] for part in parts for i in range(0, len(part), block)) == whole
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "1", "a/b", "1/2/3", "-1/2", ""])
+def test_a_part_that_is_none_is_refused(part):
+    with pytest.raises(UserError, match="say which part of how many"):
+        rows_of_part(10, part, 4)

@@ -6,6 +6,7 @@ Only the module of the chosen one is imported, so that ``--help`` is quick.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import importlib
 import inspect
@@ -22,6 +23,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from tellsign.errors import UserError, near_miss
+from tellsign.gpus import taken
 from tellsign.runtime import check_files, log_to_stderr
 
 STAGES = {
@@ -122,6 +124,19 @@ def stage_parser(stage: str, main: Callable[..., int | None], doc: str) -> argpa
     return parser
 
 
+def asked_gpus(argv: list[str]) -> tuple[int | None, list[str]]:
+    """The number after a leading ``--gpus``, None without one, and the rest.
+
+    Raises:
+        UserError: it is no number of GPUs.
+    """
+    if argv[:1] != ["--gpus"]:
+        return None, argv
+    if len(argv) < 2 or not argv[1].isdecimal():
+        raise UserError(f"--gpus {' '.join(argv[1:2])}: say how many, as in tellsign --gpus 1 train ...")
+    return int(argv[1]), argv[2:]
+
+
 def usage() -> str:
     """The list of commands and stages."""
     width = max(map(len, STAGES))
@@ -130,10 +145,11 @@ def usage() -> str:
         return "\n".join(f"  {name:<{width}}  {text}" for name, text in choices.items())
 
     return (
-        "usage: tellsign COMMAND [flags]\n       tellsign STAGE [flags]\n\nReproduce four papers on detecting "
-        "AI-generated images: run `snakemake --cores 8 tables`.\nFor people:\n\n"
+        "usage: tellsign COMMAND [flags]\n       tellsign [--gpus N] STAGE [flags]\n\nReproduce four papers on "
+        "detecting AI-generated images: run `snakemake --cores 8 tables`.\nFor people:\n\n"
         f"{listed(COMMANDS)}\n\nEach rule calls one stage, which can also be run by hand:\n\n"
         f"{listed(STAGES)}\n\n`tellsign NAME --help` explains the files and flags of each.\n"
+        "With --gpus N a stage waits for N free GPUs of this machine and sees no others; 0 takes none.\n"
     )
 
 
@@ -159,7 +175,11 @@ def error_number(problem: Exception) -> int | None:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run a command or a stage; return the exit status (2 for an error that the user can mend)."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        gpus, argv = asked_gpus(list(sys.argv[1:] if argv is None else argv))
+    except UserError as problem:
+        sys.stderr.write(f"tellsign: {problem}\n")
+        return 2
     if not argv or argv[0] in ("-h", "--help"):
         sys.stdout.write(usage())
         return 0
@@ -178,7 +198,8 @@ def run(argv: Sequence[str] | None = None) -> int:
         if stage in STAGES:
             for path in inputs(flags):
                 check_files(path)
-        return module.main(**flags) or 0
+        with contextlib.nullcontext() if gpus is None else taken(gpus):
+            return module.main(**flags) or 0
     except UserError as problem:
         logging.getLogger("tellsign").error("%s: %s", stage, problem)
         return 2

@@ -820,6 +820,7 @@ class Config:
         demo: The embedded world, if any.
         pins: Fingerprints held for a stage and name, to keep an artifact across a refactoring.
         roots: Folders that replace benchmarks' roots: BENCHMARK → folder where it has one root, else BENCHMARK/ROOT.
+        caption_jobs: How many jobs share the captioning of a split, and then its grounding; no number depends on it.
         root, photos, train, data: Values given by ``--config``; ``{root}`` and so on stand for them in every string.
     """
 
@@ -834,6 +835,7 @@ class Config:
     demo: Demo | None = None
     pins: dict[str, str] = field(default_factory=dict)
     roots: dict[str, str] = field(default_factory=dict)
+    caption_jobs: int = field(default=1, metadata={"above": 0})
     root: str | None = None
     photos: str | None = None
     train: str | None = None

@@ -327,19 +327,24 @@ def threads() -> int:
     return int(os.environ.get("OMP_NUM_THREADS", "1"))
 
 
-def visible_gpus() -> int:
-    """How many CUDA devices jobs on this machine may use, without importing torch."""
+AMONG = "TELLSIGN_AMONG_GPUS"
+"""Environment variable: among how many GPUs jobs choose, where the others are hidden (`tellsign.gpus`)."""
+
+
+def visible_gpus() -> list[str]:
+    """The CUDA devices that jobs on this machine may use, as CUDA_VISIBLE_DEVICES names them; torch is not imported."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
-        return len([device for device in named.split(",") if device.strip()])
-    return len(list(Path("/dev").glob("nvidia[0-9]*")))
+        return [device.strip() for device in named.split(",") if device.strip()]
+    return [str(number) for number, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
 
 
 def loader_threads(device: torch.device) -> int:
     """Threads that may make batches ahead of a device: a GPU's share of the cores; beside a CPU the job's own."""
     if device.type == "cpu":
         return threads()
-    return max(1, len(os.sched_getaffinity(0)) // max(1, visible_gpus()))
+    among = int(os.environ.get(AMONG, len(visible_gpus())))
+    return max(1, len(os.sched_getaffinity(0)) // max(1, among))
 
 
 def pick_device(name: str) -> torch.device:

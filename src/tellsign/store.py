@@ -39,6 +39,26 @@ def differences(old: Any, new: Any, where: str = "") -> list[str]:
     return [] if old == new else [f"{where} is {old!r}, not {new!r}"]
 
 
+def rows_of_part(count: int, part: str, block: int) -> list[int]:
+    """The rows that one of several jobs makes: every so many-th block of them.
+
+    With a store's shard size as ``block``, the jobs together make the very shards that one job would.
+
+    Args:
+        count: Rows of all jobs.
+        part: Which job of how many: ``2/8`` is the second of eight, ``1/1`` makes all.
+        block: Rows that stay together.
+
+    Raises:
+        UserError: ``part`` is none.
+    """
+    found = re.fullmatch(r"(\d+)/(\d+)", part)
+    number, jobs = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= number <= jobs:
+        raise UserError(f"--part {part}: say which part of how many, from 1/8 to 8/8.")
+    return [row for row in range(count) if row // block % jobs == number - 1]
+
+
 @dataclass(frozen=True)
 class Store:
     """Rows by key. A key may have several rows; all of them are in one shard.

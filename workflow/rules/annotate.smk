@@ -7,12 +7,48 @@
 # keeps   data/store/...                     every caption, box and embedding made so far, by image id, in shards
 #
 # batch_size and shard_size (rows between two writes) change no number; a profile sets them: --set-resources
-# caption:batch_size=64
+# caption:batch_size=64. Nor does caption_jobs: with --config caption_jobs=8, eight jobs fill the store with captions of
+# a split, and then eight with its boxes; what they leave behind is thrown away, the rows come out of the store.
+
+
+def shares(stage):
+    """Input function: what several jobs write that fill a stage's store; nothing where one job does all."""
+    jobs = PLAN.config.caption_jobs
+    parts = [f"data/work/{stage}/{{name}}.{{fp}}/{n}-of-{jobs}.parquet" for n in range(1, jobs + 1)] if jobs > 1 else []
+    return lambda wildcards: [part.format(**wildcards) for part in parts]
+
+
+rule caption_part:
+    input:
+        crops=need("caption", "crops"),
+    output:
+        captions=temp("data/work/caption/{name}.{fp}/{part}-of-{parts}.parquet"),
+    log:
+        "logs/caption/{name}.{fp}.{part}-of-{parts}.log",
+    threads: 1
+    resources:
+        gpu=1,
+        batch_size=32,
+        shard_size=256,
+    params:
+        settings=settings("caption"),
+        store=store("caption"),
+    shell:
+        "tellsign --gpus {resources.gpu} caption"
+        " --settings {params.settings:q}"
+        " --crops {input.crops:q}"
+        " --store {params.store:q}"
+        " --part {wildcards.part}/{wildcards.parts}"
+        " --batch-size {resources.batch_size}"
+        " --shard-size {resources.shard_size}"
+        " --out {output.captions:q}"
+        " > {log:q} 2>&1"
 
 
 rule caption:
     input:
         crops=need("caption", "crops"),
+        shares=shares("caption"),
     output:
         captions="data/caption/{name}.{fp}.parquet",
     log:
@@ -26,7 +62,7 @@ rule caption:
         settings=settings("caption"),
         store=store("caption"),
     shell:
-        "tellsign caption"
+        "tellsign --gpus {resources.gpu} caption"
         " --settings {params.settings:q}"
         " --crops {input.crops:q}"
         " --store {params.store:q}"
@@ -36,10 +72,40 @@ rule caption:
         " > {log:q} 2>&1"
 
 
+rule ground_part:
+    input:
+        crops=need("ground", "crops"),
+        caption=need("ground", "caption"),
+    output:
+        boxes=temp("data/work/ground/{name}.{fp}/{part}-of-{parts}.parquet"),
+    log:
+        "logs/ground/{name}.{fp}.{part}-of-{parts}.log",
+    threads: 1
+    resources:
+        gpu=1,
+        batch_size=16,
+        shard_size=256,
+    params:
+        settings=settings("ground"),
+        store=store("ground"),
+    shell:
+        "tellsign --gpus {resources.gpu} ground"
+        " --settings {params.settings:q}"
+        " --crops {input.crops:q}"
+        " --caption {input.caption:q}"
+        " --store {params.store:q}"
+        " --part {wildcards.part}/{wildcards.parts}"
+        " --batch-size {resources.batch_size}"
+        " --shard-size {resources.shard_size}"
+        " --out {output.boxes:q}"
+        " > {log:q} 2>&1"
+
+
 rule ground:
     input:
         crops=need("ground", "crops"),
         caption=need("ground", "caption"),
+        shares=shares("ground"),
     output:
         boxes="data/ground/{name}.{fp}.parquet",
     log:
@@ -53,7 +119,7 @@ rule ground:
         settings=settings("ground"),
         store=store("ground"),
     shell:
-        "tellsign ground"
+        "tellsign --gpus {resources.gpu} ground"
         " --settings {params.settings:q}"
         " --crops {input.crops:q}"
         " --caption {input.caption:q}"
@@ -84,7 +150,7 @@ rule embed:
         caption=optional("embed", "caption"),
         ground=optional("embed", "ground"),
     shell:
-        "tellsign embed"
+        "tellsign --gpus {resources.gpu} embed"
         " --settings {params.settings:q}"
         " --crops {input.crops:q}"
         " {params.caption:q}"

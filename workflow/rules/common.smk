@@ -75,6 +75,8 @@ PLAN, ARTIFACTS = read_plan()
 wildcard_constraints:
     name=r"[^.][^\0]*?",
     fp="[0-9a-f]{12}",
+    part=r"\d+",
+    parts=r"\d+",
 
 
 def paths(artifacts):
@@ -176,7 +178,7 @@ if workflow.is_main_process and not DRY_RUN:
 # Without a limit Snakemake would start all GPU jobs at once; a profile or --resources gpu=N overrules this one. Where
 # there is no GPU, the cores are the limit.
 if workflow.is_main_process and "gpu" not in workflow.global_resources and visible_gpus():
-    workflow.register_resource("gpu", visible_gpus())
+    workflow.register_resource("gpu", len(visible_gpus()))
 
 
 onsuccess:

@@ -25,7 +25,7 @@ rule score:
         splits=keyed("score", "splits"),
         crops=keyed("score", "crops"),
     shell:
-        "tellsign score"
+        "tellsign --gpus {resources.gpu} score"
         " --settings {params.settings:q}"
         " --checkpoints {params.checkpoints:q}"
         " --splits {params.splits:q}"

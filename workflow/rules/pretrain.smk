@@ -26,13 +26,14 @@ rule pretrain:
         crops=optional("pretrain", "crops"),
         split=optional("pretrain", "split"),
         roots=roots("pretrain"),
+        processes=lambda wildcards, resources: max(1, resources.gpu),
     shell:
-        "tellsign pretrain"
+        "tellsign --gpus {resources.gpu} pretrain"
         " --settings {params.settings:q}"
         " {params.crops:q}"
         " {params.split:q}"
         " --roots {params.roots:q}"
-        " --processes {resources.gpu}"
+        " --processes {params.processes}"
         " --work data/work/{wildcards.fp}"
         " --out {output.encoder:q}"
         " > {log:q} 2>&1"

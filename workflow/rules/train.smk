@@ -27,7 +27,7 @@ rule train:
         validation_split=optional("train", "validation_split"),
         validation_crops=optional("train", "validation_crops"),
     shell:
-        "tellsign train"
+        "tellsign --gpus {resources.gpu} train"
         " --settings {params.settings:q}"
         " --split {input.split:q}"
         " --crops {input.crops:q}"

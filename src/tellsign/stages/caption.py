@@ -6,6 +6,9 @@ Writes  one Parquet file: id, caption. Empty captions are kept as they are and c
 New captions are added to the store, --shard-size of them at a time: after a kill the same command goes on from the
 last whole shard, and a split that grew by 100 images costs 100 captions. The store of another captioner, other
 weights or another decoding is refused.
+
+With --part 2/8, eight jobs share the work: each captions its own images and writes their captions alone. Once all have
+filled the store, the same command without --part has nothing left to caption.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from typing import Any
 from tellsign.captioners import load_captioner
 from tellsign.pixels import PixelTable
 from tellsign.runtime import pick_device, write_rows
-from tellsign.store import Store
+from tellsign.store import Store, rows_of_part
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +34,7 @@ def main(
     device: str = "auto",
     batch_size: int = 32,
     shard_size: int = 256,
+    part: str = "1/1",
 ) -> None:
     """Caption every image once.
 
@@ -42,25 +46,28 @@ def main(
         device: auto, cpu, cuda, cuda:1.
         batch_size: images captioned together.
         shard_size: captions made between two writes.
+        part: which of several jobs this is.
 
     Raises:
-        UserError: missing or unfit weights, or a store that something else made.
+        UserError: missing or unfit weights, a store that something else made, or a part that is none.
     """
     target_device = pick_device(device)
     held = Store.open(store, ("id",), settings["made"])
     table = PixelTable.open(crops)
+    mine = rows_of_part(len(table.ids), part, shard_size)
+    ids = [table.ids[row] for row in mine]
     captioner = None
 
-    def make(rows: list[int]) -> dict[str, list[str]]:
+    def make(places: list[int]) -> dict[str, list[str]]:
         nonlocal captioner
         if captioner is None:  # nothing to do, no gigabytes to load
             captioner = load_captioner(settings["captioner"], batch_size)
             captioner.to(target_device)
-        images = [table.image(row).permute(1, 2, 0).numpy() for row in rows]
-        return {"id": [table.ids[row] for row in rows], "caption": captioner.caption(images)}
+        images = [table.image(mine[place]).permute(1, 2, 0).numpy() for place in places]
+        return {"id": [ids[place] for place in places], "caption": captioner.caption(images)}
 
-    rows = held.complete([(name,) for name in table.ids], make, shard_size, "captions")
+    rows = held.complete([(name,) for name in ids], make, shard_size, "captions")
     texts = {} if rows is None else dict(zip(rows["id"].to_pylist(), rows["caption"].to_pylist(), strict=True))
-    captions = [texts[name] for name in table.ids]
+    captions = [texts[name] for name in ids]
     log.info("%d captions, %d of them empty", len(captions), sum(not text for text in captions))
-    write_rows(out, {"id": list(table.ids), "caption": captions})
+    write_rows(out, {"id": ids, "caption": captions})

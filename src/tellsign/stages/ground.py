@@ -6,6 +6,9 @@ Writes  one Parquet file, a row a phrase: id, phrase, x0, y0, x1, y1 (pixels of 
 New boxes are added to the store, --shard-size images at a time: after a kill the same command goes on from the last
 whole shard, and only images and captions that are new cost anything. The store holds every phrase's best box whatever
 its score; the threshold is applied on the way out. The store of another grounder or other weights is refused.
+
+With --part 2/8, eight jobs share the work: each grounds its own images and writes their boxes alone. Once all have
+filled the store, the same command without --part has nothing left to ground.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from tellsign.features import captions_of
 from tellsign.grounders import load_grounder
 from tellsign.pixels import PixelTable
 from tellsign.runtime import pick_device, write_rows
-from tellsign.store import Store
+from tellsign.store import Store, rows_of_part
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +38,7 @@ def main(
     device: str = "auto",
     batch_size: int = 16,
     shard_size: int = 256,
+    part: str = "1/1",
 ) -> None:
     """Ground every phrase of every caption.
 
@@ -47,32 +51,36 @@ def main(
         device: auto, cpu, cuda, cuda:1.
         batch_size: images grounded together.
         shard_size: images between two writes.
+        part: which of several jobs this is.
 
     Raises:
-        UserError: missing or unfit weights, a missing caption, or a store that something else made.
+        UserError: missing or unfit weights, a missing caption, a store that something else made, or a part that is
+            none.
     """
     target_device = pick_device(device)
     held = Store.open(store, ("id", "caption"), settings["made"])
     table = PixelTable.open(crops)
-    captions = captions_of(caption, table.ids)
+    mine = rows_of_part(len(table.ids), part, shard_size)
+    all_captions = captions_of(caption, table.ids)
+    keys = [(table.ids[row], all_captions[row]) for row in mine]
     grounder = None
 
-    def make(rows: list[int]) -> dict[str, list[Any]]:
+    def make(places: list[int]) -> dict[str, list[Any]]:
         nonlocal grounder
         if grounder is None:
             grounder = load_grounder(settings["grounder"], batch_size)
             grounder.to(target_device)
-        images, texts = [table.image(row).permute(1, 2, 0).numpy() for row in rows], [captions[row] for row in rows]
+        images = [table.image(mine[place]).permute(1, 2, 0).numpy() for place in places]
+        texts = [keys[place][1] for place in places]
         phrases = [grounder.phrases(text) for text in texts]
         columns: dict[str, list[Any]] = {name: [] for name in ("id", "caption", "phrase", *BOX)}
-        for row, wanted, boxes in zip(rows, phrases, grounder.ground(images, texts, phrases), strict=True):
+        for place, wanted, boxes in zip(places, phrases, grounder.ground(images, texts, phrases), strict=True):
             # an image without phrases has one row, of an empty phrase: it is known to have none
             for phrase, box in zip(wanted or [""], boxes or [(0.0,) * len(BOX)], strict=True):
-                for key, value in zip(columns, (table.ids[row], captions[row], phrase, *box), strict=True):
+                for key, value in zip(columns, (*keys[place], phrase, *box), strict=True):
                     columns[key].append(value)
         return columns
 
-    keys = list(zip(table.ids, captions, strict=True))
     rows = held.complete(keys, make, shard_size, "images grounded")
     names = ("id", "phrase", *BOX)
     columns: dict[str, list[Any]] = {name: [] for name in (*names, "found")}
