@@ -15,13 +15,18 @@ CORES ?= all
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
+# Executors for the tests of clusters: beside the environment, because they would slow every other start of snakemake.
+.venv/plugins/.ready: requirements-plugins.lock | .venv/.ready
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --target .venv/plugins -r requirements-plugins.lock
+	touch $@
+
 .PHONY: env tables figures report test faults check audit licences lock clean
 env: .venv/.ready ## the environment alone
 
 tables figures report: .venv/.ready ## make them for the default configuration, the demo
 	$(BIN)/snakemake --cores $(CORES) $@
 
-test: .venv/.ready ## every test, the end-to-end demo included
+test: .venv/.ready .venv/plugins/.ready ## every test, the end-to-end demo included
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 faults: .venv/.ready ## the fault suite at full scale; hours on two cores. Its counts: faults.jsonl, docs/reliability.md
@@ -42,6 +47,9 @@ check: .venv/.ready ## style, types, workflow
 lock: ## renew requirements.lock from the ranges in pyproject.toml
 	$(BIN)/uv pip compile --quiet --python $(BIN)/python --group dev --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --python $(BIN)/python --extra slurm --extra kubernetes --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --constraint requirements.lock pyproject.toml \
+	  | grep ^snakemake-executor > requirements-plugins.lock
 
 clean: ## remove what the pipeline made
 	rm -rf data cache results logs .snakemake
