@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tellsign.errors import UserError
+from tellsign.inventory import FileDigests, watched_digests
+from tellsign.plan import Artifact, Plan
 from tellsign.recipe import read_yaml
+from tellsign.weights import open_shelf
 
 
 def read_configuration(configfile: Path, given: Sequence[str]) -> dict[str, Any]:
@@ -26,3 +29,39 @@ def read_configuration(configfile: Path, given: Sequence[str]) -> dict[str, Any]
             raise UserError(f"--config expects KEY=VALUE, such as root=PATH, got {pair!r}.")
         values[key] = value
     return values
+
+
+def plan_of(configfile: Path, given: Sequence[str]) -> Plan:
+    """The plan of a configuration in the current folder; what is missing is noted in it, as in a dry run."""
+    digests = FileDigests(Path("cache/files.json"))
+    return Plan(
+        read_configuration(configfile, given),
+        raw_digests=watched_digests,
+        file_digest=digests,
+        find_weights=open_shelf(Path(), digests).find,
+        folder=Path(),
+    )
+
+
+def unknown_fingerprints(plan: Plan, targets: Iterable[Artifact]) -> str:
+    """Which folders and weights that are missing the targets' fingerprints follow from, a line each; empty for none."""
+    found: dict[str, None] = {}
+    seen: set[int] = set()
+    todo = list(targets)
+    while todo:
+        artifact = todo.pop()
+        if id(artifact) in seen:
+            continue
+        seen.add(id(artifact))
+        found |= {f"no folder {artifact.roots[key]}": None for key, held in artifact.raw.items() if held == "absent"}
+        found |= {f"no weights {value}": None for value in missing_weights(artifact.settings)}
+        todo += [other for held in artifact.needs.values() for _, other in held]
+    return "\n".join(sorted(found))
+
+
+def missing_weights(value: Any) -> set[str]:
+    """Weights that stand as missing anywhere in an artifact's settings."""
+    if isinstance(value, Mapping):
+        own = {value["weights"]} if value.get("digest") == "missing" and "weights" in value else set()
+        return own.union(*(missing_weights(v) for v in value.values()))
+    return set().union(*map(missing_weights, value)) if isinstance(value, list) else set()

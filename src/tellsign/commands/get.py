@@ -1,0 +1,126 @@
+"""Get what others made: the artifacts that the configuration's tables and figures are made from and that are not here.
+
+    tellsign get                                     of the demo (config/config.yaml)
+    tellsign get --table mpft-table1 lol-fig4        of some of them
+    tellsign get --table mpft-table1 --least         as little as shows it: a table that was shared comes alone
+    tellsign get --configfile config/paper.yaml --config data=FOLDER
+
+What is here already is not touched. Everything is verified before it appears in data/: each file against data.dvc,
+weights against the sha256 in their provenance.json, a store's shards against their names. What does not match is
+refused, by name; the rest arrives. With --least, an edit afterwards may want inputs that did not come; the same command
+then gets them. docs/team.md says more, and the same in DVC's words.
+
+The exit status is 0 when everything that was shared is here, 2 when something is wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tellsign.commands.configuration import plan_of, unknown_fingerprints
+from tellsign.commands.doctor import chosen
+from tellsign.commands.share import set_up_merging
+from tellsign.errors import UserError
+from tellsign.plan import Artifact
+from tellsign.shared import entries_of, fetch_whole, opened, output_of, place_whole, tree_of, units_of
+
+
+@dataclass
+class Division:
+    """What is wanted, divided.
+
+    Attributes:
+        arriving: Paths of what was shared and is not here.
+        made: Paths of what is neither shared nor here.
+        stores: Folders of rows that can save what is made, or would be after an edit.
+    """
+
+    arriving: list[str] = field(default_factory=list)
+    made: list[str] = field(default_factory=list)
+    stores: set[str] = field(default_factory=set)
+
+
+def main(
+    *,
+    configfile: Path = Path("config/config.yaml"),
+    config: list[str] | None = None,
+    table: list[str] | None = None,
+    least: bool = False,
+    remote: str | None = None,
+) -> int:
+    """Fetch, verify and place; see the module."""
+    folder = Path()
+    set_up_merging(folder)
+    plan = plan_of(configfile, config or [])
+    targets = [make() for make in chosen(plan, table).values()] if table else list(plan.everything().values())
+    if lacking := unknown_fingerprints(plan, targets):
+        raise UserError(
+            f"{lacking}\n\nThe fingerprints of what is asked for follow from these, so it cannot be told which "
+            "artifacts are right. Ask for tables that need none of them (--table), or take what was shared as it is: "
+            "dvc pull data/table"
+        )
+    with opened(folder) as repo:
+        tree = tree_of(repo, output_of(repo).hash_info.value, "data.dvc")
+        shared = units_of(entries_of(tree))
+        wanted = divide(targets, shared, folder, least)
+        good, wrong = fetch_whole(repo, {path: shared[path] for path in wanted.arriving}, remote)
+        for path in good:
+            place_whole(repo, tree, path)
+    kinds = Counter(path.split("/")[1] for path in good)
+    listed = ", ".join(f"{kind} {n}" for kind, n in sorted(kinds.items()))
+    sys.stdout.write(f"{len(good)} artifacts arrived{': ' if listed else ''}{listed}.\n")
+    if made := [path for path in wanted.made if path.startswith("data/")]:
+        sys.stdout.write(f"{len(made)} were shared by nobody; snakemake makes those of them that it needs.\n")
+    if wrong:
+        raise UserError(refusal(wrong, shared))
+    return 0
+
+
+def divide(targets: Iterable[Artifact], shared: Mapping[str, Mapping[str, str]], folder: Path, least: bool) -> Division:
+    """What of the targets, and of all they are made from, is to come and what is to be made.
+
+    Args:
+        targets: Tables, figures or any artifacts.
+        shared: Artifacts that data.dvc lists, path → files.
+        folder: The clone.
+        least: Leave out what only artifacts need that are here or come.
+    """
+    found, seen, todo = Division(), set(), list(targets)
+    while todo:
+        artifact = todo.pop()
+        if artifact.path in seen:
+            continue
+        seen.add(artifact.path)
+        there = is_here(folder, artifact.path, shared.get(artifact.path, {}))
+        if not there:
+            (found.arriving if artifact.path in shared else found.made).append(artifact.path)
+        if least and (there or artifact.path in shared):
+            continue
+        todo += [other for held in artifact.needs.values() for _, other in held]
+        if artifact.store:
+            found.stores.add(artifact.store)
+    shards = [path for path in shared if path.rpartition("/")[0] in found.stores and not (folder / path).exists()]
+    found.arriving = sorted([*found.arriving, *shards])
+    return found
+
+
+def is_here(folder: Path, path: str, files: Iterable[str]) -> bool:
+    """Whether an artifact is here with all files that were shared of it; a plain `dvc pull` may have been killed."""
+    return (folder / path).exists() and all((folder / file).exists() for file in files)
+
+
+def refusal(wrong: Mapping[str, str], shared: Mapping[str, Mapping[str, str]]) -> str:
+    """What did not arrive and why, and what to do about it."""
+    lines = [f"{len(wrong)} artifacts were refused:"]
+    for path, why in sorted(wrong.items()):
+        lines += [f"  {path}", f"    {why}"]
+    lines.append(
+        "They are not in data/; snakemake makes them anew. Or mend the remote: where files are missing, whoever made "
+        "them runs `tellsign share`; where bytes are wrong, delete files/md5/ and the first two digits / the others of "
+        "the md5 there first, since DVC does not replace what is there."
+    )
+    return "\n".join(lines)

@@ -1,0 +1,37 @@
+"""Merge two branches' lists of artifacts, data.dvc; git calls it (`tellsign share --setup` tells it to).
+
+    tellsign merge_data --ancestor %O --ours %A --theirs %B
+
+The merged list replaces --ours. What either branch added is in, what either dropped is out. Of an artifact that both
+made, ours is kept, whole: its recipe is the same. Then `tellsign get` brings what the other branch made, and `tellsign
+share` pushes the merged list. The exit status is 0, or 2, which git takes for a conflict.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from tellsign.recipe import read_yaml
+from tellsign.shared import entries_of, merged, opened, tree_of, write_list
+
+log = logging.getLogger(__name__)
+
+
+def main(*, ancestor: Path, ours: Path, theirs: Path) -> int:
+    """Merge; see the module."""
+    with opened(Path()) as repo:
+        names = {"the common ancestor": ancestor, "your branch": ours, "the other branch": theirs}
+        lists = [entries_of(tree_of(repo, md5_in(file), whose)) for whose, file in names.items()]
+        result, both = merged(*lists)
+        write_list(repo, result, ours)
+    log.info("data.dvc: %d files of both branches", len(result))
+    if both:
+        log.info("made on both, ours kept: %s", ", ".join(both))
+    return 0
+
+
+def md5_in(file: Path) -> str | None:
+    """The md5 of the list that a version of data.dvc names, if it does; an empty file has no ancestor."""
+    held = read_yaml(file)
+    return held["outs"][0].get("md5") if held else None

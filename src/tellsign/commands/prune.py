@@ -1,0 +1,101 @@
+"""Remove what no configuration names any more: list it, and with --yes delete it and take it out of data.dvc.
+
+    tellsign prune --configfile config/config.yaml --configfile config/paper-small.yaml
+    tellsign prune --configfile config/config.yaml --yes
+
+Kept is what the plan of any --configfile names, as the configuration and the code stand now; the default is
+config/config.yaml alone, so name all that you use. --config holds for each of them. Removed are artifacts in data/ and
+crops in cache/, resume state of unfinished trainings, and stores of rows that nothing would read; and lines of data.dvc
+whose files need not be here. The cache and the remote keep the bytes for other commits: DVC's own command
+`dvc gc --all-branches --all-tags --cloud` removes those that no commit names. Let no snakemake run meanwhile.
+
+The exit status is 0, or 2 when something is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tellsign.commands.configuration import plan_of, unknown_fingerprints
+from tellsign.errors import UserError
+from tellsign.plan import STAGES, Artifact
+from tellsign.shared import ENTRY, entries_of, files_below, opened, output_of, tree_of, unit_of, units_of, write_list
+
+CROPS = re.compile(re.escape(STAGES["crops"]).replace(r"\{name\}", r"[^/]+").replace(r"\{fp\}", "[0-9a-f]{12}"))
+WORK = Path("data/work")
+
+
+def main(*, configfile: list[Path] | None = None, config: list[str] | None = None, yes: bool = False) -> int:
+    """List, and remove when told to; see the module."""
+    folder = Path()
+    artifacts: dict[str, Artifact] = {}
+    for file in configfile or [Path("config/config.yaml")]:
+        plan = plan_of(file, config or [])
+        found = plan.everything()
+        if lacking := unknown_fingerprints(plan, found.values()):
+            raise UserError(
+                f"{file}: {lacking}\n\nThe fingerprints of its artifacts follow from these, so it cannot be told which "
+                "ones are still wanted. Nothing was removed."
+            )
+        artifacts |= found
+    kept = Kept(artifacts.values())
+    with opened(folder) as repo:
+        listed = entries_of(tree_of(repo, output_of(repo).hash_info.value, ENTRY))
+        gone = {path: files for path, files in units_of(listed).items() if unit_of(path) and path not in kept}
+        here = unwanted(folder, kept)
+        sys.stdout.write(listing(here, gone, folder))
+        if not yes or not (here or gone):
+            sys.stdout.write("Nothing was removed; add --yes.\n" if here or gone else "")
+            return 0
+        if gone:
+            write_list(repo, {p: m for p, m in listed.items() if (unit_of(p) or p) not in gone}, folder / ENTRY)
+    for path in here:
+        place = folder / path
+        shutil.rmtree(place) if place.is_dir() and not place.is_symlink() else place.unlink()
+    sys.stdout.write("Removed.\n")
+    if gone:
+        sys.stdout.write("Now: tellsign share, and git commit data.dvc -m 'Drop artifacts that no plan names'\n")
+    return 0
+
+
+class Kept:
+    """What the plans name: artifacts, stores by their folder, resume state by its fingerprint."""
+
+    def __init__(self, artifacts: Iterable[Artifact]) -> None:
+        held = list(artifacts)
+        self.paths = {artifact.path for artifact in held}
+        self.stores = {artifact.store for artifact in held if artifact.store}
+        self.fingerprints = {artifact.fingerprint for artifact in held}
+
+    def __contains__(self, path: str) -> bool:
+        return path in self.paths or path.rpartition("/")[0] in self.stores
+
+
+def unwanted(folder: Path, kept: Kept) -> list[str]:
+    """Artifacts, crops, shards and resume state on disk that no plan names."""
+    found = {unit for path in files_below(folder / "data") if (unit := unit_of(path)) and unit not in kept}
+    crops = {path.as_posix() for path in (folder / "cache" / "crops").glob("*") if path.is_dir()}
+    found |= {path for path in crops if CROPS.fullmatch(path) and path not in kept}
+    work = [path for path in (folder / WORK).glob("*") if path.name.partition(".")[0] not in kept.fingerprints]
+    return sorted([*found, *(path.as_posix() for path in work)])
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file or of all files in a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def listing(here: Iterable[str], gone: Mapping[str, Iterable[str]], folder: Path) -> str:
+    """What would be removed, a line each."""
+    lines = []
+    for path in here:
+        mark = "" if path in gone else "  (not in data.dvc)"
+        lines.append(f"{size_of(folder / path) / 1e6:10.1f} MB  {path}{mark}")
+    lines += [f"     not here  {path}" for path in sorted(gone) if not (folder / path).exists()]
+    lines.append(f"{len(lines)} are named by no plan." if lines else "Every artifact is named by a plan.")
+    return "\n".join(lines) + "\n"
