@@ -20,8 +20,11 @@ CORES ?= all
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --target .venv/plugins -r requirements-plugins.lock
 	touch $@
 
-.PHONY: env tables figures report test faults check audit licences lock clean
+.PHONY: env team tables figures report test faults check audit licences lock clean
 env: .venv/.ready ## the environment alone
+
+team: .venv/.ready ## let git merge data.dvc of two branches by its artifacts (docs/team.md)
+	$(BIN)/tellsign share --setup
 
 tables figures report: .venv/.ready ## make them for the default configuration, the demo
 	$(BIN)/snakemake --cores $(CORES) $@

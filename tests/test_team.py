@@ -1,5 +1,7 @@
 """Two clones that share artifacts: over a folder, SSH and S3; links; merging; damage; pruning."""
 
+import contextlib
+import getpass
 import hashlib
 import json
 import os
@@ -8,16 +10,19 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from pipeline import BIN, copy_of_tree, edited, environment, planned, snakemake
+from pipeline import BIN, copy_of_tree, planned, snakemake
 
 from tellsign.errors import UserError
+from tellsign.runtime import folder_beside, write_text
 from tellsign.shared import covering, damage, entries_of, files_below, merged, unit_of
 
 DVC = str(BIN / "dvc")
@@ -27,9 +32,10 @@ FP = "0123456789ab"
 
 def run(folder: Path, *command: str, check: bool = True) -> str:
     """What a command says, both streams."""
+    path = os.pathsep.join(filter(None, [str(folder / "src"), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
-        command, cwd=folder, env=environment(folder) | WHO, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, check=False,
+        command, cwd=folder, env=os.environ | WHO | {"PYTHONPATH": path},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
     assert not check or done.returncode == 0, done.stdout[-4000:]
     return done.stdout
@@ -55,9 +61,7 @@ def damaged_objects(store: Path) -> list[str]:
     held = [p for p in (store / "files" / "md5").rglob("*") if p.is_file()]
     assert len(held) > 10
     return [
-        str(p)
-        for p in held
-        if hashlib.md5(p.read_bytes()).hexdigest() != (p.parent.name + p.name).removesuffix(".dir")
+        str(p) for p in held if hashlib.md5(p.read_bytes()).hexdigest() != (p.parent.name + p.name).removesuffix(".dir")
     ]
 
 
@@ -130,7 +134,6 @@ def test_two_clones_share_and_merge(team):
     run(a, "git", "switch", "-q", "-c", "a")
     with_second = (a / lol).read_text().replace("- run: first\n", "- run: first\n    - run: second\n")
     (a / lol).write_text(with_second)
-    assert planned(a, "tables") == Counter(train=1, score=1, evaluate=1, table=1)
     snakemake(a, "tables")
     assert "4 new in data/" in tellsign(a, "share")
     commit(a, "The second run in the table")
@@ -140,6 +143,225 @@ def test_two_clones_share_and_merge(team):
     assert "3 artifacts arrived: evaluate 1, score 1, train 1." in tellsign(a, "get")
     assert planned(a, "tables") == Counter(table=1)
     assert "0 new in data/" in tellsign(a, "share")  # pushes the merged list
-    c = clone(team, "c")
-    tellsign(c, "get", "--table", "lol-table1")
-    assert planned(c, "tables") == Counter(table=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["copy", "hardlink", "symlink"])
+def test_whatever_stages_replace_the_cache_keeps_its_bytes(team, kind):
+    c = clone(team, kind)
+    run(c, DVC, "config", "-q", "--local", "cache.type", kind)
+    tellsign(c, "get")
+    cache = c / ".dvc" / "cache"
+    objects = {p.stat().st_ino for p in cache.rglob("*") if p.is_file()}
+    names = [c / name for name in bytes_of(c)]
+    assert len(names) > 10
+    assert {p.is_symlink() for p in names} == {kind == "symlink"}
+    assert {p.stat().st_ino in objects for p in names} == {kind != "copy"}
+    if kind == "symlink":
+        snakemake(c, "tables", "--forcerun", "evaluate")
+    for path in names:  # as stages write
+        if path.suffix == ".parquet":
+            write_text(path, "other")
+        else:
+            with folder_beside(path.parent) as part:
+                (part / path.name).write_text("other")
+    assert damaged_objects(cache) == []
+
+
+# ------------------------------------------------------------------------------------------------ servers
+
+
+def there_and_back(team: Path, name: str, url: str, options: dict[str, str]) -> None:
+    """A shares all to a remote; a fresh clone gets all of it."""
+    b = clone(team, name)
+    for folder in (team / "a", b):
+        run(folder, DVC, "remote", "add", "-q", "--local", name, url)
+        for option, value in options.items():
+            run(folder, DVC, "remote", "modify", "-q", "--local", name, option, value)
+    tellsign(team / "a", "share", "--remote", name)
+    tellsign(b, "get", "--remote", name)
+    found, here = bytes_of(b), bytes_of(team / "a")
+    assert len(found) > 10 and all(here[path] == digest for path, digest in found.items())
+    assert damaged_objects(b / ".dvc" / "cache") == []
+
+
+def free_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return held.getsockname()[1]
+
+
+@contextlib.contextmanager
+def server(command: list[str], port: int, log: Path):
+    """A server that runs until the block ends, listening when it begins."""
+    with log.open("w") as stream, subprocess.Popen(command, stdout=stream, stderr=stream) as process:
+        try:
+            for _ in range(600):
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                    break
+                assert process.poll() is None, log.read_text()
+                time.sleep(0.1)
+            yield
+        finally:
+            process.terminate()
+
+
+@pytest.mark.slow
+def test_over_ssh(team, tmp_path):
+    pytest.importorskip("dvc_ssh", reason="needs dvc-ssh (pip install 'tellsign[ssh]')")
+    sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
+    if sshd is None:
+        pytest.skip("needs a server, sshd (Debian's openssh-server)")
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)  # sshd wants it of root
+    for key in ("host", "user"):
+        run(tmp_path, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / key))
+    port = free_port()
+    (tmp_path / "sshd_config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {tmp_path}/host\nPidFile {tmp_path}/pid\nUsePAM no\n"
+        f"AuthorizedKeysFile {tmp_path}/user.pub\nStrictModes no\nSubsystem sftp internal-sftp\nMaxStartups 100\n"
+    )
+    options = {"user": getpass.getuser(), "keyfile": str(tmp_path / "user")}
+    with server([sshd, "-D", "-e", "-f", str(tmp_path / "sshd_config")], port, tmp_path / "log"):
+        there_and_back(team, "over-ssh", f"ssh://127.0.0.1:{port}{tmp_path}/store", options)
+    assert damaged_objects(tmp_path / "store") == []
+
+
+@pytest.mark.slow
+def test_over_s3(team, tmp_path):
+    for module in ("dvc_s3", "moto", "flask"):
+        pytest.importorskip(module, reason="needs dvc-s3 and a server, moto (the dependency group s3)")
+    port = free_port()
+    command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    url = f"http://127.0.0.1:{port}"
+    with server(command, port, tmp_path / "log"):
+        request = urllib.request.Request(f"{url}/team", method="PUT", headers={"Authorization": "none"})
+        urllib.request.urlopen(request).close()
+        keys = {"access_key_id": "any", "secret_access_key": "any", "endpointurl": url, "region": "us-east-1"}
+        there_and_back(team, "over-s3", "s3://team/store", keys)
+
+
+# ------------------------------------------------------------------------------------------------ damage
+
+
+@pytest.mark.slow
+def test_bytes_that_are_not_what_was_shared_are_refused_by_name(team):
+    c, remote = clone(team, "c"), team / "remote"
+    listed = json.loads(next(p for p in remote.rglob("*.dir")).read_text())
+    victim = next(e for e in listed if e["relpath"].endswith("model.safetensors"))
+    held = remote / "files" / "md5" / victim["md5"][:2] / victim["md5"][2:]
+    whole = held.read_bytes()
+    held.chmod(0o644)
+    held.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    try:
+        said = tellsign(c, "get", "--table", "lol-table1", check=False)
+    finally:
+        held.write_bytes(whole)
+    checkpoint = c / "data" / Path(victim["relpath"]).parent
+    assert "1 artifacts were refused" in said and checkpoint.name in said and "Traceback" not in said
+    assert not checkpoint.exists() and (c / "data" / "table").exists()
+    assert "1 artifacts arrived: train 1." in tellsign(c, "get", "--table", "lol-table1")
+
+    # what was damaged before it was listed contradicts its seal
+    path = checkpoint / "model.safetensors"
+    path.write_bytes(whole[:-1])
+    run(c, DVC, "add", "-q", str(checkpoint.relative_to(c)))
+    shutil.rmtree(checkpoint)
+    said = tellsign(c, "get", check=False)
+    assert checkpoint.name in said and "provenance.json says" in said and not checkpoint.exists()
+
+
+# ------------------------------------------------------------------------------------------------ pruning
+
+
+@pytest.mark.slow
+def test_prune_lists_then_removes_what_no_plan_names(team):
+    c = clone(team, "pruned")
+    tellsign(c, "get")
+    here = set(bytes_of(c))
+    lol = c / "config" / "folder" / "lol.yaml"
+    lol.write_text(lol.read_text().replace("lr: 0.0001", "lr: 0.0009").replace("lr: 0.0003", "lr: 0.0009"))
+    (c / "data" / "notes.txt").write_text("mine")
+    said = tellsign(c, "prune")
+    assert "first-s0" in said and "add --yes" in said and set(bytes_of(c)) == here
+    kept = tellsign(c, "prune", "--configfile", "config/config.yaml", "--configfile", "config/config.yaml", "--yes")
+    assert "Removed." in kept
+    left = set(bytes_of(c))
+    assert left < here and not any("first" in name for name in left) and any("split" in name for name in left)
+    assert (c / "data" / "notes.txt").exists()
+    assert "Every artifact is named by a plan." in tellsign(c, "prune")
+    said = tellsign(c, "prune", "--configfile", "config/paper.yaml", check=False)
+    assert "Nothing was removed" in said
+
+
+# ------------------------------------------------------------------------------------------------ the parts
+
+
+def test_of_what_both_branches_made_one_is_taken_whole():
+    def made(name: str, *digits: str) -> dict[str, str]:
+        return {f"data/train/{name}.{FP}/{file}": digit * 32 for file, digit in zip("xy", digits, strict=True)}
+
+    before = made("old", "0", "1") | made("both-drop", "2", "2") | made("we-drop", "3", "3") | {"data/note": "4" * 32}
+    ours = made("old", "0", "1") | made("twice", "a", "b") | made("ours", "c", "d") | {"data/note": "4" * 32}
+    theirs = made("old", "0", "1") | made("we-drop", "3", "3") | made("twice", "a", "e") | made("theirs", "f", "f")
+    found, both = merged(before, ours, theirs)
+    assert found == made("old", "0", "1") | made("twice", "a", "b") | made("ours", "c", "d") | made("theirs", "f", "f")
+    assert both == [f"data/train/twice.{FP}"]
+    assert set(merged(before, theirs, ours)[0]) == set(found)
+
+
+def test_folders_that_are_new_as_a_whole_are_added_at_once():
+    new = [f"data/train/m/a.{FP}", f"data/train/n/b.{FP}", f"data/split/c.{FP}.parquet", f"data/score/m/d.{FP}.parquet"]
+    others = [f"data/split/e.{FP}.parquet", f"data/train/n/f.{FP}/model", "data/score/notes"]
+    assert covering(new, others) == [
+        "data/score/m",
+        f"data/split/c.{FP}.parquet",
+        "data/train/m",
+        f"data/train/n/b.{FP}",
+    ]
+    assert covering(new, []) == ["data/score", "data/split", "data/train"]
+
+
+@pytest.mark.parametrize(
+    ("path", "unit"),
+    [
+        (f"data/train/mpft/tam-s0.{FP}/model.safetensors", f"data/train/mpft/tam-s0.{FP}"),
+        (f"data/train/mpft/tam-s0.{FP}", f"data/train/mpft/tam-s0.{FP}"),
+        (f"data/train/mpft/tam-s0.{FP}0/model.safetensors", None),
+        (f"data/index/demo.{FP}.parquet", f"data/index/demo.{FP}.parquet"),
+        (f"data/index/demo.{FP}.parquet.bad.csv", None),
+        (f"data/work/{FP}/whole", None),
+        (f"data/store/caption-blip.{FP}/made.json", f"data/store/caption-blip.{FP}/made.json"),
+        (f"data/store/caption-blip.{FP}/made.json.lock", None),
+        (f"data/report/demo.{FP}.html", f"data/report/demo.{FP}.html"),
+        ("data/notes.txt", None),
+    ],
+)
+def test_a_file_belongs_to_the_artifact_whose_path_it_has(path, unit):
+    assert unit_of(path) == unit
+
+
+def test_seals_name_what_contradicts_them(tmp_path):
+    unit = f"data/train/m/a.{FP}"
+    folder = tmp_path / unit
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"weights")
+    sealed = {"model.safetensors": hashlib.sha256(b"weights").hexdigest()}
+    (folder / "provenance.json").write_text(json.dumps({"sha256": sealed}))
+    files = [f"{unit}/model.safetensors", f"{unit}/provenance.json"]
+    assert damage(unit, files, tmp_path.joinpath) is None
+    assert "missing" in damage(unit, files[1:], tmp_path.joinpath)
+    (folder / "model.safetensors").write_bytes(b"weight5")
+    assert "sha256 of model.safetensors" in damage(unit, files, tmp_path.joinpath)
+    shard = f"data/store/x.{FP}/{'0' * 20}.parquet"
+    (tmp_path / shard).parent.mkdir(parents=True)
+    (tmp_path / shard).write_bytes(b"rows")
+    assert "its name says" in damage(shard, [shard], tmp_path.joinpath)
+
+
+@pytest.mark.parametrize("key", [("..", "x"), ("a", "..", "..", "x"), ("", "x"), ("a/../../x",), ("a\\x",)])
+def test_a_list_cannot_lead_out_of_data(key):
+    digest = SimpleNamespace(value="0" * 32)
+    with pytest.raises(UserError, match="leads out of"):
+        entries_of([(key, None, digest)])
+    assert entries_of([(("a", "..x"), None, digest)]) == {"data/a/..x": "0" * 32}
