@@ -5,6 +5,7 @@ import getpass
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -109,14 +110,23 @@ def team(tmp_path_factory) -> Path:
     return place
 
 
-def clone(team: Path, name: str) -> Path:
-    run(team, "git", "clone", "-q", "a", name)
+def pretend(folder: Path) -> None:
+    """Put a text where each job of a dry run would put its artifact."""
+    for path in re.findall(r"^    output: (data/\S+)$", snakemake(folder, "-n", "tables"), flags=re.M):
+        place = folder / path
+        write_text(place if place.suffix == ".parquet" else place / "text", path)
+
+
+def clone(team: Path, name: str, branch: str = "main") -> Path:
+    """A clone of what A shared first, whatever other tests have committed since."""
+    run(team, "git", "clone", "-q", "--branch", branch, "a", name)
     return team / name
 
 
 @pytest.mark.slow
 def test_two_clones_share_and_merge(team):
     a, b = team / "a", clone(team, "b")
+    run(b, DVC, "config", "-q", "--local", "cache.type", "symlink")  # real stages read links and write beside them
     assert "arrived" in tellsign(b, "get")
     assert planned(b, "tables") == Counter()
     here = bytes_of(a)
@@ -134,7 +144,7 @@ def test_two_clones_share_and_merge(team):
     run(a, "git", "switch", "-q", "-c", "a")
     with_second = (a / lol).read_text().replace("- run: first\n", "- run: first\n    - run: second\n")
     (a / lol).write_text(with_second)
-    snakemake(a, "tables")
+    pretend(a)
     assert "4 new in data/" in tellsign(a, "share")
     commit(a, "The second run in the table")
 
@@ -143,6 +153,7 @@ def test_two_clones_share_and_merge(team):
     assert "3 artifacts arrived: evaluate 1, score 1, train 1." in tellsign(a, "get")
     assert planned(a, "tables") == Counter(table=1)
     assert "0 new in data/" in tellsign(a, "share")  # pushes the merged list
+    assert damaged_objects(b / ".dvc" / "cache") == []
 
 
 @pytest.mark.slow
@@ -157,8 +168,6 @@ def test_whatever_stages_replace_the_cache_keeps_its_bytes(team, kind):
     assert len(names) > 10
     assert {p.is_symlink() for p in names} == {kind == "symlink"}
     assert {p.stat().st_ino in objects for p in names} == {kind != "copy"}
-    if kind == "symlink":
-        snakemake(c, "tables", "--forcerun", "evaluate")
     for path in names:  # as stages write
         if path.suffix == ".parquet":
             write_text(path, "other")
@@ -173,7 +182,7 @@ def test_whatever_stages_replace_the_cache_keeps_its_bytes(team, kind):
 
 def there_and_back(team: Path, name: str, url: str, options: dict[str, str]) -> None:
     """A shares all to a remote; a fresh clone gets all of it."""
-    b = clone(team, name)
+    b = clone(team, name, run(team / "a", "git", "branch", "--show-current").strip())
     for folder in (team / "a", b):
         run(folder, DVC, "remote", "add", "-q", "--local", name, url)
         for option, value in options.items():
@@ -247,7 +256,8 @@ def test_over_s3(team, tmp_path):
 @pytest.mark.slow
 def test_bytes_that_are_not_what_was_shared_are_refused_by_name(team):
     c, remote = clone(team, "c"), team / "remote"
-    listed = json.loads(next(p for p in remote.rglob("*.dir")).read_text())
+    (out,) = yaml.safe_load((c / "data.dvc").read_text())["outs"]
+    listed = json.loads((remote / "files" / "md5" / out["md5"][:2] / out["md5"][2:]).read_text())
     victim = next(e for e in listed if e["relpath"].endswith("model.safetensors"))
     held = remote / "files" / "md5" / victim["md5"][:2] / victim["md5"][2:]
     whole = held.read_bytes()
@@ -289,7 +299,6 @@ def test_prune_lists_then_removes_what_no_plan_names(team):
     left = set(bytes_of(c))
     assert left < here and not any("first" in name for name in left) and any("split" in name for name in left)
     assert (c / "data" / "notes.txt").exists()
-    assert "Every artifact is named by a plan." in tellsign(c, "prune")
     said = tellsign(c, "prune", "--configfile", "config/paper.yaml", check=False)
     assert "Nothing was removed" in said
 
