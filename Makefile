@@ -20,6 +20,11 @@ CORES ?= all
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --target .venv/plugins -r requirements-plugins.lock
 	touch $@
 
+# Remotes by SSH and S3, and a server, for the tests of sharing: beside it too, because S3's library wants older packages.
+.venv/remotes/.ready: requirements-remotes.lock | .venv/.ready
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --target .venv/remotes -r requirements-remotes.lock
+	touch $@
+
 .PHONY: env team tables figures report test faults check audit licences lock clean
 env: .venv/.ready ## the environment alone
 
@@ -29,7 +34,7 @@ team: .venv/.ready ## let git merge data.dvc of two branches by its artifacts (d
 tables figures report: .venv/.ready ## make them for the default configuration, the demo
 	$(BIN)/snakemake --cores $(CORES) $@
 
-test: .venv/.ready .venv/plugins/.ready ## every test, the end-to-end demo included
+test: .venv/.ready .venv/plugins/.ready .venv/remotes/.ready ## every test, the end-to-end demo included
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 faults: .venv/.ready ## the fault suite at full scale; hours on two cores. Its counts: faults.jsonl, docs/reliability.md
@@ -53,6 +58,9 @@ lock: ## renew requirements.lock from the ranges in pyproject.toml
 	$(BIN)/uv pip compile --quiet --python $(BIN)/python --extra slurm --extra kubernetes --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links --constraint requirements.lock pyproject.toml \
 	  | grep ^snakemake-executor > requirements-plugins.lock
+	grep -v ^python-dateutil== requirements.lock | $(BIN)/uv pip compile --quiet --python $(BIN)/python --group remotes \
+	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --constraint /dev/stdin pyproject.toml \
+	  | grep -vxFf requirements.lock > requirements-remotes.lock
 
 clean: ## remove what the pipeline made
 	rm -rf data cache results logs .snakemake

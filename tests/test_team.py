@@ -19,21 +19,23 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import yaml
+from conftest import ROOT
 from PIL import Image
 from pipeline import BIN, copy_of_tree, planned, snakemake
 
 from tellsign.errors import UserError
-from tellsign.runtime import folder_beside, write_text
+from tellsign.runtime import folder_beside, write_rows, write_text
 from tellsign.shared import covering, damage, entries_of, files_below, merged, unit_of
 
 DVC = str(BIN / "dvc")
+REMOTES = ROOT / ".venv" / "remotes"
 WHO = {f"GIT_{role}_{what}": "tester@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 FP = "0123456789ab"
 
 
 def run(folder: Path, *command: str, check: bool = True) -> str:
     """What a command says, both streams."""
-    path = os.pathsep.join(filter(None, [str(folder / "src"), os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join([str(folder / "src"), str(REMOTES)])
     done = subprocess.run(
         command, cwd=folder, env=os.environ | WHO | {"PYTHONPATH": path},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
@@ -100,10 +102,10 @@ def team(tmp_path_factory) -> Path:
     run(a, "git", "init", "-q", "-b", "main")
     run(a, DVC, "remote", "add", "-q", "--default", "lab", str(place / "remote"))
     snakemake(a, "tables")
-    shard = b"rows of captions"
+    write_rows(place / "shard", {"id": ["a"], "caption": ["a photograph"]})
     store = a / "data" / "store" / f"caption-x.{FP}"
     store.mkdir(parents=True)
-    (store / f"{hashlib.sha256(shard).hexdigest()[:20]}.parquet").write_bytes(shard)
+    (place / "shard").rename(store / f"{hashlib.sha256((place / 'shard').read_bytes()).hexdigest()[:20]}.parquet")
     said = tellsign(a, "share")
     assert "train 1" in said and "store 1" in said and "git commit data.dvc" in said
     commit(a, "First tables")
@@ -113,8 +115,11 @@ def team(tmp_path_factory) -> Path:
 def pretend(folder: Path) -> None:
     """Put a text where each job of a dry run would put its artifact."""
     for path in re.findall(r"^    output: (data/\S+)$", snakemake(folder, "-n", "tables"), flags=re.M):
-        place = folder / path
-        write_text(place if place.suffix == ".parquet" else place / "text", path)
+        if path.endswith(".parquet"):
+            write_rows(folder / path, {"path": [path]})
+        else:
+            with folder_beside(folder / path) as part:
+                (part / "text").write_text(path)
 
 
 def clone(team: Path, name: str, branch: str = "main") -> Path:
@@ -194,6 +199,12 @@ def there_and_back(team: Path, name: str, url: str, options: dict[str, str]) -> 
     assert damaged_objects(b / ".dvc" / "cache") == []
 
 
+def needs_remotes() -> None:
+    """Skip where DVC's remotes and their test server are not there."""
+    if not (REMOTES / ".ready").exists():
+        pytest.skip("needs DVC's remotes by SSH and S3: make .venv/remotes/.ready")
+
+
 def free_port() -> int:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
@@ -203,7 +214,8 @@ def free_port() -> int:
 @contextlib.contextmanager
 def server(command: list[str], port: int, log: Path):
     """A server that runs until the block ends, listening when it begins."""
-    with log.open("w") as stream, subprocess.Popen(command, stdout=stream, stderr=stream) as process:
+    path = os.environ | {"PYTHONPATH": str(REMOTES)}
+    with log.open("w") as stream, subprocess.Popen(command, stdout=stream, stderr=stream, env=path) as process:
         try:
             for _ in range(600):
                 with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
@@ -217,7 +229,7 @@ def server(command: list[str], port: int, log: Path):
 
 @pytest.mark.slow
 def test_over_ssh(team, tmp_path):
-    pytest.importorskip("dvc_ssh", reason="needs dvc-ssh (pip install 'tellsign[ssh]')")
+    needs_remotes()
     sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
     if sshd is None:
         pytest.skip("needs a server, sshd (Debian's openssh-server)")
@@ -238,8 +250,7 @@ def test_over_ssh(team, tmp_path):
 
 @pytest.mark.slow
 def test_over_s3(team, tmp_path):
-    for module in ("dvc_s3", "moto", "flask"):
-        pytest.importorskip(module, reason="needs dvc-s3 and a server, moto (the dependency group s3)")
+    needs_remotes()
     port = free_port()
     command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     url = f"http://127.0.0.1:{port}"
@@ -278,7 +289,7 @@ def test_bytes_that_are_not_what_was_shared_are_refused_by_name(team):
     run(c, DVC, "add", "-q", str(checkpoint.relative_to(c)))
     shutil.rmtree(checkpoint)
     said = tellsign(c, "get", check=False)
-    assert checkpoint.name in said and "provenance.json says" in said and not checkpoint.exists()
+    assert checkpoint.name in said and "files.sha256 says" in said and not checkpoint.exists()
 
 
 # ------------------------------------------------------------------------------------------------ pruning
@@ -352,20 +363,29 @@ def test_a_file_belongs_to_the_artifact_whose_path_it_has(path, unit):
 
 def test_seals_name_what_contradicts_them(tmp_path):
     unit = f"data/train/m/a.{FP}"
-    folder = tmp_path / unit
-    folder.mkdir(parents=True)
-    (folder / "model.safetensors").write_bytes(b"weights")
-    sealed = {"model.safetensors": hashlib.sha256(b"weights").hexdigest()}
-    (folder / "provenance.json").write_text(json.dumps({"sha256": sealed}))
-    files = [f"{unit}/model.safetensors", f"{unit}/provenance.json"]
+    with folder_beside(tmp_path / unit) as part:
+        (part / "model.safetensors").write_bytes(b"weights")
+    files = [f"{unit}/model.safetensors", f"{unit}/files.sha256"]
     assert damage(unit, files, tmp_path.joinpath) is None
-    assert "missing" in damage(unit, files[1:], tmp_path.joinpath)
-    (folder / "model.safetensors").write_bytes(b"weight5")
+    assert "names model.safetensors, which is missing" in damage(unit, files[1:], tmp_path.joinpath)
+    assert "does not name more" in damage(unit, [*files, f"{unit}/more"], tmp_path.joinpath)
+    assert "no files.sha256" in damage(unit, files[:1], tmp_path.joinpath)
+    (tmp_path / unit / "model.safetensors").write_bytes(b"weight5")
     assert "sha256 of model.safetensors" in damage(unit, files, tmp_path.joinpath)
-    shard = f"data/store/x.{FP}/{'0' * 20}.parquet"
-    (tmp_path / shard).parent.mkdir(parents=True)
-    (tmp_path / shard).write_bytes(b"rows")
-    assert "its name says" in damage(shard, [shard], tmp_path.joinpath)
+
+    rows = f"data/split/a.{FP}.parquet"
+    write_rows(tmp_path / rows, {"id": ["a"]})
+    assert damage(rows, [rows], tmp_path.joinpath) is None
+    name = hashlib.sha256((tmp_path / rows).read_bytes()).hexdigest()[:20]
+    shards = [f"data/store/x.{FP}/{stem}.parquet" for stem in (name, "0" * 20)]
+    for shard in shards:
+        (tmp_path / shard).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(tmp_path / rows, tmp_path / shard)
+    assert damage(shards[0], shards[:1], tmp_path.joinpath) is None
+    assert "its name says 0000" in damage(shards[1], shards[1:], tmp_path.joinpath)
+    with (tmp_path / rows).open("r+b") as stream:
+        stream.write(b"X")
+    assert "footer" in damage(rows, [rows], tmp_path.joinpath)
 
 
 @pytest.mark.parametrize("key", [("..", "x"), ("a", "..", "..", "x"), ("", "x"), ("a/../../x",), ("a\\x",)])

@@ -175,6 +175,11 @@ def _listed(files: Mapping[str, str]) -> bytes:
     return "".join(f"{digest}  {name}\n" for name, digest in files.items()).encode()
 
 
+def listed_files(text: str) -> dict[str, str]:
+    """The sha256 by file name of a list, as ``sha256sum`` writes it."""
+    return {name: digest for digest, _, name in (line.partition("  ") for line in text.splitlines())}
+
+
 def list_files(folder: Path) -> None:
     """Write the sha256 of every file of a folder into it, as ``sha256sum --check`` reads them."""
     (folder / LISTED).write_bytes(_listed(_listing(folder)))
@@ -194,8 +199,7 @@ def check_files(folder: Path) -> None:
     again = (
         f"Bring it back from a copy, or `rm -r {shlex.quote(str(folder))}` and run the same command: it is made anew."
     )
-    lines = text.decode(errors="replace").splitlines()
-    listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    listed = listed_files(text.decode(errors="replace"))
     for name in sorted(listed.keys() | found.keys()):
         if name not in found:
             raise UserError(f"{folder} is damaged: {name or LISTED} is missing or misspelt in {LISTED}. {again}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import logging
 import os
 import re
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from tellsign.errors import UserError
 from tellsign.plan import STAGES
-from tellsign.runtime import sha256_of_file
+from tellsign.runtime import LISTED, PARQUET, listed_files, sealed, sha256_of_file
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -192,30 +191,36 @@ def md5_of_file(path: Path) -> str:
 def damage(unit: str, files: Iterable[str], place: Callable[[str], Path]) -> str | None:
     """What contradicts the seal of an artifact; None when nothing does.
 
-    Weights are sealed by sha256 in the ``provenance.json`` beside them, a store's shard by its name.
+    A Parquet file holds the sha256 of its own bytes, a folder the list of its files' (`tellsign.runtime`); the name of
+    a store's shard begins as its sha256 does.
 
     Args:
         unit: The artifact's path.
         files: Paths of its files.
         place: Where the bytes of a path are.
     """
-    held = set(files)
-    if STORE.fullmatch(unit) and unit.endswith(".parquet"):
+    if unit.endswith(".parquet"):
+        if not sealed(place(unit).read_bytes(), PARQUET):
+            return "its sha256 is not the one in its footer"
         found, name = sha256_of_file(place(unit)), PurePosixPath(unit).stem
-        return None if found.startswith(name) else f"its sha256 begins {found[:20]}, its name says {name}"
-    note = f"{unit}/provenance.json"
-    if note not in held:
+        if STORE.fullmatch(unit) and not found.startswith(name):
+            return f"its sha256 begins {found[:20]}, its name says {name}"
         return None
-    try:
-        sealed = json.loads(place(note).read_text(encoding="utf-8")).get("sha256", {})
-    except (ValueError, AttributeError):
-        return "its provenance.json is no JSON mapping"
-    for name, said in sealed.items():
+    held = set(files)
+    if held == {unit}:  # a page, or what begins a store
+        return None
+    note = f"{unit}/{LISTED}"
+    if note not in held:
+        return f"it has no {LISTED}"
+    listed = listed_files(place(note).read_text(encoding="utf-8", errors="replace"))
+    for name in sorted({path.removeprefix(f"{unit}/") for path in held - {note}} | listed.keys()):
+        if name not in listed:
+            return f"its {LISTED} does not name {name}"
         if f"{unit}/{name}" not in held:
-            return f"its provenance.json names {name}, which is missing"
+            return f"its {LISTED} names {name}, which is missing"
         found = sha256_of_file(place(f"{unit}/{name}"))
-        if found != said:
-            return f"the sha256 of {name} is {found}, provenance.json says {said}"
+        if found != listed[name]:
+            return f"the sha256 of {name} is {found}, {LISTED} says {listed[name]}"
     return None
 
 

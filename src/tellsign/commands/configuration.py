@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,23 +45,7 @@ def plan_of(configfile: Path, given: Sequence[str]) -> Plan:
 
 def unknown_fingerprints(plan: Plan, targets: Iterable[Artifact]) -> str:
     """Which folders and weights that are missing the targets' fingerprints follow from, a line each; empty for none."""
-    found: dict[str, None] = {}
-    seen: set[int] = set()
-    todo = list(targets)
-    while todo:
-        artifact = todo.pop()
-        if id(artifact) in seen:
-            continue
-        seen.add(id(artifact))
-        found |= {f"no folder {artifact.roots[key]}": None for key, held in artifact.raw.items() if held == "absent"}
-        found |= {f"no weights {value}": None for value in missing_weights(artifact.settings)}
-        todo += [other for held in artifact.needs.values() for _, other in held]
-    return "\n".join(sorted(found))
-
-
-def missing_weights(value: Any) -> set[str]:
-    """Weights that stand as missing anywhere in an artifact's settings."""
-    if isinstance(value, Mapping):
-        own = {value["weights"]} if value.get("digest") == "missing" and "weights" in value else set()
-        return own.union(*(missing_weights(v) for v in value.values()))
-    return set().union(*map(missing_weights, value)) if isinstance(value, list) else set()
+    weights, folders = plan.lacking(targets)
+    return "\n".join(
+        [*(f"no folder {path}" for path in sorted(folders)), *(f"no weights {w}" for w in sorted(weights))]
+    )

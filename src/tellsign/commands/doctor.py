@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tellsign.budget import Amount, Census, Cost, Costs, Rates, read_rates
-from tellsign.commands.configuration import missing_weights, read_configuration
+from tellsign.commands.configuration import read_configuration
 from tellsign.errors import UserError, choose
 from tellsign.inventory import FileDigests, watched_digests
 from tellsign.plan import Artifact, Plan, missing_weights

@@ -5,10 +5,10 @@
     tellsign get --table mpft-table1 --least         as little as shows it: a table that was shared comes alone
     tellsign get --configfile config/paper.yaml --config data=FOLDER
 
-What is here already is not touched. Everything is verified before it appears in data/: each file against data.dvc,
-weights against the sha256 in their provenance.json, a store's shards against their names. What does not match is
-refused, by name; the rest arrives. With --least, an edit afterwards may want inputs that did not come; the same command
-then gets them. docs/team.md says more, and the same in DVC's words.
+What is here already is not touched. Everything is verified before it appears in data/: each file against data.dvc, each
+artifact against the sha256 that it holds of itself. What does not match is refused, by name; the rest arrives. With
+--least, an edit afterwards may want inputs that did not come; the same command then gets them. docs/team.md says more,
+and the same in DVC's words.
 
 The exit status is 0 when everything that was shared is here, 2 when something is wrong.
 """
