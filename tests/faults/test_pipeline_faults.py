@@ -46,11 +46,11 @@ def small(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def commands(small) -> dict[str, list[str]]:
-    """The command of every job by stage, without where its log goes."""
+    """The command of every job by stage, without its GPUs and where its log goes."""
     said = snakemake(small, "-n", "-p", "--forceall", "tables")
     found: dict[str, list[str]] = {}
-    for line in re.findall(r"^Shell command: (tellsign .*) > logs/\S+ 2>&1$", said, flags=re.M):
-        found.setdefault(line.split()[1], []).append(line)
+    for words in re.findall(r"^Shell command: tellsign (?:--gpus \d+ )?(.*) > logs/\S+ 2>&1$", said, flags=re.M):
+        found.setdefault(words.split()[0], []).append(f"tellsign {words}")
     return found
 
 

@@ -33,7 +33,7 @@ rule pretrain:
         " {params.crops:q}"
         " {params.split:q}"
         " --roots {params.roots:q}"
-        " --processes {params.processes}"
+        " --processes {params.processes:q}"
         " --work data/work/{wildcards.fp}"
         " --out {output.encoder:q}"
         " > {log:q} 2>&1"
