@@ -11,13 +11,6 @@
 # a split, and then eight with its boxes; what they leave behind is thrown away, the rows come out of the store.
 
 
-def shares(stage):
-    """Input function: what several jobs write that fill a stage's store; nothing where one job does all."""
-    jobs = PLAN.config.caption_jobs
-    parts = [f"data/work/{stage}/{{name}}.{{fp}}/{n}-of-{jobs}.parquet" for n in range(1, jobs + 1)] if jobs > 1 else []
-    return lambda wildcards: [part.format(**wildcards) for part in parts]
-
-
 rule caption_part:
     input:
         crops=need("caption", "crops"),

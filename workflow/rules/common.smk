@@ -144,6 +144,18 @@ def store(stage):
     return lambda wildcards: artifact(stage, wildcards).store
 
 
+def shares(stage):
+    """Input function: what several jobs write that fill a stage's store; nothing where one job does all."""
+    jobs = PLAN.config.caption_jobs
+    share = f"data/work/{stage}/{{name}}.{{fp}}/{{n}}-of-{jobs}.parquet"
+
+    def inputs(wildcards):
+        whole = jobs == 1 or is_done(artifact(stage, wildcards))
+        return [] if whole else [share.format(n=n, **wildcards) for n in range(1, jobs + 1)]
+
+    return inputs
+
+
 def optional(stage, role):
     """Params function: the flag of a role that may be empty, with its values, or nothing at all."""
 
