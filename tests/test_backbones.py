@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import typing
 
 import pytest
 import tiny_models
@@ -21,8 +22,14 @@ from tellsign.backbones import (
 )
 from tellsign.errors import UserError
 from tellsign.heads import Detector, Linear
+from tellsign.recipe import Network
 
 DEMO = ("demo-clip-vit", "demo-clip-rn", "demo-xception")
+
+
+def test_a_recipe_may_name_every_network_and_no_other():
+    names = typing.get_args(typing.get_type_hints(Network)["name"])
+    assert sorted(names) == sorted(BACKBONES | CLIPS)
 
 
 def pixels(count: int = 2, side: int = 72) -> torch.Tensor:

@@ -172,6 +172,8 @@ def test_typos_are_refused_before_any_job():
         (lambda d: d["runs"].update(x={"start": "nothing"}), "pretrain:NAME or run:NAME"),
         (lambda d: d["runs"].update(x={"shots": 4, "start": None}), "shots but no start"),
         (lambda d: d["runs"].update(x={"backbone": {"weights": "clip-vit-l41"}}), "Did you mean 'clip-vit-l14'"),
+        (lambda d: d["runs"].update(x={"backbone": {"name": "demo-xeption"}}), "Did you mean 'demo-xception'"),
+        (lambda d: d["runs"].update(x={"data": {"count": 2000}}), "holds, 320. Ask for fewer"),
         (lambda d: d["runs"].update(x={"tests": ["tset"]}), "Did you mean 'test'"),
         (lambda d: d["runs"].update(x={"mask": {"name": "random_box", "ratio": [20, 40]}}), "Percent?"),
         (lambda d: d["tables"].update(x={"rows": [{"run": "fulll"}]}), "Did you mean 'rescale/full'"),

@@ -53,7 +53,7 @@ def test_four_files_of_equal_bytes_each_time(files: tuple[Path, Path], tmp_path:
     for name in ("one", "two"):
         table.main(settings=SETTINGS, metrics=[files[0]], published=files[1], out=tmp_path / name)
         held = sorted((tmp_path / name).iterdir())
-        assert [path.name for path in held] == ["table.csv", "table.html", "table.md", "table.tex"]
+        assert [path.name for path in held] == ["files.sha256", "table.csv", "table.html", "table.md", "table.tex"]
         digests.append([sha256_of_file(path) for path in held])
     assert digests[0] == digests[1]
     assert "90.0 ± –" in (tmp_path / "one" / "table.md").read_text(encoding="utf-8")

@@ -122,6 +122,13 @@ def test_panels_by_subset() -> None:
     assert len(document.panels) == 3
 
 
+def test_a_mean_over_more_than_is_shown_says_so() -> None:
+    assert build(spec(), TAM + BASE, PUBLISHED).panels[0].heading == "Mean over subsets"
+    shown = build(spec(columns=["ldm"]), TAM + BASE, PUBLISHED).panels
+    assert shown[0].heading == "Mean over all 2 tested subsets, of which 1 are shown below"
+    assert [column.name for column in shown[1].columns][1:] == ["ldm", "mean"]
+
+
 def test_delta_only_where_it_may_be_compared() -> None:
     columns = [{"subset": "ldm", "quoted": "ADM"}, "fsq"]
     document = build(spec(comparable=True, columns=columns), TAM + BASE, PUBLISHED)

@@ -157,15 +157,16 @@ def test_everything_missing_is_said_at_once(shelf):
     put(shelf.folder / "folder", model__safetensors=b"tensors")
     needed = {"one-file": ["tidy: run a", "tidy: run b"], "x/y.pth": ["lol: run c"], "folder": ["tidy: annotate d"]}
     with pytest.raises(UserError) as raised:
-        shelf.require(needed | {"none": ["lol: run e"], "folderr": ["lol: run f"]})
+        shelf.require(needed | {"none": ["lol: run e"], "folderr": ["lol: run f"]}, "tellsign weights --fetch")
     text = str(raised.value)
+    assert "tellsign weights --fetch\n" in text
     assert "3 of these weights are missing" in text
     assert "no such name" in text and "Used by lol: run f" in text
     assert "used by tidy: run a, tidy: run b\n    hf download owner/name" in text
     put(shelf.folder / "one-file", model__safetensors=b"tensors")
     put(shelf.folder / "folder", config__json=b"{}")
     put(shelf.folder.parent / "x", y__pth=b"mine")
-    assert shelf.require(needed)["x/y.pth"].digest == sha(b"mine")
+    assert shelf.require(needed, "")["x/y.pth"].digest == sha(b"mine")
 
 
 # ------------------------------------------------------------------------------------------------ verifying
@@ -420,7 +421,7 @@ def test_leftovers_of_killed_transfers_are_swept(project, fake_hub):
 def test_a_file_that_the_repository_has_not_is_told(project, fake_hub, caplog):
     path = project / "config" / "weights.yaml"
     path.write_text(path.read_text().replace('"config.json"', '"konfig.json"'))
-    assert run(["weights", "--only", "folder", "--fetch"]) == 2
+    assert run(["weights", "--only", "folder", "--fetch"]) == 1
     assert "owner/name has no konfig.json at revision" in caplog.text
 
 
@@ -428,6 +429,15 @@ def test_what_came_wrong_is_not_taken(project, fake_hub, monkeypatch, capsys):
     monkeypatch.setitem(FILES, "model.safetensors", b"something else")
     assert run(["weights", "--only", "one-file", "--fetch"]) == 1
     assert "is not the file it should be" in capsys.readouterr().out
+
+
+def test_what_fails_does_not_keep_the_others_from_coming(project, fake_hub, capsys, caplog):
+    path = project / "config" / "weights.yaml"
+    path.write_text(path.read_text().replace('"config.json"', '"konfig.json"'))
+    assert run(["weights", "--only", "folder", "one-file", "--fetch"]) == 1
+    assert "has no konfig.json" in caplog.text
+    assert (project / "weights" / "one-file" / "model.safetensors").is_file()
+    assert "1 of these weights is missing" in capsys.readouterr().out
 
 
 def test_the_printed_command_fetches(project, fake_hub, shelf):
@@ -444,9 +454,9 @@ def test_no_network_is_said_plainly(project, monkeypatch, caplog):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:1")
-    assert run(["weights", "--only", "one-file", "--fetch"]) == 2
+    assert run(["weights", "--only", "one-file", "--fetch"]) == 1
     assert "owner/name at " in caplog.text and "cannot be fetched: " in caplog.text
-    assert run(["weights", "--only", "elsewhere", "--fetch"]) == 2
+    assert run(["weights", "--only", "elsewhere", "--fetch"]) == 1
     assert "http://127.0.0.1:1/x.pth cannot be fetched: " in caplog.text
     assert not list((project / "weights" / "elsewhere").iterdir())
 
@@ -456,7 +466,7 @@ def test_offline_with_files_in_place(project, monkeypatch, caplog):
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     for name in ("one-file", "elsewhere"):
-        assert run(["weights", "--only", name, "--fetch"]) == 2
+        assert run(["weights", "--only", name, "--fetch"]) == 1
         assert "HF_HUB_OFFLINE is set" in caplog.text
         caplog.clear()
     put(project / "weights" / "one-file", model__safetensors=FILES["model.safetensors"])

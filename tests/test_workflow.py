@@ -131,6 +131,7 @@ def small(tmp_path_factory) -> Path:
         (["--configfile", "config/folder.yaml"], "--config root=PATH"),
         (["--configfile", "config/folder.yaml", "--config", "root=/no/such/folder", "train=x"], "there is no folder"),
         (["--config", "on_bad=dorp"], "Did you mean 'drop'"),
+        (["mpft-tabel1"], "Did you mean 'mpft-table1'"),
         (["--config", "papers=[config/demo/mpf.yaml]"], "Did you mean 'mpft.yaml'"),
     ],
 )

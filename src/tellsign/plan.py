@@ -30,7 +30,6 @@ from tellsign.recipe import (
     Evaluate,
     FeatureRecipe,
     Glip,
-    Network,
     NoCaptioner,
     NoGrounder,
     Paper,
@@ -39,6 +38,7 @@ from tellsign.recipe import (
     Pretrain,
     Recipe,
     Resize,
+    Stop,
     Test,
     build,
     differences,
@@ -390,25 +390,25 @@ class Plan:
         self._made[stage, name] = made
         return made
 
-    def network(self, network: Network, where: str) -> dict[str, str]:
+    def network(self, name: str, weights: str, where: str) -> dict[str, str]:
         """Settings of a network: its name, and the place and digest of its weights."""
-        if network.weights == "shipped" and not network.name.startswith("demo"):
+        if weights == "shipped" and not name.startswith("demo"):
             raise UserError(
                 f"{where}: weights: shipped – only the demo's networks have weights that ship with the package, "
-                f"{network.name} has not. Give weights a name of config/weights.yaml, a path, or none (random)."
+                f"{name} has not. Give weights a name of config/weights.yaml, a path, or none (random)."
             )
-        if network.weights not in self._held:
+        if weights not in self._held:
             try:
-                self._held[network.weights] = self._find_weights(network.weights)
+                self._held[weights] = self._find_weights(weights)
             except MissingWeightsError:
-                self._held[network.weights] = None
-                self.missing.add(network.weights)
+                self._held[weights] = None
+                self.missing.add(weights)
             except UserError as problem:
                 raise UserError(f"{where}: {problem}") from None
-        held = self._held[network.weights]
+        held = self._held[weights]
         if held is None:
-            return {"name": network.name, "weights": network.weights, "digest": "missing"}
-        return {"name": network.name, "weights": held.path, "digest": held.digest}
+            return {"name": name, "weights": weights, "digest": "missing"}
+        return {"name": name, "weights": held.path, "digest": held.digest}
 
     def networks_needed(self) -> dict[str, list[str]]:
         """What the configuration gives as ``weights:``, with the runs and sections that say so. Reads no data."""
@@ -636,7 +636,7 @@ class Plan:
         where = f"{paper}: annotate {annotate}"
         name = f"{crops.name}-{digest(spec)[:4]}"
         caption, ground = self._annotations(spec, crops, name, where)
-        clip = self.network(spec.clip, where)
+        clip = self.network(spec.clip.name, spec.clip.weights, where)
         made = self._made_from({"clip": clip}, crops, "tellsign.embedding")
         store = self._store("embed", spec.clip.name, made)
         needs = {"crops": crops, "caption": caption, "ground": ground, "store": store}
@@ -647,19 +647,19 @@ class Plan:
     ) -> tuple[Artifact | None, Artifact | None]:
         if isinstance(spec.captioner, NoCaptioner):
             return None, None
-        captioner = plain(spec.captioner) | self.network(Network(spec.captioner.name, spec.captioner.weights), where)
+        captioner = plain(spec.captioner) | self.network(spec.captioner.name, spec.captioner.weights, where)
         made = self._made_from({"captioner": captioner}, crops, CAPTIONERS[spec.captioner.name])
         settings: dict[str, Any] = {"captioner": captioner, "made": made}
         store = self._store("caption", spec.captioner.name, made)
         caption = self._make("caption", name, settings, crops=crops, store=store)
         if isinstance(spec.grounder, NoGrounder):
             return caption, None
-        grounder = plain(spec.grounder) | self.network(Network(spec.grounder.name, spec.grounder.weights), where)
+        grounder = plain(spec.grounder) | self.network(spec.grounder.name, spec.grounder.weights, where)
         if isinstance(spec.grounder, Glip):
             own = spec.grounder.name == "glip"
-            grounder["tokenizer"] = None if own else self.network(Network("tokenizer", spec.grounder.tokenizer), where)
+            grounder["tokenizer"] = None if own else self.network("tokenizer", spec.grounder.tokenizer, where)
             if spec.grounder.grammar == "nltk":
-                grounder["grammar_data"] = self.network(Network("nltk", NLTK), where)
+                grounder["grammar_data"] = self.network("nltk", NLTK, where)
         made = self._made_from({"grounder": grounder}, crops, GROUNDERS[spec.grounder.name])
         settings = {"grounder": grounder, "threshold": spec.threshold, "made": made}
         store = self._store("ground", spec.grounder.name, made)
@@ -681,7 +681,8 @@ class Plan:
     def pretrain(self, paper: str, name: str) -> Artifact:
         """An encoder of `rescale`'s pre-training."""
         spec: Pretrain = choose(self.papers[paper].pretrain, name, f"pretrain section of {paper}")
-        settings = plain(spec) | {"backbone": self.network(spec.backbone, f"{paper}: pretrain {name}")}
+        where = f"{paper}: pretrain {name}"
+        settings = plain(spec) | {"backbone": self.network(spec.backbone.name, spec.backbone.weights, where)}
         del settings["split"], settings["decode"]
         if spec.decode == "on_the_fly":
             split = self.split(spec.split)
@@ -698,7 +699,7 @@ class Plan:
         data: Data = run.recipe.data
         where = f"{run.paper}: run {run.name}"
         split = self.split(data.split)
-        self._check_subsets(data.split, data.subsets, where)
+        self._check_sample(data, where)
         settings = plain(run.recipe) | {
             "seed": seed,
             "keep": self._keeps[self._training[f"{run.paper}/{run.name}"], seed],
@@ -711,7 +712,7 @@ class Plan:
             settings.pop("annotate")
             features = self.embed(run.paper, run.recipe.annotate, crops)
             return self._make("train_head", name, settings, split=split, features=features)
-        settings["backbone"] = self.network(run.recipe.backbone, where)
+        settings["backbone"] = self.network(run.recipe.backbone.name, run.recipe.backbone.weights, where)
         start = self._start(run, seed)
         settings["start"] = run.recipe.start.partition(":")[0] if run.recipe.start else None
         if start is not None:
@@ -721,7 +722,7 @@ class Plan:
         needs: dict[str, Any] = {"split": split, "crops": crops, "start": start}
         if (stop := run.recipe.stop) is not None:
             validation = self.split(stop.split)
-            self._check_subsets(stop.split, stop.subsets, where)
+            self._check_sample(stop, where)
             del settings["stop"]["split"]
             needs["validation_split"] = validation
             needs["validation_crops"] = self.crops(
@@ -729,10 +730,15 @@ class Plan:
             )
         return self._make("train", name, settings, **needs)
 
-    def _check_subsets(self, split: str, subsets: tuple[str, ...], where: str) -> None:
-        known = self.config.splits[split].subsets
-        for subset in subsets if known else ():
-            choose(dict.fromkeys(known), subset, f"subset of split {split!r} in {where}")
+    def _check_sample(self, asked: Data | Stop, where: str) -> None:
+        split = self.config.splits[asked.split]
+        for subset in asked.subsets if split.subsets else ():
+            choose(dict.fromkeys(split.subsets), subset, f"subset of split {asked.split!r} in {where}")
+        if isinstance(asked.count, int) and isinstance(split.count, int) and asked.count > split.count:
+            raise UserError(
+                f"{where}: count {asked.count} asks for more images a subset than split {asked.split!r} holds, "
+                f"{split.count}. Ask for fewer, or raise the split's count."
+            )
 
     def _start(self, run: Run, seed: int) -> Artifact | None:
         assert isinstance(run.recipe, Recipe)

@@ -193,7 +193,10 @@ class Network:
         weights: ``shipped`` (the demo's), ``none`` (random), a name in ``config/weights.yaml``, or a path.
     """
 
-    name: str
+    name: Literal[
+        "clip-rn101", "clip-rn50", "clip-vit-b16", "clip-vit-l14", "demo-clip-rn", "demo-clip-vit", "demo-xception",
+        "legacy-xception", "npr", "resnet50", "swin-b", "swin-t",
+    ]  # fmt: skip
     weights: str = "shipped"
 
 

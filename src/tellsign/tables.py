@@ -758,12 +758,12 @@ def _subset_panels(make: Builder) -> list[Panel]:
     first = next((row for row in spec.rows if _runs(row.select)), None)
     if first is None:
         raise UserError(f"table {spec.name}: no row names a run.")
-    columns = list(spec.columns)
-    if not columns:
-        named = make.measured.subsets(_runs(first.select)[0], {**spec.select, **first.select}, spec.metrics[0])
-        columns = [Entry(name, "", {"subset": name}, None) for name in named]
+    tested = make.measured.subsets(_runs(first.select)[0], {**spec.select, **first.select}, spec.metrics[0])
+    columns = list(spec.columns) or [Entry(name, "", {"subset": name}, None) for name in tested]
+    hidden = set(tested) - {column.select.get("subset") for column in columns}
+    heading = f"Mean over all {len(tested)} tested subsets, of which {len(tested) - len(hidden)} are shown below"
     whole = Entry("mean", "", {"subset": "mean"}, {})
-    means = make.compare([(whole, metric) for metric in spec.metrics], "Mean over subsets")
+    means = make.compare([(whole, metric) for metric in spec.metrics], heading if hidden else "Mean over subsets")
     return [means, *make.by_subset([*columns, whole])]
 
 

@@ -194,11 +194,12 @@ class Shelf:
             raise MissingWeightsError(NLTK, f"lacks {' and '.join(lacking)}", how)
         return Held(NLTK, digest_of({p: self._folder_digest(f) for p, f in folders.items() if f is not None}))
 
-    def require(self, needed: Mapping[str, Sequence[str]]) -> dict[str, Held]:
+    def require(self, needed: Mapping[str, Sequence[str]], command: str) -> dict[str, Held]:
         """Find all weights that a configuration needs.
 
         Args:
             needed: Value of ``weights:`` → the places that use it.
+            command: What fetches them, to be told when some are missing.
 
         Raises:
             UserError: names everything that is missing or wrong, at once.
@@ -214,7 +215,7 @@ class Shelf:
             except UserError as problem:
                 problems.append(f"{problem}\n  Used by {', '.join(places)}.")
         if missing:
-            problems.append(shopping_list(missing, needed, "tellsign weights --configfile FILE --fetch"))
+            problems.append(shopping_list(missing, needed, command))
         if problems:
             raise UserError("\n\n".join(problems))
         return found

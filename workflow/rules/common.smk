@@ -5,6 +5,7 @@
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from snakemake.logging import logger
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
-from tellsign.errors import UserError
+from tellsign.errors import UserError, choose
 from tellsign.inventory import FileDigests, watched_digests
 from tellsign.locks import take_over
 from tellsign.plan import STAGES, Plan
@@ -27,13 +28,23 @@ shell.prefix(
     f"export PYTHONPATH={Path(workflow.basedir) / 'src'};"
     f' [ -n "${{{{APPTAINER_CONTAINER:-}}}}" ] || export PATH={Path(sys.executable).parent}:$PATH;'
     # a process that the system kills for want of memory says nothing itself
-    ' tellsign() {{ command tellsign "$@"; local status=$?; [ $status -ne 137 ] || echo "$1 was killed (SIGKILL), most'
+    ' tellsign() {{ local stage=$1; [ "$1" != --gpus ] || stage=$3; command tellsign "$@"; local status=$?;'
+    ' [ $status -ne 137 ] || echo "$stage was killed (SIGKILL), most'
     " often for want of memory: run fewer jobs at once (--cores), or give it a smaller batch size or a machine with"
     ' more, and run the same command again; finished stages and epochs are kept." >&2; return $status; }}; '
 )
 
 # What -n says; workflow.dryrun is not known yet while rules are read.
 DRY_RUN = workflow.output_settings.dryrun
+
+
+# The flags that name this configuration, for commands to be told; none of a default.
+SAME_CONFIGURATION = " ".join(
+    [
+        *(f"--configfile {shlex.quote(os.path.relpath(file))}" for file in workflow.overwrite_configfiles),
+        *(["--config", *map(shlex.quote, workflow.config_settings.config_args)] if workflow.config_settings.config else []),
+    ]
+)
 
 
 def read_plan():
@@ -49,14 +60,19 @@ def read_plan():
             folder=folder,
         )
         artifacts = plan.everything()
-        asked = [a for name, held in plan.targets().items() if name in sys.argv for a in held]
+        targets = plan.targets()
+        for word in sys.argv[1:]:  # Snakemake itself would name no near miss
+            if word.partition("-")[0] in targets and word not in targets:
+                choose(targets, word, "target")
+        asked = [a for name, held in targets.items() if name in sys.argv for a in held]
         named = asked and not {"tables", "figures", "report", "all"} & set(sys.argv)
         # jobs run Snakemake again, for one artifact of a run that has been let through
         weights, folders = plan.lacking(asked if named else artifacts.values()) if workflow.is_main_process else ((), ())
         lacking = [plan.absent_report(folders)] if folders else []
         if weights:
             try:
-                shelf.require({w: users for w, users in plan.networks_needed().items() if w in weights})
+                needed = {w: users for w, users in plan.networks_needed().items() if w in weights}
+                shelf.require(needed, f"tellsign weights {SAME_CONFIGURATION} --fetch")
             except UserError as problem:
                 lacking.append(str(problem))
         if lacking and not DRY_RUN:

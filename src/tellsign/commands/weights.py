@@ -29,6 +29,7 @@ from tellsign.plan import WANTED, Plan
 from tellsign.runtime import sha256_of_file
 from tellsign.weights import NLTK, Held, MissingWeightsError, Shelf, open_shelf, shopping_list, shortened, size_of
 
+log = logging.getLogger(__name__)
 CACHE = Path("cache/files.json")
 
 
@@ -62,7 +63,8 @@ def main(
         title = f"Weights that {configfile} needs"
     rows = states(shelf, needed)
     if fetch and any(isinstance(row.problem, MissingWeightsError) for row in rows):
-        fetch_missing(shelf, [row.value for row in rows if isinstance(row.problem, MissingWeightsError)])
+        for problem in fetch_missing(shelf, [r.value for r in rows if isinstance(r.problem, MissingWeightsError)]):
+            log.error("weights: %s", problem)
         rows = states(shelf, needed)
     sys.stdout.write(f"{title}, kept in {shelf.folder}/\n\n{table(shelf, rows)}\n")
     if all:
@@ -139,15 +141,15 @@ def summary(rows: Sequence[Row], needed: Mapping[str, Sequence[str]], command: s
     return "\n\n".join(parts or ["Nothing is missing."]) + "\n"
 
 
-def fetch_missing(shelf: Shelf, names: Sequence[str]) -> None:
+def fetch_missing(shelf: Shelf, names: Sequence[str]) -> list[UserError]:
     """Fetch entries of the catalogue and NLTK's data; paths are left to the user.
 
+    Returns:
+        What failed; the others have been fetched.
+
     Raises:
-        UserError: a transfer fails, or the disk has no room for all of it.
+        UserError: the disk has no room for all of it.
     """
-    if NLTK in names:
-        sys.stderr.write("fetching NLTK's data\n")
-        fetch_nltk()
     entries = {name: shelf.catalogue[name] for name in names if name in shelf.catalogue}
     shelf.folder.mkdir(parents=True, exist_ok=True)
     for client in ("httpx", "httpx2"):  # each request is a line
@@ -158,18 +160,36 @@ def fetch_missing(shelf: Shelf, names: Sequence[str]) -> None:
             f"{size_of(wanted)} are to be fetched, but {shelf.folder.absolute()} has room for {size_of(free)}. Make "
             "room, or set TELLSIGN_WEIGHTS to a folder on a larger disk."
         )
-    for name, entry in entries.items():
-        target = shelf.folder / name
-        with alone(target):
-            sys.stderr.write(f"fetching {name} ({size_of(entry.megabytes)}) into {target}\n")
-            if entry.repository is not None:
-                fetch_snapshot(entry.repository, shelf.revision(name), entry.files, target)
-            else:
-                assert entry.url is not None
-                fetch_url(entry.url, target / entry.files[0])
-        lacking = shelf.lacking(name, target)
-        if lacking:
-            raise UserError(
-                f"{entry.repository or entry.url} has no {', '.join(lacking)} at revision {shelf.revision(name)}: the "
-                f"entry {name!r} of config/weights.yaml does not fit it. See {entry.page}."
-            )
+    problems = []
+    for name in names:
+        try:
+            if name == NLTK:
+                sys.stderr.write("fetching NLTK's data\n")
+                fetch_nltk()
+            elif name in entries:
+                fetch_entry(shelf, name)
+        except UserError as problem:
+            problems.append(problem)
+    return problems
+
+
+def fetch_entry(shelf: Shelf, name: str) -> None:
+    """Fetch one entry of the catalogue into its folder.
+
+    Raises:
+        UserError: the transfer fails, or its source has not what the entry names.
+    """
+    entry, target = shelf.catalogue[name], shelf.folder / name
+    with alone(target):
+        sys.stderr.write(f"fetching {name} ({size_of(entry.megabytes)}) into {target}\n")
+        if entry.repository is not None:
+            fetch_snapshot(entry.repository, shelf.revision(name), entry.files, target)
+        else:
+            assert entry.url is not None
+            fetch_url(entry.url, target / entry.files[0])
+    lacking = shelf.lacking(name, target)
+    if lacking:
+        raise UserError(
+            f"{entry.repository or entry.url} has no {', '.join(lacking)} at revision {shelf.revision(name)}: the "
+            f"entry {name!r} of config/weights.yaml does not fit it. See {entry.page}."
+        )
