@@ -35,7 +35,7 @@ tables figures report: .venv/.ready ## make them for the default configuration, 
 	$(BIN)/snakemake --cores $(CORES) $@
 
 test: .venv/.ready .venv/plugins/.ready .venv/remotes/.ready ## every test, the end-to-end demo included
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 faults: .venv/.ready ## the fault suite at full scale; hours on two cores. Its counts: faults.jsonl, docs/reliability.md
 	TELLSIGN_FAULTS=full TELLSIGN_FAULTS_REPORT=$(CURDIR)/faults.jsonl $(BIN)/python -m pytest tests/faults

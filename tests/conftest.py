@@ -1,6 +1,7 @@
 """What several tests share: a plan of the demo that touches no images, and the reference corpus if it is there."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,13 @@ def make_plan(config: dict, raw: dict[str, str] | None = None, folder: Path = RO
     shelf = Shelf(read_catalogue(ROOT / "config" / "weights.yaml"), folder / "weights", lambda p: p.name, folder)
     digests = lambda roots, exclude, watch: {key: (raw or {}).get(key, "0") for key in roots}  # noqa: E731
     return Plan(config, digests, lambda path: path.name, shelf.find, folder)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of slow tests first, so that processes which share the files end at about the same time."""
+    tests, slow = Counter(item.path for item in items), Counter[Path]()
+    slow.update(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path] / tests[item.path])
 
 
 @pytest.fixture(autouse=True)
