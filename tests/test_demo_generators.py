@@ -145,6 +145,7 @@ def test_stage_is_byte_deterministic_and_tells_nothing_in_names(tmp_path):
         paths = sorted(path for path in (tmp_path / key).rglob("*") if path.is_file())
         made[key] = {path.relative_to(tmp_path / key).as_posix(): path.read_bytes() for path in paths}
     assert list(made["a"]) == [
+        "files.sha256",
         "test/1_fake/00000.jpg",
         "test/1_fake/00001.jpg",
         "test/1_fake/00002.jpg",
