@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from tellsign import lattice
 from tellsign.errors import UserError
-from tellsign.lattice import Ratio, diagonal_patches, period, phase, source_coordinates, upscale
+from tellsign.lattice import Ratio, diagonal_patches, period, phase, upscale
 
 SETTINGS = {"n_ratios": 3, "n_phases": 4, "n_images": 2, "n_patches": 2, "patch_size": 20}
 in_range = st.sampled_from(lattice.ratios(16))
@@ -65,6 +65,11 @@ def test_upscale_is_torchs_bilinear(ratio: Ratio, m: int, n: int):
     size = (m * ratio.numerator, n * ratio.numerator)
     theirs = F.interpolate(x, size=size, mode="bilinear", align_corners=False, antialias=False)
     torch.testing.assert_close(upscale(x, ratio), theirs, rtol=0, atol=1e-6)
+
+
+def source_coordinates(n_dst: int, ratio: Ratio) -> torch.Tensor:
+    """Eq. 1: where destination pixels lie, in pixels from the first source pixel's centre."""
+    return (torch.arange(n_dst, dtype=torch.float64) + 0.5) * ratio.denominator / ratio.numerator - 0.5
 
 
 def test_example_of_figure_3():

@@ -22,7 +22,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Float64, Int64, Shaped, UInt8
+from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Tensor
 
 from tellsign.errors import UserError
@@ -138,15 +138,6 @@ def taps(
     doubled = (2 * position + 1) * b - a
     left = torch.div(doubled, 2 * a, rounding_mode="floor")
     return left, ((doubled - 2 * a * left).double() / (2 * a)).float()
-
-
-def source_coordinates(n_dst: int, ratio: Ratio) -> Float64[Tensor, " n_dst"]:
-    """Source coordinates of ``n_dst`` destination pixels, in pixels from the first source pixel's centre.
-
-    Source:
-        rescale Eq. 1.
-    """
-    return (torch.arange(n_dst, dtype=torch.float64) + 0.5) * ratio.denominator / ratio.numerator - 0.5
 
 
 def upscale(images: Shaped[Tensor, "*b h w"], ratio: Ratio) -> Float[Tensor, "*b h2 w2"]:

@@ -19,20 +19,10 @@ def binary_cross_entropy(logits: Float[Tensor, " b"], labels: Int64[Tensor, " b"
 
     Source:
         MPFT §4.3 and LoL §4.1 name it; rescale names no loss for its two-class fine-tuning and uses this
-        one too.
+        one too. TIDY Eq. 8 prints the sum over the mini-batch for the softmax of two outputs; their difference is this
+        logit, and Adam's steps cancel the batch size.
     """
     return F.binary_cross_entropy_with_logits(logits.float(), labels.float())
-
-
-def cross_entropy2(logits: Float[Tensor, "b 2"], labels: Int64[Tensor, " b"]) -> Float[Tensor, ""]:
-    """Mean cross-entropy of two outputs (real, fake): TIDY's binary loss with p = softmax(logits)[fake].
-
-    Eq. 8 prints a sum over the mini-batch; the mean differs by the batch size, which Adam's steps cancel.
-
-    Source:
-        TIDY Eq. 8, head with two outputs (§4.1).
-    """
-    return F.cross_entropy(logits.float(), labels)
 
 
 def supervised_contrastive(

@@ -223,14 +223,6 @@ def combined(image: Pixels, generator: Generator, *, variant: str = "text", prob
 # ---------------------------------------------------------------------------------------------------- TIDY
 
 
-TIDY_SEVERITIES = {
-    "tidy-noise": (0.001, 0.005, 0.01),
-    "tidy-blur": (1.0, 2.0, 3.0),
-    "tidy-jpeg": (75, 50, 25),
-}
-"""The three levels of each kind, mildest first (TIDY §4.2 and Fig. 3)."""
-
-
 def tidy_noise(image: Pixels, generator: Generator, *, severity: float, unit: str = "sigma") -> Pixels:
     """Gaussian noise on intensities of 0 to 1, rounded back to 8 bits.
 
