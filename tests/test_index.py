@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
 import shutil
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tellsign.__main__ import run
 from tellsign.errors import UserError
 from tellsign.runtime import read_rows, sha256_of_file
 from tellsign.stages.index import main
@@ -43,6 +45,13 @@ def root(tmp_path):
 def index(root, out, **changes):
     main(settings=SETTINGS | changes, roots={"root": root}, out=out)
     return read_rows(out).to_pylist()
+
+
+def test_a_list_of_digests_among_the_users_images_is_none_of_ours(root, tmp_path):
+    (root / "files.sha256").write_text("something of theirs")
+    flags = ["--settings", json.dumps(SETTINGS), "--roots", f"root={root}", "--out", str(tmp_path / "out.parquet")]
+    assert run(["index", *flags]) == 0
+    assert len(read_rows(tmp_path / "out.parquet")) == 8
 
 
 def spoil(root):

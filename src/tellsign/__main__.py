@@ -158,12 +158,15 @@ def usage() -> str:
 
 
 def inputs(flags: dict[str, Any]) -> list[Path]:
-    """Files and folders that a stage is given to read."""
+    """Files and folders that a stage is given to read and that stages made: the user's images are not held against
+    lists, whatever they are called.
+    """
     found = []
     for name, value in flags.items():
         if name not in ("out", "work", "store"):
             values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
-            found += [path for path in values if isinstance(path, Path)]
+            paths = [path for path in values if isinstance(path, Path)]
+            found += [path for path in paths if name != "roots" or path.parts[:1] == ("data",)]
     return list(dict.fromkeys(found))
 
 
