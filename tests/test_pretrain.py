@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import multiprocessing
 import os
 import signal
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +23,7 @@ from torch import nn
 from tellsign import parallel
 from tellsign.errors import UserError
 from tellsign.losses import supervised_contrastive
-from tellsign.parallel import World
+from tellsign.parallel import Nodes, World
 from tellsign.photos import on_the_fly, packed
 from tellsign.recipe import Network, Optimiser, Pretrain, Schedule, plain
 from tellsign.runtime import write_rows
@@ -289,6 +291,43 @@ def test_batch_norm_in_two_parts_is_the_network_on_each_half(pair, photos, doubl
     loss = supervised_contrastive(z, batches.labels()[torch.cat(halves)], SETTINGS["temperature"])
     losses, _ = made(folder / "parts")
     assert losses == pytest.approx([loss.item()], abs=1e-9)
+
+
+def one_of_two(folder: Path, given: dict[str, Any]) -> None:
+    """What the process of each of two nodes does."""
+    pretrain.load_backbone = tiny
+    torch.set_default_dtype(torch.float64)
+    with parallel.joined(CPU) as (world, device):
+        assert (world.size, world.here) == (2, 1)
+        where = {"out": folder / "out", "work": folder / "work"}
+        pretrain.pretrain(**given, **where, device=device, world=world, settings=SETTINGS)
+
+
+@pytest.mark.slow
+def test_two_nodes_train_as_one(photos, double, tmp_path):
+    """Each node is a process of its own that starts one more, as srun starts them."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        meeting = f"127.0.0.1:{held.getsockname()[1]}"
+    arguments = {"folder": tmp_path, "given": files(photos)}
+    start = multiprocessing.get_context("spawn").Process
+    nodes = [start(target=parallel.launch, args=(one_of_two, 1, arguments, Nodes(2, n, meeting))) for n in (0, 1)]
+    for node in nodes:
+        node.start()
+    for node in nodes:
+        node.join()
+    assert [node.exitcode for node in nodes] == [0, 0]
+    pretrain.main(settings=SETTINGS, crops=photos / "crops", out=tmp_path / "one", work=tmp_path / "w", device="cpu")
+    assert_near(made(tmp_path / "out"), made(tmp_path / "one"))
+
+
+def test_nodes_are_those_of_the_slurm_step():
+    step = {"SLURM_STEP_NUM_NODES": "2", "SLURM_STEP_NUM_TASKS": "2", "SLURM_NODEID": "1", "SLURM_JOB_ID": "10007"}
+    step |= {"SLURM_LAUNCH_NODE_IPADDR": "10.0.0.1"}
+    assert Nodes.of_step(step) == Nodes(2, 1, "10.0.0.1:20007")
+    assert Nodes.of_step({}) == Nodes.of_step({"SLURM_NNODES": "2"}) == Nodes()  # an allocation is no step
+    with pytest.raises(UserError, match="start one a node"):
+        Nodes.of_step(step | {"SLURM_STEP_NUM_TASKS": "16"})
 
 
 def test_errors_of_processes_are_told_once_and_readably():

@@ -1,13 +1,15 @@
-"""The demo on a real SLURM cluster of one node, started from Debian's packages on this machine.
+"""The demo on a real SLURM cluster of two nodes, started from Debian's packages on this machine.
 
-One job is cancelled and the node's daemon is killed midway. It needs root, slurmctld, slurmd, munged, and the executor
-that `make test` puts into .venv/plugins; without one of them it is skipped, and says which.
+Pre-training takes both nodes. One job is cancelled and a node's daemon is killed midway. It needs root, slurmctld,
+slurmd, munged, and the executor that `make test` puts into .venv/plugins; without one of them it is skipped, and says
+which.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
 import pwd
 import re
@@ -30,6 +32,8 @@ ETC = Path("/etc/slurm")
 PLUGINS = ROOT / ".venv" / "plugins"
 PROFILE = ["--workflow-profile", "workflow/profiles/slurm"]
 
+NODES = ("n1", "n2")
+
 # As many cores and as much memory as the profile asks for, whatever this machine has; GPUs that are empty files.
 CONF = """
 ClusterName=tellsign
@@ -51,15 +55,17 @@ GresTypes=gpu
 MinJobAge=300
 ReturnToService=2
 StateSaveLocation={folder}
-SlurmdSpoolDir={folder}
+SlurmdSpoolDir={folder}/%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
-NodeName={host} NodeAddr=127.0.0.1 CPUs=32 RealMemory=256000 Gres=gpu:2 State=UNKNOWN
+SlurmdLogFile={folder}/%n.log
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port=17001 CPUs=32 RealMemory=256000 Gres=gpu:1 State=UNKNOWN
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port=17002 CPUs=32 RealMemory=256000 Gres=gpu:1 State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
-GRES = "NodeName={host} Name=gpu File={folder}/gpu[0-1]\n"
+GRES = "".join(f"NodeName={node} Name=gpu File={{folder}}/gpu-{node}\n" for node in NODES)
+TWO_NODES = "pretrain: {gpu: 2, nodes: 2, tasks: 2, tasks_per_gpu: 0, mpi: srun, "  # as docs/cluster.md says
 
 
 def clear_what_a_killed_test_left() -> None:
@@ -72,7 +78,7 @@ def clear_what_a_killed_test_left() -> None:
 
 def remove_cluster(folder: Path) -> None:
     """End a cluster's daemons and remove its files."""
-    for name in ("slurmd", "slurmctld"):
+    for name in (*NODES, "slurmctld"):
         end(folder / f"{name}.pid")
     for name in ("slurm.conf", "gres.conf"):
         (ETC / name).unlink(missing_ok=True)
@@ -107,8 +113,8 @@ def say(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
-def start(daemon: str) -> None:
-    subprocess.run([daemon], check=True, capture_output=True)
+def start(*daemon: str) -> None:
+    subprocess.run(daemon, check=True, capture_output=True)
 
 
 def end(pid_file: Path) -> None:
@@ -144,8 +150,9 @@ def cluster() -> Iterator[Path]:
         pytest.skip(f"a SLURM cluster needs {missing}")
     folder = Path("/tmp") / f"tellsign-slurm-{os.getpid()}"
     folder.mkdir()
-    for name in ("gpu0", "gpu1"):
-        (folder / name).touch()
+    for node in NODES:
+        (folder / f"gpu-{node}").touch()
+        (folder / node).mkdir()
     host = socket.gethostname().partition(".")[0]
     for name, text in {"slurm.conf": CONF, "gres.conf": GRES}.items():
         (ETC / name).write_text(text.format(host=host, folder=folder))
@@ -153,8 +160,9 @@ def cluster() -> Iterator[Path]:
         with munge():
             start("slurmctld")
             wait_for("controller", lambda: "UP" in say("scontrol", "ping"))
-            start("slurmd")
-            wait_for("idle node", lambda: "idle" in say("sinfo", "--noheader", "--format=%t"))
+            for node in NODES:
+                start("slurmd", "-N", node)
+            wait_for("idle nodes", lambda: say("sinfo", "--noheader", "--format=%D %t") == "2 idle\n")
             yield folder
             say("scancel", "--user=root")
     finally:
@@ -163,6 +171,8 @@ def cluster() -> Iterator[Path]:
 
 def test_the_demo_finishes_though_a_job_and_a_daemon_are_killed(cluster, tmp_path):
     folder, heard = shrink(copy_of_tree(tmp_path / "tree")), tmp_path / "heard"
+    profile = folder / "workflow" / "profiles" / "slurm" / "config.yaml"
+    profile.write_text(profile.read_text().replace("pretrain: {", TWO_NODES, 1))
     path = os.pathsep.join([str(folder / "src"), str(PLUGINS)])
     # accounting is what a test's cluster lacks; the rest is the profile's
     ours = ["--slurm-no-account", "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2"]
@@ -179,15 +189,15 @@ def test_the_demo_finishes_though_a_job_and_a_daemon_are_killed(cluster, tmp_pat
         return next((line.split()[0] for line in jobs if f" rule_{rule}_" in line), "")
 
     try:
-        wait_for("pre-training", lambda: running("pretrain") != "", 300)
-        end(cluster / "slurmd.pid")
+        wait_for("pre-training", lambda: running("pretrain") != "", 600)
+        end(cluster / "n2.pid")
         time.sleep(3)
-        start("slurmd")
-        wait_for("training", lambda: running("train") != "", 300)
+        start("slurmd", "-N", "n2")
+        wait_for("training", lambda: running("train") != "", 600)
         job = running("train")
         asked = say("scontrol", "show", "job", job)
         say("scancel", job)
-        assert process.wait(timeout=400) == 0, heard.read_text()[-6000:]
+        assert process.wait(timeout=900) == 0, heard.read_text()[-6000:]
     finally:
         process.kill()
         process.wait()
@@ -197,5 +207,7 @@ def test_the_demo_finishes_though_a_job_and_a_daemon_are_killed(cluster, tmp_pat
     assert f"SLURM-job '{job}' failed" in text, text[-6000:]
     submitted = text.count("has been submitted with SLURM jobid")
     assert 5 < submitted < 12, submitted  # 20 jobs and one again: groups share submissions
+    (encoder,) = (folder / "data" / "pretrain" / "rescale").iterdir()
+    assert json.loads((encoder / "provenance.json").read_text())["processes"] == 2
     assert planned(folder, "rescale") == Counter()
     assert (folder / "results" / "rescale" / "table1" / "table.md").is_file()

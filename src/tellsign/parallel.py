@@ -13,7 +13,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,10 +39,17 @@ GO_ON = "The same command goes on from the last whole epoch."
 
 @dataclass(frozen=True)
 class World:
-    """The processes that work together, and which of them this is."""
+    """The processes that work together, and which of them this is.
+
+    Attributes:
+        rank: This one's number, from 0.
+        size: How many there are.
+        here: How many of them run on this machine.
+    """
 
     rank: int = 0
     size: int = 1
+    here: int = 1
 
     @property
     def leads(self) -> bool:
@@ -50,18 +57,50 @@ class World:
         return self.rank == 0
 
 
+@dataclass(frozen=True)
+class Nodes:
+    """The machines that work together, and which of them this is.
+
+    Attributes:
+        count: How many.
+        number: This one's, from 0.
+        meeting: ``HOST:PORT`` of the first one, where all find each other; empty for one machine.
+    """
+
+    count: int = 1
+    number: int = 0
+    meeting: str = ""
+
+    @classmethod
+    def of_step(cls, environment: Mapping[str, str]) -> Nodes:
+        """The nodes of the SLURM step that this process is a task of, from what ``srun`` sets; one machine elsewhere.
+
+        Raises:
+            UserError: the step has several tasks a node; this program starts its processes itself.
+        """
+        count, tasks = (int(environment.get(name, "1")) for name in ("SLURM_STEP_NUM_NODES", "SLURM_STEP_NUM_TASKS"))
+        if count == 1:
+            return cls()
+        if tasks != count:
+            raise UserError(f"srun started {tasks} tasks on {count} nodes; start one a node: srun --ntasks-per-node=1.")
+        port = 20000 + int(environment["SLURM_JOB_ID"]) % 10000
+        return cls(count, int(environment["SLURM_NODEID"]), f"{environment['SLURM_LAUNCH_NODE_IPADDR']}:{port}")
+
+
 # ------------------------------------------------------------------------------------------------ processes
 
 
-def launch(work: Callable[..., None], processes: int, arguments: dict[str, Any]) -> None:
-    """Run ``work(**arguments)`` in several processes of this machine, as ``torchrun --standalone`` does, and wait.
+def launch(work: Callable[..., None], processes: int, arguments: dict[str, Any], nodes: Nodes | None = None) -> None:
+    """Run ``work(**arguments)`` in several processes, as ``torchrun`` does, and wait.
 
-    They find one another through a port that the system chooses. When one fails, all are ended.
+    On one machine they find one another through a port that the system chooses (``torchrun --standalone``). When one
+    fails, all are ended.
 
     Args:
         work: A function of a module; it calls `joined`.
-        processes: How many.
+        processes: How many, on each machine.
         arguments: What can be pickled.
+        nodes: The machines, each of which calls this; None for this one alone. The first one has rank 0.
 
     Raises:
         UserError: a process failed (the error is that of the process that failed first), or this one was told to stop.
@@ -70,14 +109,17 @@ def launch(work: Callable[..., None], processes: int, arguments: dict[str, Any])
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    nodes = nodes or Nodes()
+    alone = nodes.count == 1
     config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
+        min_nodes=nodes.count,
+        max_nodes=nodes.count,
         nproc_per_node=processes,
-        run_id=uuid.uuid4().hex,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        local_addr="localhost",
+        run_id=uuid.uuid4().hex if alone else nodes.meeting,
+        rdzv_backend="c10d" if alone else "static",
+        rdzv_endpoint="localhost:0" if alone else nodes.meeting,
+        rdzv_configs={} if alone else {"rank": nodes.number, "timeout": 900},
+        local_addr="localhost" if alone else None,
         max_restarts=0,
     )
     try:
@@ -85,7 +127,7 @@ def launch(work: Callable[..., None], processes: int, arguments: dict[str, Any])
             elastic_launch(config, _member)(work, arguments)
     except ChildFailedError as failed:
         rank, failure = failed.get_first_failure()
-        raise _told(rank, processes, failure) from None
+        raise _told(rank, processes * nodes.count, failure) from None
     except SignalException as stopped:
         raise UserError(f"stopped by signal {int(stopped.sigval)}, with all {processes} processes. {GO_ON}") from None
 
@@ -143,7 +185,7 @@ def joined(device: torch.device) -> Iterator[tuple[World, torch.device]]:
         dist.init_process_group("nccl", device_id=device)
     else:
         dist.init_process_group("gloo")
-    yield World(dist.get_rank(), dist.get_world_size()), device
+    yield World(dist.get_rank(), dist.get_world_size(), int(os.environ["LOCAL_WORLD_SIZE"])), device
     dist.destroy_process_group()  # not after an error: the others would meet it before the launcher sees this one end
 
 

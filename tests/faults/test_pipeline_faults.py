@@ -49,7 +49,7 @@ def commands(small) -> dict[str, list[str]]:
     """The command of every job by stage, without its GPUs and where its log goes."""
     said = snakemake(small, "-n", "-p", "--forceall", "tables")
     found: dict[str, list[str]] = {}
-    for words in re.findall(r"^Shell command: tellsign (?:--gpus \d+ )?(.*) > logs/\S+ 2>&1$", said, flags=re.M):
+    for words in re.findall(r"^Shell command: +tellsign (?:--gpus \d+ )?(.*) > logs/\S+ 2>&1$", said, flags=re.M):
         found.setdefault(words.split()[0], []).append(f"tellsign {words}")
     return found
 

@@ -5,7 +5,8 @@
 # writes  data/pretrain/PAPER/NAME.FP/       the encoder; its projection head is discarded
 # resumes from data/work/FP/, the last whole epoch
 #
-# A process a GPU, all on one batch: snakemake --set-resources pretrain:gpu=8 --set-threads pretrain=32
+# A process a GPU, all on one batch: snakemake --set-resources pretrain:gpu=8 --set-threads pretrain=32. Several nodes:
+# docs/cluster.md
 
 
 rule pretrain:
@@ -21,14 +22,21 @@ rule pretrain:
     priority: 30
     resources:
         gpu=1,
+        nodes=1,
     params:
         settings=settings("pretrain"),
         crops=optional("pretrain", "crops"),
         split=optional("pretrain", "split"),
         roots=roots("pretrain"),
-        processes=lambda wildcards, resources: max(1, resources.gpu),
+        gpus=lambda wildcards, resources: resources.gpu // resources.nodes,
+        processes=lambda wildcards, resources: max(1, resources.gpu // resources.nodes),
+        everywhere=lambda wildcards, resources: (
+            ["srun", f"--nodes={resources.nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
+            if resources.nodes > 1
+            else []
+        ),
     shell:
-        "tellsign --gpus {resources.gpu} pretrain"
+        "{params.everywhere:q} tellsign --gpus {params.gpus:q} pretrain"
         " --settings {params.settings:q}"
         " {params.crops:q}"
         " {params.split:q}"

@@ -8,12 +8,14 @@ Resumes from the last whole epoch, kept under --work.
 
 --processes N divides every batch among N processes, each with a GPU of its own where there are GPUs; loss and weights
 are those of one process, but for rounding, unless the recipe's batch_norm_parts says otherwise. OMP_NUM_THREADS counts
-for all of them together.
+for all of them together. Under SLURM's `srun --nodes M --ntasks-per-node 1` there are N on each of M nodes, all on one
+batch; the first node writes.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -34,7 +36,7 @@ from tellsign.images import in_order
 from tellsign.lattice import Draw, Ratio, cut_patches, draw_batch, smallest_side
 from tellsign.locks import alone
 from tellsign.losses import supervised_contrastive
-from tellsign.parallel import World
+from tellsign.parallel import Nodes, World
 from tellsign.photos import Photos, on_the_fly, packed
 from tellsign.runtime import folder_beside, pick_device, progress, seeded, threads, write_text
 
@@ -163,29 +165,33 @@ def main(
         UserError: too few or too small photographs, the loss is not finite, the processes cannot share a batch or a
             GPU, or one of them failed.
     """
-    check_processes(settings, processes, device)
+    nodes = Nodes.of_step(os.environ)
+    check_processes(settings, processes, nodes.count, device)
     files: dict[str, Any] = {"crops": crops, "split": split, "roots": roots, "out": out, "work": work}
+    if nodes.number > 0:  # the first node holds the work; no process starts before all nodes are there
+        parallel.launch(member, processes, {"settings": settings, "device": device, **files}, nodes)
+        return
     with alone(work):
-        if processes == 1:
+        if processes * nodes.count == 1:
             pretrain(settings=settings, device=pick_device(device), world=World(), **files)
         else:
-            parallel.launch(member, processes, {"settings": settings, "device": device, **files})
+            parallel.launch(member, processes, {"settings": settings, "device": device, **files}, nodes)
         shutil.rmtree(work)
 
 
-def check_processes(settings: dict[str, Any], processes: int, device: str) -> None:
-    """Raise UserError where so many processes cannot do what the recipe says."""
+def check_processes(settings: dict[str, Any], processes: int, nodes: int, device: str) -> None:
+    """Raise UserError where so many processes on each of so many nodes cannot do what the recipe says."""
     counts = [settings[k] for k in ("n_ratios", "n_phases", "n_images", "n_patches")]
-    size = torch.Size(counts).numel()
-    if processes < 1 or size % processes:
+    size, together = torch.Size(counts).numel(), processes * nodes
+    if processes < 1 or size % together:
         raise UserError(
-            f"a batch of {' x '.join(map(str, counts))} = {size} patches cannot be shared equally by {processes} "
+            f"a batch of {' x '.join(map(str, counts))} = {size} patches cannot be shared equally by {together} "
             "processes; take a number that divides it."
         )
-    if settings["batch_norm_parts"] not in (1, processes):
+    if settings["batch_norm_parts"] not in (1, together):
         raise UserError(
             f"the recipe says batch_norm_parts: {settings['batch_norm_parts']}, which needs as many processes, but "
-            f"there are {processes}. 1 allows any number."
+            f"there are {together}. 1 allows any number."
         )
     if processes > 1 and device in ("auto", "cuda") and 0 < torch.cuda.device_count() < processes:
         raise UserError(f"{processes} processes need as many GPUs; torch sees {torch.cuda.device_count()}.")
@@ -220,7 +226,7 @@ def pretrain(
     world: World,
 ) -> None:
     """Pre-train in this process, alone or with others; the first one writes."""
-    share = max(1, threads() // world.size)
+    share = max(1, threads() // world.here)
     torch.set_num_threads(share)
     seed, network = settings["seed"], settings["backbone"]
     encoder = load_backbone(network["name"], network["weights"], seed)
