@@ -48,7 +48,12 @@ def test_a_cluster_is_told_what_every_rule_takes_and_no_group_holds_what_lies_ou
 def test_rules_that_compute_on_gpus_take_free_ones():
     bodies = {m[1]: m[2] for m in re.finditer(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", RULE_FILES, flags=re.M | re.S)}
     asking = {name for name, body in bodies.items() if "gpu=1" in body}
-    assert asking == GPU_RULES == {name for name, body in bodies.items() if "tellsign --gpus {resources.gpu} " in body}
+    taking = {
+        name
+        for name, body in bodies.items()
+        if re.search(r"tellsign --gpus \{(resources\.gpu|params\.gpus:q)\} ", body)
+    }
+    assert asking == GPU_RULES == taking
 
 
 @pytest.fixture
