@@ -188,8 +188,12 @@ HOSTILE = (
 
 @pytest.mark.slow
 def test_hostile_names_of_files_and_folders_go_from_end_to_end(tmp_path):
-    """Index, split and crops of the user's own folder, by snakemake, with all that a shell could misread."""
-    folder = copy_of_tree(tmp_path / "tree")
+    """Index, split and crops of the user's own folder, by snakemake, with all that a shell could misread; in a clone
+    with such a name, whose own code is run.
+    """
+    folder = copy_of_tree(tmp_path / "it's a {tree} $(touch pwned)")
+    with (folder / "src" / "tellsign" / "stages" / "split.py").open("a") as stream:
+        stream.write("\n\nPath('own-code').touch()\n")
     root = tmp_path / 'it\'s $(touch pwned) "root"; touch pwned'
     subset = "sub 'set' $(touch pwned)"
     for label in ("0_real", "1_fake"):
@@ -214,4 +218,4 @@ def test_hostile_names_of_files_and_folders_go_from_end_to_end(tmp_path):
     for part in ("train", "test"):
         stored = read_rows(next((folder / "cache" / "crops").glob(f"{part}-whole*")) / "images.parquet")
         assert set(stored["id"].to_pylist()) == {row["id"] for row in rows if row["part"] == part}
-    assert not list(tmp_path.rglob("pwned"))
+    assert (folder / "own-code").exists() and not list(tmp_path.rglob("pwned"))

@@ -24,8 +24,9 @@ from PIL import Image
 from pipeline import BIN, copy_of_tree, planned, snakemake
 
 from tellsign.errors import UserError
-from tellsign.runtime import folder_beside, write_rows, write_text
+from tellsign.runtime import check_files, folder_beside, write_rows, write_text
 from tellsign.shared import covering, damage, entries_of, files_below, merged, unit_of
+from tellsign.store import Store
 
 DVC = str(BIN / "dvc")
 REMOTES = ROOT / ".venv" / "remotes"
@@ -102,12 +103,10 @@ def team(tmp_path_factory) -> Path:
     run(a, "git", "init", "-q", "-b", "main")
     run(a, DVC, "remote", "add", "-q", "--default", "lab", str(place / "remote"))
     snakemake(a, "tables")
-    write_rows(place / "shard", {"id": ["a"], "caption": ["a photograph"]})
-    store = a / "data" / "store" / f"caption-x.{FP}"
-    store.mkdir(parents=True)
-    (place / "shard").rename(store / f"{hashlib.sha256((place / 'shard').read_bytes()).hexdigest()[:20]}.parquet")
+    store = Store.open(a / "data" / "store" / f"caption-x.{FP}", ("id",), {"captioner": "x"})
+    store.add({"id": ["a"], "caption": ["a photograph"]})
     said = tellsign(a, "share")
-    assert "train 1" in said and "store 1" in said and "git commit data.dvc" in said
+    assert "train 1" in said and "store 2" in said and "git commit data.dvc" in said
     commit(a, "First tables")
     return place
 
@@ -283,6 +282,11 @@ def test_bytes_that_are_not_what_was_shared_are_refused_by_name(team):
     assert not checkpoint.exists() and (c / "data" / "table").exists()
     assert "1 artifacts arrived: train 1." in tellsign(c, "get", "--table", "lol-table1")
 
+    # what the remote has lost is pushed again by whoever has it
+    held.unlink()
+    assert "0 new in data/" in (said := tellsign(team / "a", "share")) and "1 files pushed" in said
+    assert held.read_bytes() == whole
+
     # what was damaged before it was listed contradicts its seal
     path = checkpoint / "model.safetensors"
     path.write_bytes(whole[:-1])
@@ -290,6 +294,55 @@ def test_bytes_that_are_not_what_was_shared_are_refused_by_name(team):
     shutil.rmtree(checkpoint)
     said = tellsign(c, "get", check=False)
     assert checkpoint.name in said and "files.sha256 says" in said and not checkpoint.exists()
+
+
+@pytest.mark.slow
+def test_a_list_that_is_not_the_one_in_git_is_refused(team):
+    d, remote = clone(team, "d"), team / "remote" / "files" / "md5"
+    (out,) = yaml.safe_load((d / "data.dvc").read_text())["outs"]
+    place = remote / out["md5"][:2] / out["md5"][2:]
+    whole = place.read_bytes()
+    place.chmod(0o644)
+    place.write_bytes(whole.replace(b"table1.", b"tableX.", 1))
+    try:
+        said = tellsign(d, "get", check=False)
+    finally:
+        place.write_bytes(whole)
+    assert "is not to be had (its md5 is" in said and "Traceback" not in said and not (d / "data").exists()
+    tellsign(d, "get")
+    cached = len(list((d / ".dvc" / "cache" / "files").rglob("*")))
+    assert "0 artifacts arrived" in tellsign(d, "get")  # and for nothing that is wanted, nothing comes
+    assert len(list((d / ".dvc" / "cache" / "files").rglob("*"))) == cached
+    said = tellsign(d, "share", "--remote", "labb", check=False)
+    assert "labb" in said and "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_a_conflict_is_not_committed(team):
+    e = clone(team, "e")
+    blob = run(e, "git", "rev-parse", "HEAD:data.dvc").strip()
+    stages = "".join(f"100644 {blob} {stage}\tdata.dvc\n" for stage in (1, 2, 3))
+    subprocess.run(["git", "update-index", "--index-info"], cwd=e, input=stages, text=True, check=True)
+    said = tellsign(e, "share", check=False)
+    assert "git merge --abort" in said and "Now: git commit" not in said
+
+
+@pytest.mark.slow
+def test_hidden_files_are_nobodys_artifact(team):
+    a = team / "a"
+    hidden = [next((a / "data" / "table" / "lol").iterdir()) / name for name in (".~lock.table.csv#", ".x/y")]
+    for path in hidden:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("an editor's")
+    try:
+        check_files(hidden[0].parent)
+        run(a, DVC, "add", "-q", str(hidden[0].parent.relative_to(a)))
+        (out,) = yaml.safe_load((a / "data.dvc").read_text())["outs"]
+        cache = a / ".dvc" / "cache" / "files" / "md5" / out["md5"][:2] / out["md5"][2:]
+        assert not [e for e in json.loads(cache.read_text()) if "/." in e["relpath"]]
+    finally:
+        hidden[0].unlink()
+        shutil.rmtree(hidden[1].parent)
 
 
 # ------------------------------------------------------------------------------------------------ pruning
@@ -312,6 +365,7 @@ def test_prune_lists_then_removes_what_no_plan_names(team):
     assert (c / "data" / "notes.txt").exists()
     said = tellsign(c, "prune", "--configfile", "config/paper.yaml", check=False)
     assert "Nothing was removed" in said
+    assert "expected at least one argument" in tellsign(c, "prune", "--configfile", "--yes", check=False)
 
 
 # ------------------------------------------------------------------------------------------------ the parts
@@ -376,13 +430,13 @@ def test_seals_name_what_contradicts_them(tmp_path):
     rows = f"data/split/a.{FP}.parquet"
     write_rows(tmp_path / rows, {"id": ["a"]})
     assert damage(rows, [rows], tmp_path.joinpath) is None
-    name = hashlib.sha256((tmp_path / rows).read_bytes()).hexdigest()[:20]
-    shards = [f"data/store/x.{FP}/{stem}.parquet" for stem in (name, "0" * 20)]
-    for shard in shards:
-        (tmp_path / shard).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(tmp_path / rows, tmp_path / shard)
-    assert damage(shards[0], shards[:1], tmp_path.joinpath) is None
-    assert "its name says 0000" in damage(shards[1], shards[1:], tmp_path.joinpath)
+    folder = tmp_path / "data" / "store" / f"x.{FP}"
+    Store.open(folder, ("id",), {}).add({"id": ["a"]})
+    (shard,) = folder.glob("*.parquet")
+    wrong = shutil.copyfile(shard, folder / f"{'0' * 20}.parquet")
+    names = [f"data/store/x.{FP}/{one.name}" for one in (shard, wrong)]
+    good, bad = (damage(name, [name], tmp_path.joinpath) for name in names)
+    assert good is None and "its name says 0000" in bad
     with (tmp_path / rows).open("r+b") as stream:
         stream.write(b"X")
     assert "footer" in damage(rows, [rows], tmp_path.joinpath)

@@ -94,7 +94,7 @@ def is_mapping(hint: Any) -> bool:
     return any(typing.get_origin(h) is dict for h in (hint, *typing.get_args(hint)))
 
 
-def add_flag(parser: argparse.ArgumentParser, parameter: inspect.Parameter, hint: Any) -> None:
+def add_flag(parser: argparse.ArgumentParser, parameter: inspect.Parameter, hint: Any, nargs: str) -> None:
     """Add the flag of one parameter of a stage's ``main``."""
     if type(None) in typing.get_args(hint):  # Path | None
         hint = next(a for a in typing.get_args(hint) if a is not type(None))
@@ -106,7 +106,7 @@ def add_flag(parser: argparse.ArgumentParser, parameter: inspect.Parameter, hint
     elif typing.get_origin(hint) is dict:
         options |= {"type": key_and_path, "nargs": "*", "metavar": "KEY=PATH"}
     elif typing.get_origin(hint) is list:
-        options |= {"action": "extend", "type": args[0], "nargs": "*", "metavar": args[0].__name__.upper()}
+        options |= {"action": "extend", "type": args[0], "nargs": nargs, "metavar": args[0].__name__.upper()}
     elif hint is bool:
         options |= {"action": argparse.BooleanOptionalAction}
     else:
@@ -115,7 +115,7 @@ def add_flag(parser: argparse.ArgumentParser, parameter: inspect.Parameter, hint
 
 
 def stage_parser(stage: str, main: Callable[..., int | None], doc: str) -> argparse.ArgumentParser:
-    """The parser of the flags of a stage or command."""
+    """The parser of the flags of a stage or command. To people's commands a list without values is a mistake."""
     parser = argparse.ArgumentParser(
         prog=f"tellsign {stage}",
         description=doc,
@@ -124,7 +124,7 @@ def stage_parser(stage: str, main: Callable[..., int | None], doc: str) -> argpa
     )
     hints = typing.get_type_hints(main)
     for parameter in inspect.signature(main).parameters.values():
-        add_flag(parser, parameter, hints[parameter.name])
+        add_flag(parser, parameter, hints[parameter.name], "*" if stage in STAGES else "+")
     return parser
 
 

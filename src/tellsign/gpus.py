@@ -34,7 +34,9 @@ def lock_of(gpu: str) -> int:
     path = LOCKS / f"tellsign-gpu-{scope}-{name}.lock"
     # to lock a file one need not be able to write it: another user's will do
     with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o644))
+        made = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        os.fchmod(made, 0o644)  # whatever this user's umask
+        os.close(made)
     return os.open(path, os.O_RDONLY)
 
 

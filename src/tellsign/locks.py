@@ -18,7 +18,17 @@ log = logging.getLogger(__name__)
 
 
 def _stamp(pid: int) -> str | None:
-    """A text that tells this process from any later one with its number; None when it does not run."""
+    """A text that tells this process from any later one with its number; None when it does not run.
+
+    On Linux by the ticks between the machine's start and its own, which setting the clock does not change.
+    """
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").partition("-")[0]
+        return f"{socket.gethostname()} {pid} {boot}-{status.rpartition(')')[2].split()[19]}"
+    except (FileNotFoundError, ProcessLookupError):
+        if Path("/proc/self/stat").exists():
+            return None
     try:
         return f"{socket.gethostname()} {pid} {psutil.Process(pid).create_time():.2f}"
     except psutil.NoSuchProcess:

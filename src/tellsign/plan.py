@@ -290,9 +290,9 @@ class Plan:
         folder: Path,
     ) -> None:
         given = {k: str(config[k]) for k in WANTED if config.get(k) is not None}
+        stored = dict(config) | given | {"benchmarks": included(config.get("benchmarks"), folder)}
         if "root" in given:
             given.setdefault("photos", f"{given['root']}/photos")
-        stored = dict(config) | {"benchmarks": included(config.get("benchmarks"), folder)}
         self.config = build(Config, fill(stored, given), "config")
         missing = sorted(unfilled([self.config.benchmarks, self.config.splits]) - {"photos"})
         if missing:

@@ -5,11 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tellsign.errors import UserError
 from tellsign.plan import Plan
 
 
 def link(target: Path, name: Path) -> None:
-    """Make ``name`` a relative symbolic link to ``target``, replacing an older one in one step."""
+    """Make ``name`` a relative symbolic link to ``target``, replacing an older one in one step.
+
+    Raises:
+        UserError: a folder is in its place.
+    """
+    if name.is_dir() and not name.is_symlink():
+        raise UserError(f"{name} is a folder, where a link to the latest {name.name} belongs. Move it elsewhere.")
     name.parent.mkdir(parents=True, exist_ok=True)
     text = os.path.relpath(target, name.parent)
     if name.is_symlink() and os.readlink(name) == text:  # noqa: PTH115 (compared as text)
@@ -35,8 +42,8 @@ def publish(plan: Plan, folder: Path) -> str:
         if target.exists():
             link(target, name)
             made += 1
-        else:
-            name.unlink(missing_ok=True)
+        elif name.is_symlink():
+            name.unlink()
     for name in folder.glob("*/*"):
         if name.is_symlink() and name not in wanted:
             name.unlink()

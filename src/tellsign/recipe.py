@@ -1061,5 +1061,7 @@ def read_yaml(path: Path) -> Any:
     except FileNotFoundError:
         near = near_miss(path.name, [p.name for p in path.parent.glob("*.yaml")] if path.parent.is_dir() else [])
         raise UserError(f"there is no configuration file {path}.{near}") from None
-    except yaml.YAMLError as problem:
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder; give one of the YAML files in it.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as problem:
         raise UserError(f"{path} is not valid YAML: {problem}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import hashlib
+import itertools
 import json
 import logging
 import mmap
@@ -37,7 +38,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-def _part_of(path: Path) -> Path:
+def part_of(path: Path) -> Path:
     """A fresh temporary name beside ``path``; what a killed process left of an earlier one is removed first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     clear_stale(path.parent, f".{glob.escape(path.name)}.*.part")
@@ -71,7 +72,7 @@ def file_beside(path: Path) -> Iterator[Path]:
 
     Nothing half-written is left under either name when the block fails.
     """
-    part = _part_of(path)
+    part = part_of(path)
     try:
         yield part
         with part.open("rb+") as stream:
@@ -84,7 +85,7 @@ def file_beside(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def folder_beside(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; list its files and rename it to ``path`` when the block ends well."""
-    part = _part_of(path)
+    part = part_of(path)
     part.mkdir()
     try:
         yield part
@@ -167,7 +168,8 @@ def check_sealed(path: Path) -> None:
 
 def _listing(folder: Path) -> dict[str, str]:
     """The sha256 of every file of a folder; hidden ones (Snakemake's, the system's) and the list itself left out."""
-    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.name[0] != ".")
+    files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    names = sorted(p.as_posix() for p in files if not any(part.startswith(".") for part in p.parts))
     return {name: sha256_of_file(folder / name) for name in names if name != LISTED}
 
 
@@ -339,7 +341,8 @@ def visible_gpus() -> list[str]:
     """The CUDA devices that jobs on this machine may use, as CUDA_VISIBLE_DEVICES names them; torch is not imported."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
-        return [device.strip() for device in named.split(",") if device.strip()]
+        devices = [device.strip() for device in named.split(",") if device.strip()]
+        return list(itertools.takewhile(lambda device: not device.startswith("-"), devices))  # -1 hides what follows
     return [str(number) for number, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
 
 

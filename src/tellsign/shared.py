@@ -8,19 +8,19 @@ after its bytes were verified, and of two branches' lists an artifact is taken f
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
 import re
 import shutil
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from tellsign.errors import UserError
 from tellsign.plan import STAGES
-from tellsign.runtime import LISTED, PARQUET, listed_files, sealed, sha256_of_file
+from tellsign.runtime import LISTED, PARQUET, listed_files, part_of, sealed, sha256_of_file
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 ENTRY = "data.dvc"
 DATA = "data"
+# Packages of DVC's remotes whose errors are of no common kind.
+TRANSPORTS = ("aiobotocore", "asyncssh", "boto3", "botocore", "dvc_s3", "dvc_ssh", "s3fs", "sshfs")
 STORE = re.compile(r"data/store/[^/]+\.[0-9a-f]{12}/(?:made\.json|[0-9a-f]{20}\.parquet)")
 
 
@@ -77,7 +79,7 @@ def opened(folder: Path) -> Iterator[Repo]:
     """The repository whose top is ``folder``; what DVC complains of in the block is said plainly.
 
     Raises:
-        UserError: no repository, no remote, a lock that is held, a transfer that failed.
+        UserError: no repository, no remote, a lock that is held, a remote that is not to be had.
     """
     from dvc.config import NoRemoteError
     from dvc.exceptions import DvcException, NotDvcRepoError
@@ -85,7 +87,8 @@ def opened(folder: Path) -> Iterator[Repo]:
 
     if not (folder / ENTRY).is_file():
         raise UserError(f"there is no {ENTRY} in {folder.absolute()}. Run this in the top folder of your clone.")
-    logging.getLogger("dvc").setLevel(logging.WARNING)  # it explains git after every step; the commands do at the end
+    for name in ("dvc", "dvc_data", "dvc_objects"):  # what matters arrives as an error, and without a traceback
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         with Repo(str(folder)) as repo:
             yield repo
@@ -103,6 +106,16 @@ def opened(folder: Path) -> Iterator[Repo]:
             causes.append(str(cause))
             cause = cause.__cause__
         raise UserError(f"DVC: {': '.join(dict.fromkeys(filter(None, causes)))}") from problem
+    except Exception as problem:  # each kind of remote has errors of its own
+        local = isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
+        transport = isinstance(problem, (OSError, ImportError)) or type(problem).__module__.split(".")[0] in TRANSPORTS
+        if local or not transport:
+            raise
+        reason = " ".join(str(problem).split()) or "no reason given"
+        raise UserError(
+            f"the remote cannot be used ({type(problem).__name__}: {reason}). `dvc remote list` says where it should "
+            "be; docs/team.md says what each kind needs."
+        ) from problem
 
 
 def output_of(repo: Repo) -> Any:
@@ -110,11 +123,11 @@ def output_of(repo: Repo) -> Any:
     return repo.stage.load_one(str(Path(repo.root_dir) / ENTRY)).outs[0]
 
 
-def tree_of(repo: Repo, md5: str | None, whose: str) -> Tree:
+def tree_of(repo: Repo, md5: str | None, whose: str, remote: str | None = None) -> Tree:
     """A list of files by its md5 (``….dir``), from the cache or the remote; an empty one for None.
 
     Raises:
-        UserError: neither has it.
+        UserError: neither has it, or what they have has another md5.
     """
     from dvc.exceptions import DvcException
     from dvc_data.hashfile.hash_info import HashInfo
@@ -126,18 +139,24 @@ def tree_of(repo: Repo, md5: str | None, whose: str) -> Tree:
     held, cache = HashInfo("md5", md5), repo.cache.local
     reason: object = "it is in no remote"
     for last in (False, True):
+        place = Path(cache.oid_to_path(md5))
+        if place.is_file():  # DVC takes a list as it is, and whatever it names with it
+            found = f"{md5_of_file(place)}.dir"
+            if found == md5:
+                with contextlib.suppress(ObjectFormatError):
+                    return Tree.load(cache, held)
+            place.unlink()
+            reason = f"its md5 is {found}"
+        if last:
+            break
         try:
-            return Tree.load(cache, held)
-        except (FileNotFoundError, ObjectFormatError):
-            if last:
-                break
-        try:
-            repo.cloud.pull([held])
+            repo.cloud.pull([held], remote=remote)
         except (DvcException, OSError) as problem:
             reason = problem
     raise UserError(
-        f"the list of files {md5} that {whose} names is not to be had ({reason}). Whoever committed it runs "
-        "`tellsign share`; is the remote there (`dvc remote list`)?"
+        f"the list of files {md5} that {whose} names is not to be had ({reason}). Is the remote there (`dvc remote "
+        "list`)? If it is, whoever committed the list runs `tellsign share`; a list of wrong bytes has to be deleted "
+        f"in the remote first (files/md5/{md5[:2]}/{md5[2:]})."
     )
 
 
@@ -191,21 +210,19 @@ def md5_of_file(path: Path) -> str:
 def damage(unit: str, files: Iterable[str], place: Callable[[str], Path]) -> str | None:
     """What contradicts the seal of an artifact; None when nothing does.
 
-    A Parquet file holds the sha256 of its own bytes, a folder the list of its files' (`tellsign.runtime`); the name of
-    a store's shard begins as its sha256 does.
+    A Parquet file holds the sha256 of its own bytes, a folder the list of its files' (`tellsign.runtime`); a store's
+    shard is named by the beginning of its sha256 instead.
 
     Args:
         unit: The artifact's path.
         files: Paths of its files.
         place: Where the bytes of a path are.
     """
-    if unit.endswith(".parquet"):
-        if not sealed(place(unit).read_bytes(), PARQUET):
-            return "its sha256 is not the one in its footer"
+    if STORE.fullmatch(unit) and unit.endswith(".parquet"):
         found, name = sha256_of_file(place(unit)), PurePosixPath(unit).stem
-        if STORE.fullmatch(unit) and not found.startswith(name):
-            return f"its sha256 begins {found[:20]}, its name says {name}"
-        return None
+        return None if found.startswith(name) else f"its sha256 begins {found[:20]}, its name says {name}"
+    if unit.endswith(".parquet"):
+        return None if sealed(place(unit).read_bytes(), PARQUET) else "its sha256 is not the one in its footer"
     held = set(files)
     if held == {unit}:  # a page, or what begins a store
         return None
@@ -262,6 +279,8 @@ def fetch_whole(
     """
     from dvc.exceptions import DownloadError
 
+    if not units:  # for DVC no targets are all
+        return [], {}
     cache = repo.cache.local
     good: list[str] = []
     todo = dict(units)
@@ -296,6 +315,33 @@ def _damage_in_cache(cache: Any, unit: str, files: Mapping[str, str]) -> str | N
     return damage(unit, files, lambda path: Path(cache.oid_to_path(files[path])))
 
 
+def push_all(repo: Repo, remote: str | None) -> int:
+    """Push the list that ``data.dvc`` names, and all on it that the remote lacks; return how many files that were.
+
+    DVC takes all files of a list for pushed once the list is, and remembers so: what a remote lost it would never push
+    again. Nor does it push the list to a second remote.
+
+    Args:
+        repo: The repository, whose cache has what was made here.
+        remote: Name of the remote; None for the default.
+    """
+    from dvc_data.hashfile.db import get_index
+    from dvc_data.hashfile.hash_info import HashInfo
+
+    transferred = repo.push(remote=remote)
+    there = repo.cloud.get_remote_odb(remote, "push")
+    whole = output_of(repo).hash_info.value
+    listed = set(entries_of(tree_of(repo, whole, ENTRY, remote)).values()) | ({whole} if whole else set())
+    lost = listed - set(there.oids_exist(sorted(listed)))
+    ours = {md5 for md5 in lost if Path(repo.cache.local.oid_to_path(md5)).is_file()}
+    if ours:
+        get_index(there).clear()
+        transferred += len(repo.cloud.push([HashInfo("md5", md5) for md5 in sorted(ours)], remote=remote).transferred)
+    if lost - ours:
+        log.warning("%d listed files are neither in the remote nor here: who has them runs share", len(lost - ours))
+    return transferred
+
+
 def place_whole(repo: Repo, tree: Tree, unit: str) -> None:
     """Put a verified artifact into ``data/`` from the cache, whole or not at all, by the links that DVC is set to.
 
@@ -309,8 +355,7 @@ def place_whole(repo: Repo, tree: Tree, unit: str) -> None:
     key: Any = tuple(unit.split("/")[1:])
     obj = tree.get_obj(repo.cache.local, key)
     assert obj is not None
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    part = part_of(path)
     try:
         checkout(str(part), out.fs, obj, repo.cache.local, force=True, state=repo.state, quiet=True)
         _remove(path)

@@ -3,6 +3,7 @@
 # Every input is ancient(): an artifact is current exactly when its file exists, since its path says what it was
 # made from. Modification times mean nothing.
 
+import itertools
 import json
 import os
 import shlex
@@ -22,13 +23,19 @@ from tellsign.publish import publish
 from tellsign.runtime import visible_gpus
 from tellsign.weights import open_shelf
 
+def quoted(path):
+    """A path for a shell, in a text that Snakemake formats."""
+    return shlex.quote(str(path)).replace("{", "{{").replace("}", "}}")
+
+
 # Jobs run the code of this working tree, which is what the fingerprints are taken of, in the environment that
-# snakemake itself runs in, or in the container's.
+# snakemake itself runs in, or in the container's. The first line is what Snakemake sets where nothing is set here.
 shell.prefix(
-    f"export PYTHONPATH={Path(workflow.basedir) / 'src'};"
-    f' [ -n "${{{{APPTAINER_CONTAINER:-}}}}" ] || export PATH={Path(sys.executable).parent}:$PATH;'
+    "set -euo pipefail;"
+    f" export PYTHONPATH={quoted(Path(workflow.basedir) / 'src')};"
+    f' [ -n "${{{{APPTAINER_CONTAINER:-}}}}" ] || export PATH={quoted(Path(sys.executable).parent)}:"$PATH";'
     # a process that the system kills for want of memory says nothing itself
-    ' tellsign() {{ local stage=$1; [ "$1" != --gpus ] || stage=$3; command tellsign "$@"; local status=$?;'
+    ' tellsign() {{ local stage=$1 status=0; [ "$1" != --gpus ] || stage=$3; command tellsign "$@" || status=$?;'
     ' [ $status -ne 137 ] || echo "$stage was killed (SIGKILL), most'
     " often for want of memory: run fewer jobs at once (--cores), or give it a smaller batch size or a machine with"
     ' more, and run the same command again; finished stages and epochs are kept." >&2; return $status; }}; '
@@ -61,8 +68,9 @@ def read_plan():
         )
         artifacts = plan.everything()
         targets = plan.targets()
-        for word in sys.argv[1:]:  # Snakemake itself would name no near miss
-            if word.partition("-")[0] in targets and word not in targets:
+        for before, word in itertools.pairwise(sys.argv):  # Snakemake itself would name no near miss
+            named = word.partition("-")[0] in targets and not before.startswith("-") and not Path(word).exists()
+            if named and workflow.is_main_process:
                 choose(targets, word, "target")
         asked = [a for name, held in targets.items() if name in sys.argv for a in held]
         named = asked and not {"tables", "figures", "report", "all"} & set(sys.argv)
@@ -200,7 +208,10 @@ if workflow.is_main_process and not DRY_RUN:
 # After kill -9 of Snakemake the folder stays locked; nobody has to know that.
 if workflow.is_main_process and not DRY_RUN:
     take_over(Path.cwd())
-    publish(PLAN, Path("results"))  # also when nothing is to be done, as after a change was taken back
+    try:
+        publish(PLAN, Path("results"))  # also when nothing is to be done, as after a change was taken back
+    except UserError as problem:
+        raise WorkflowError(str(problem)) from None
 
 
 # Without a limit Snakemake would start all GPU jobs at once; a profile or --resources gpu=N overrules this one. Where

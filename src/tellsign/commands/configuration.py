@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tellsign.errors import UserError
 from tellsign.inventory import FileDigests, watched_digests
 from tellsign.plan import Artifact, Plan
@@ -19,6 +21,8 @@ def read_configuration(configfile: Path, given: Sequence[str]) -> dict[str, Any]
     Raises:
         UserError: the file is missing or no mapping, or a pair is none.
     """
+    if not (Path("config").is_dir() or configfile.exists()):
+        raise UserError(f"there is no {configfile} here. Run this in the top folder of your clone.")
     stored = read_yaml(configfile)
     if not isinstance(stored, dict):
         raise UserError(f"{configfile}: expected a mapping, got {stored!r}.")
@@ -27,7 +31,7 @@ def read_configuration(configfile: Path, given: Sequence[str]) -> dict[str, Any]
         key, equals, value = pair.partition("=")
         if not equals:
             raise UserError(f"--config expects KEY=VALUE, such as root=PATH, got {pair!r}.")
-        values[key] = value
+        values[key] = yaml.safe_load(value)
     return values
 
 

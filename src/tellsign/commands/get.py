@@ -26,7 +26,17 @@ from tellsign.commands.doctor import chosen
 from tellsign.commands.share import set_up_merging
 from tellsign.errors import UserError
 from tellsign.plan import Artifact
-from tellsign.shared import entries_of, fetch_whole, opened, output_of, place_whole, tree_of, units_of
+from tellsign.shared import (
+    damage,
+    entries_of,
+    fetch_whole,
+    files_below,
+    opened,
+    output_of,
+    place_whole,
+    tree_of,
+    units_of,
+)
 
 
 @dataclass
@@ -64,11 +74,11 @@ def main(
             "dvc pull data/table"
         )
     with opened(folder) as repo:
-        tree = tree_of(repo, output_of(repo).hash_info.value, "data.dvc")
+        tree = tree_of(repo, output_of(repo).hash_info.value, "data.dvc", remote)
         shared = units_of(entries_of(tree))
         wanted = divide(targets, shared, folder, least)
         good, wrong = fetch_whole(repo, {path: shared[path] for path in wanted.arriving}, remote)
-        for path in good:
+        for path in sorted(good, key=lambda path: not path.endswith("/made.json")):  # a store says first whose it is
             place_whole(repo, tree, path)
     kinds = Counter(path.split("/")[1] for path in good)
     listed = ", ".join(f"{kind} {n}" for kind, n in sorted(kinds.items()))
@@ -109,8 +119,16 @@ def divide(targets: Iterable[Artifact], shared: Mapping[str, Mapping[str, str]],
 
 
 def is_here(folder: Path, path: str, files: Iterable[str]) -> bool:
-    """Whether an artifact is here with all files that were shared of it; a plain `dvc pull` may have been killed."""
-    return (folder / path).exists() and all((folder / file).exists() for file in files)
+    """Whether an artifact is here, with all files that were shared of it or whole as it says of itself.
+
+    A plain `dvc pull` may have been killed; and one that was made here may have other files than the one shared.
+    """
+    if not (folder / path).exists():
+        return False
+    if all((folder / file).exists() for file in files):
+        return True
+    below = [Path(file).relative_to(folder).as_posix() for file in files_below(folder / path)]
+    return damage(path, below or [path], folder.joinpath) is None
 
 
 def refusal(wrong: Mapping[str, str], shared: Mapping[str, Mapping[str, str]]) -> str:
@@ -119,8 +137,8 @@ def refusal(wrong: Mapping[str, str], shared: Mapping[str, Mapping[str, str]]) -
     for path, why in sorted(wrong.items()):
         lines += [f"  {path}", f"    {why}"]
     lines.append(
-        "They are not in data/; snakemake makes them anew. Or mend the remote: where files are missing, whoever made "
-        "them runs `tellsign share`; where bytes are wrong, delete files/md5/ and the first two digits / the others of "
-        "the md5 there first, since DVC does not replace what is there."
+        "They are not in data/; snakemake makes them anew. Or mend the remote: whoever made them runs `tellsign "
+        "share`, which pushes what is missing there; where bytes are wrong, delete files/md5/ and the first two digits "
+        "/ the others of the md5 there first, since DVC does not replace what is there."
     )
     return "\n".join(lines)

@@ -6,8 +6,8 @@
 Kept is what the plan of any --configfile names, as the configuration and the code stand now; the default is
 config/config.yaml alone, so name all that you use. --config holds for each of them. Removed are artifacts in data/ and
 crops in cache/, resume state of unfinished trainings, and stores of rows that nothing would read; and lines of data.dvc
-whose files need not be here. The cache and the remote keep the bytes for other commits: DVC's own command
-`dvc gc --all-branches --all-tags --cloud` removes those that no commit names. Let no snakemake run meanwhile.
+whose files need not be here. The cache and the remote keep the bytes, for older commits; docs/team.md says how DVC
+itself removes those. Let no snakemake run meanwhile.
 
 The exit status is 0, or 2 when something is wrong.
 """
@@ -80,7 +80,8 @@ def unwanted(folder: Path, kept: Kept) -> list[str]:
     found = {unit for path in files_below(folder / "data") if (unit := unit_of(path)) and unit not in kept}
     crops = {path.as_posix() for path in (folder / "cache" / "crops").glob("*") if path.is_dir()}
     found |= {path for path in crops if CROPS.fullmatch(path) and path not in kept}
-    work = [path for path in (folder / WORK).glob("*") if path.name.partition(".")[0] not in kept.fingerprints]
+    state = [path for path in (folder / WORK).glob("*") if path.name not in ("caption", "ground")]
+    work = [path for path in state if path.name.partition(".")[0] not in kept.fingerprints]
     return sorted([*found, *(path.as_posix() for path in work)])
 
 

@@ -27,6 +27,7 @@ from tellsign.shared import (
     files_below,
     opened,
     output_of,
+    push_all,
     tree_of,
     unit_of,
     units_of,
@@ -42,12 +43,17 @@ def main(*, remote: str | None = None, setup: bool = False) -> int:
 
     folder = Path()
     set_up_merging(folder)
+    if git(folder, "ls-files", "--unmerged", "data.dvc").stdout:
+        raise UserError(
+            "a merge has left a conflict in data.dvc: one side's artifacts would be lost. `git merge --abort`, and "
+            "merge again: git merges them now. If it stops again, the other side's list is in no remote (docs/team.md)."
+        )
     if setup:
         sys.stdout.write("git merges data.dvc of two branches through `tellsign merge_data` in this clone.\n")
         return 0
     with opened(folder) as repo:
         out = output_of(repo)
-        listed = entries_of(tree_of(repo, out.hash_info.value, "data.dvc"))
+        listed = entries_of(tree_of(repo, out.hash_info.value, "data.dvc", remote))
         new, others = news(listed, folder)
         bad = {unit: why for unit, files in new.items() if (why := damage(unit, files, folder.joinpath))}
         if bad:
@@ -58,7 +64,7 @@ def main(*, remote: str | None = None, setup: bool = False) -> int:
             )
         if new:
             add(repo, covering(new, [*listed, *others]))
-        transferred = repo.push(remote=remote)
+        transferred = push_all(repo, remote)
     kinds = Counter(unit.split("/")[1] for unit in new)
     listing = ", ".join(f"{kind} {n}" for kind, n in sorted(kinds.items()))
     sys.stdout.write(f"{len(new)} new in {DATA}/{': ' if new else ''}{listing}.\n")
