@@ -192,6 +192,14 @@ def test_nothing_is_missing_for_the_demo(project, capsys):
     assert out.endswith("Nothing is missing.\n") and "?" not in out and "≥" not in out
 
 
+def test_values_are_read_as_snakemake_reads_them(project, capsys, caplog):
+    assert run(["doctor", "--config", "caption_jobs=8"]) == 0
+    assert run(["doctor", "--config", "caption_jobs=eight"]) == 2
+    assert "caption_jobs: expected int, got 'eight'" in caplog.text
+    assert run(["doctor", "--configfile", "config"]) == 2
+    assert "config is a folder" in caplog.text
+
+
 def test_the_papers_without_data_are_explained_in_seconds(project, capsys):
     started = time.process_time()
     assert run(["doctor", "--configfile", "config/paper.yaml", "--config", f"data={project}/none"]) == 1

@@ -47,6 +47,12 @@ def shown(process: subprocess.Popen) -> str:
     return process.stdout.readline().strip()
 
 
+@pytest.mark.parametrize(("named", "seen"), [("0, 1", ["0", "1"]), ("-1", []), ("0,-1,1", ["0"]), ("", [])])
+def test_a_negative_number_hides_what_follows(monkeypatch, named, seen):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert visible_gpus() == seen
+
+
 def test_jobs_take_different_gpus_and_the_next_waits(machine):
     first, second = job(machine, 1), job(machine, 2)
     held = [*shown(first).split(","), *shown(second).split(",")]

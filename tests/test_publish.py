@@ -1,6 +1,7 @@
 import pytest
 from conftest import demo_config, make_plan
 
+from tellsign.errors import UserError
 from tellsign.publish import publish
 
 
@@ -41,3 +42,12 @@ def test_links_are_relative_so_that_the_folder_can_be_moved(here):
     made(plan, here)
     publish(plan, here / "results")
     assert str((here / "results" / "mpft" / "table1").readlink()).startswith("../../data/table/mpft/")
+
+
+def test_a_folder_in_a_links_place_is_not_removed(here):
+    plan = make_plan(demo_config())
+    made(plan, here)
+    (here / "results" / "mpft" / "table1").mkdir(parents=True)
+    with pytest.raises(UserError, match="is a folder, where a link"):
+        publish(plan, here / "results")
+    assert (here / "results" / "mpft" / "table1").is_dir()
