@@ -44,19 +44,18 @@ def take_over(folder: Path) -> None:
     """
     locks, owners = folder / ".snakemake" / "locks", folder / ".snakemake" / "owners"
     owners.mkdir(parents=True, exist_ok=True)
-    held = list(locks.iterdir()) if locks.is_dir() else []
-    signed = {}
-    for path in owners.glob("[!.]*"):
-        with contextlib.suppress(FileNotFoundError):  # another one that starts now may clear up as well
-            signed[path] = path.read_text(encoding="utf-8").strip()
-    dead = [path for path, text in signed.items() if not (_may_run(text) if held else _stamp_of(text) == text)]
-    if held and signed and len(dead) == len(signed):
-        log.warning("clearing the lock of a run that was killed (%s)", ", ".join(signed.values()))
-        for path in held:
+    with owners.with_name("owners.lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)  # of two that start now, the second sees the first one's signature
+        held = list(locks.iterdir()) if locks.is_dir() else []
+        signed = {path: path.read_text(encoding="utf-8").strip() for path in owners.glob("[!.]*")}
+        dead = [path for path, text in signed.items() if not (_may_run(text) if held else _stamp_of(text) == text)]
+        if held and signed and len(dead) == len(signed):
+            log.warning("clearing the lock of a run that was killed (%s)", ", ".join(signed.values()))
+            for path in held:
+                path.unlink(missing_ok=True)
+        for path in dead:
             path.unlink(missing_ok=True)
-    for path in dead:
-        path.unlink(missing_ok=True)
-    write_text(owners / f"{socket.gethostname()}-{os.getpid()}", f"{_stamp(os.getpid())}\n")
+        write_text(owners / f"{socket.gethostname()}-{os.getpid()}", f"{_stamp(os.getpid())}\n")
 
 
 def _stamp_of(signed: str) -> str | None:
