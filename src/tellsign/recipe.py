@@ -189,13 +189,14 @@ class Network:
     """A network and the weights it starts from.
 
     Attributes:
-        name: A name in `tellsign.backbones.BACKBONES` or ``CLIPS``.
+        name: A name in `tellsign.backbones.BACKBONES` or ``CLIPS``; ``open-clip``: any model of open_clip, from a
+            folder with its configuration.
         weights: ``shipped`` (the demo's), ``none`` (random), a name in ``config/weights.yaml``, or a path.
     """
 
     name: Literal[
         "clip-rn101", "clip-rn50", "clip-vit-b16", "clip-vit-l14", "demo-clip-rn", "demo-clip-vit", "demo-xception",
-        "legacy-xception", "npr", "resnet50", "swin-b", "swin-t",
+        "legacy-xception", "npr", "open-clip", "resnet50", "swin-b", "swin-t",
     ]  # fmt: skip
     weights: str = "shipped"
 
