@@ -8,6 +8,7 @@ Without a network nothing is known of vulnerabilities; it says so and goes on. N
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import subprocess
@@ -48,7 +49,10 @@ def page() -> str:
 
 
 def vulnerabilities() -> int:
-    """Ask OSV; 1 when a package has a known one."""
+    """Ask OSV; 1 when a package has a known one, or there is nothing to ask with."""
+    if importlib.util.find_spec("pip_audit") is None:
+        print("vulnerabilities: pip-audit is not installed; `make env`")
+        return 1
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "audit.json"
         command = [sys.executable, "-m", "pip_audit", "--vulnerability-service", "osv", "--no-deps", "--disable-pip"]
