@@ -358,16 +358,17 @@ def place_whole(repo: Repo, tree: Tree, unit: str) -> None:
     part = part_of(path)
     try:
         checkout(str(part), out.fs, obj, repo.cache.local, force=True, state=repo.state, quiet=True)
-        _remove(path)
+        remove(path)
         part.rename(path)
     except (CheckoutError, LinkError) as problem:
         kinds = ", ".join(repo.cache.local.cache_types)
         raise UserError(f"{unit} cannot be linked to the cache by {kinds} ({problem}): dvc config cache.type") from None
     finally:
-        _remove(part)
+        remove(part)
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Delete a file, a folder with all that is in it, or a link and not what it points to."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

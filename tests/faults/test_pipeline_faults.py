@@ -69,6 +69,14 @@ def out_of(command: str) -> str:
     return re.search(r" --out (\S+)", command)[1]
 
 
+def copy_without(made: Path, command: str, folder: Path) -> tuple[Path, Path]:
+    """A copy in which a job has not run yet, and what the job will write there."""
+    shutil.copytree(made, folder, symlinks=True)
+    out = folder / out_of(command)
+    (shutil.rmtree if out.is_dir() else Path.unlink)(out)
+    return folder, out
+
+
 def start(folder: Path, said: IO[str] | int = subprocess.DEVNULL) -> subprocess.Popen:
     return subprocess.Popen(
         [str(BIN / "snakemake"), "--cores", "2", "tables"],
@@ -235,9 +243,7 @@ def mounted(tmp_path) -> Iterator:
 def test_a_full_disk_is_said_and_the_next_run_completes(small, commands, tmp_path, mounted, stage):
     mount, unmount = mounted
     command = commands[stage][0]
-    folder = shutil.copytree(small, tmp_path / "copy", symlinks=True)
-    out = folder / out_of(command)
-    (shutil.rmtree if out.is_dir() else Path.unlink)(out)
+    folder, out = copy_without(small, command, tmp_path / "copy")
     shutil.rmtree(folder / "data" / "store", ignore_errors=True)
     mount(out.parent, "size=4k")  # a page, which the filler takes
     (out.parent / "filler").write_bytes(b"x" * 4096)
@@ -256,9 +262,7 @@ def test_a_full_disk_is_said_and_the_next_run_completes(small, commands, tmp_pat
 def test_a_disk_that_is_full_for_state_and_stores_is_said_too(small, commands, tmp_path, mounted, stage):
     mount, unmount = mounted
     command = commands[stage][0]
-    folder = shutil.copytree(small, tmp_path / "copy", symlinks=True)
-    out = folder / out_of(command)
-    (shutil.rmtree if out.is_dir() else Path.unlink)(out)
+    folder, out = copy_without(small, command, tmp_path / "copy")
     kept = folder / "data" / ("work" if "--work" in command else "store")
     shutil.rmtree(kept, ignore_errors=True)
     mount(kept, "size=4k")  # what begins a store takes it
@@ -336,9 +340,7 @@ sys.exit(run(sys.argv[2:]))
 def test_a_stage_without_memory_says_so_and_the_next_run_completes(small, commands, tmp_path, stage):
     """What it may have is what it has once everything is imported, and a few megabytes."""
     command = commands[stage][0]
-    folder = shutil.copytree(small, tmp_path / "copy", symlinks=True)
-    out = folder / out_of(command)
-    shutil.rmtree(out) if out.is_dir() else out.unlink()
+    folder, out = copy_without(small, command, tmp_path / "copy")
     shutil.rmtree(folder / "data" / "store", ignore_errors=True)
     (tmp_path / "limited.py").write_text(LIMITED)
     limited = command.replace("tellsign ", f"{sys.executable} {tmp_path / 'limited.py'} 1 ", 1)

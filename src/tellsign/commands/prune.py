@@ -15,7 +15,6 @@ The exit status is 0, or 2 when something is wrong.
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -23,7 +22,18 @@ from pathlib import Path
 from tellsign.commands.configuration import plan_of, unknown_fingerprints
 from tellsign.errors import UserError
 from tellsign.plan import STAGES, Artifact
-from tellsign.shared import ENTRY, entries_of, files_below, opened, output_of, tree_of, unit_of, units_of, write_list
+from tellsign.shared import (
+    ENTRY,
+    entries_of,
+    files_below,
+    opened,
+    output_of,
+    remove,
+    tree_of,
+    unit_of,
+    units_of,
+    write_list,
+)
 
 CROPS = re.compile(re.escape(STAGES["crops"]).replace(r"\{name\}", r"[^/]+").replace(r"\{fp\}", "[0-9a-f]{12}"))
 WORK = Path("data/work")
@@ -54,8 +64,7 @@ def main(*, configfile: list[Path] | None = None, config: list[str] | None = Non
         if gone:
             write_list(repo, {p: m for p, m in listed.items() if (unit_of(p) or p) not in gone}, folder / ENTRY)
     for path in here:
-        place = folder / path
-        shutil.rmtree(place) if place.is_dir() and not place.is_symlink() else place.unlink()
+        remove(folder / path)
     sys.stdout.write("Removed.\n")
     if gone:
         sys.stdout.write("Now: tellsign share, and git commit data.dvc -m 'Drop artifacts that no plan names'\n")
