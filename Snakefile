@@ -8,7 +8,7 @@
 #   snakemake --cores 8 mpft-table1 one of them
 #
 # Another configuration: --configfile config/folder.yaml --config root=PATH
-# Rules are included in running order. What each artifact is made from, and its path, is src/tellsign/plan.py's.
+# Rules are included in running order. What each artifact is made from, and its path, is src/tellsign/plan/plan.py's.
 
 from snakemake.utils import min_version
 

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tellsign.augmentations import augmented_crops, blur, draw_blur_jpeg
-from tellsign.images import recompress
-from tellsign.pixels import PixelTable
+from tellsign.data.augmentations import augmented_crops, blur, draw_blur_jpeg
+from tellsign.data.images import recompress
+from tellsign.data.pixels import PixelTable
 
 SIDE, CROP, BATCH, BATCHES, COUNT = 256, 224, 64, 6, 64
 

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tellsign.runtime import seeded, threads
-from tellsign.vision_language import Blip2
+from tellsign.networks.vision_language import Blip2
+from tellsign.system.devices import seeded, threads
 
 LENGTH, ROWS, LINE_FEED, IMAGE = 20, 50304, 50118, 50265
 SMALL = {

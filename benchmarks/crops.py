@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import torch
 
-from tellsign.pixels import PixelTable
-from tellsign.runtime import threads
+from tellsign.data.pixels import PixelTable
+from tellsign.system.devices import threads
 
 Windows = tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]
 CASES = {"demo, 16 × 72 px": (16, 72), "MPFT, 4 × 224 px": (4, 224), "rescale, 128 × 128 px": (128, 128)}

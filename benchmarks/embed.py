@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from tellsign.embedding import Embedder, embed_pixels
-from tellsign.pixels import PixelTable
-from tellsign.views import clip_view, cut
+from tellsign.data.pixels import PixelTable
+from tellsign.data.views import clip_view, cut
+from tellsign.networks.embedding import Embedder, embed_pixels
 
 IMAGES, HEIGHT, WIDTH = 32, 240, 320
 

@@ -19,11 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from timing import seconds
 
-from tellsign.metrics import Scored, balanced, bootstrap, measure, resampled, strata
-from tellsign.recipe import Evaluate, plain
-from tellsign.runtime import column, read_rows, write_rows
-from tellsign.scores import join_scores
+from tellsign.evaluation.metrics import Scored, balanced, bootstrap, measure, resampled, strata
+from tellsign.evaluation.scores import join_scores
+from tellsign.schema.evaluation import Evaluate
+from tellsign.schema.loading import plain
 from tellsign.stages import evaluate
+from tellsign.system.parquet import column, read_rows, write_rows
 
 SUBSETS = {name: 12_000 for name in ("adm", "biggan", "glide", "midjourney", "sdv14", "vqdm", "wukong")} | {
     "sdv15": 16_000

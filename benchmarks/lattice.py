@@ -9,7 +9,7 @@ import torch
 from timing import seconds
 from torch.nn import functional as F
 
-from tellsign.lattice import STRIDE_16, sample_batch
+from tellsign.methods.lattice import STRIDE_16, sample_batch
 
 
 def slow_batch(

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from timing import seconds
 
-from tellsign.masks import MASKS, texture_aware
+from tellsign.methods.masks import MASKS, texture_aware
 
 
 def slow_texture_mask(x: torch.Tensor, r: float, p: int) -> torch.Tensor:

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from timing import seconds
 
-from tellsign import perturb
+from tellsign.data import perturbations as perturb
 
 
 def slow_cubic(image: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -23,15 +23,18 @@ import torch
 from PIL import Image, ImageFilter
 from timing import seconds
 
-from tellsign.backbones import load_backbone
-from tellsign.fit import Adam
-from tellsign.losses import supervised_contrastive
-from tellsign.parallel import World
-from tellsign.photos import Photos, on_the_fly, packed
-from tellsign.recipe import Network, Pretrain, plain
-from tellsign.runtime import seeded, write_rows
+from tellsign.data.photos import Photos, on_the_fly, packed
+from tellsign.methods.losses import supervised_contrastive
+from tellsign.networks.backbones import load_backbone
+from tellsign.schema.loading import plain
+from tellsign.schema.networks import Network
+from tellsign.schema.training import Pretrain
 from tellsign.stages import crops
 from tellsign.stages.pretrain import Batches, Contrast, projection_head
+from tellsign.system.devices import seeded
+from tellsign.system.parquet import write_rows
+from tellsign.training.fit import Adam
+from tellsign.training.parallel import World
 
 IMAGENET, EPOCHS, BATCH = 1_281_167, 200, 128
 SIZE = (400, 350)

@@ -17,9 +17,10 @@ import torch
 from timing import seconds
 from torch import Tensor, nn
 
-from tellsign.backbones import BACKBONES, Backbone, load_backbone
-from tellsign.fit import build_optimiser
-from tellsign.recipe import Optimiser, plain
+from tellsign.networks.backbones import BACKBONES, Backbone, load_backbone
+from tellsign.schema.loading import plain
+from tellsign.schema.training import Optimiser
+from tellsign.training.fit import build_optimiser
 
 SIDES = {"demo-clip-vit": 72, "demo-clip-rn": 72, "demo-xception": 64, "legacy-xception": 128}
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 from conftest import ROOT
 
-from tellsign.plan import STAGES
+from tellsign.plan.plan import STAGES
 
 BIN = Path(sys.executable).parent
 

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tellsign import embedding
-from tellsign.backbones import load_clip
+from tellsign.data.features import Features
 from tellsign.demo.camera import camera
 from tellsign.demo.captioner import DemoCaptioner
 from tellsign.demo.grounder import DemoGrounder
 from tellsign.demo.scenes import scene
 from tellsign.errors import UserError
-from tellsign.features import Features
-from tellsign.runtime import read_rows, write_rows
+from tellsign.networks import embedding
+from tellsign.networks.backbones import load_clip
 from tellsign.stages import caption, embed, ground
+from tellsign.system.parquet import read_rows, write_rows
 
 MADE = {"by": "test"}
 CAPTION = {"captioner": {"name": "demo", "weights": "shipped"}, "made": MADE}

@@ -4,10 +4,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tellsign.augmentations import Draws, augmented_crops, blur, blur_jpeg, draw_blur_jpeg
+from tellsign.data.augmentations import Draws, augmented_crops, blur, blur_jpeg, draw_blur_jpeg
+from tellsign.data.images import recompress
+from tellsign.data.pixels import PixelTable
 from tellsign.errors import UserError
-from tellsign.images import recompress
-from tellsign.pixels import PixelTable
 
 
 def draws(count=40_000, probability=0.5, sigma=(0.0, 3.0), quality=(30, 100), seed=0) -> Draws:

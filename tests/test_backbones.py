@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from tellsign import backbones
-from tellsign.backbones import (
+from tellsign.errors import UserError
+from tellsign.networks import backbones
+from tellsign.networks.backbones import (
     BACKBONES,
     CLIPS,
     Backbone,
@@ -20,9 +21,8 @@ from tellsign.backbones import (
     load_strictly,
     read_state,
 )
-from tellsign.errors import UserError
-from tellsign.heads import Detector, Linear
-from tellsign.recipe import Network
+from tellsign.networks.heads import Detector, Linear
+from tellsign.schema.networks import Network
 
 DEMO = ("demo-clip-vit", "demo-clip-rn", "demo-xception")
 

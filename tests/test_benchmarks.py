@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tellsign.benchmarks import ImageFile, list_images, part_of
+from tellsign.data.benchmarks import ImageFile, list_images, part_of
 from tellsign.errors import UserError
 
 

@@ -5,15 +5,15 @@ import typing
 
 import pytest
 
-from tellsign import recipe
-from tellsign.captioners import CAPTIONERS, load_captioner
 from tellsign.errors import UserError
-from tellsign.grounders import GROUNDERS, load_grounder
+from tellsign.networks.captioners import CAPTIONERS, load_captioner
+from tellsign.networks.grounders import GROUNDERS, load_grounder
+from tellsign.schema import annotation
 
 
 @pytest.mark.parametrize("known, settings", [(CAPTIONERS, "CAPTIONER_SETTINGS"), (GROUNDERS, "GROUNDER_SETTINGS")])
 def test_every_name_of_the_recipe_has_a_module_and_the_other_way_round(known, settings):
-    kinds = getattr(recipe, settings)
+    kinds = getattr(annotation, settings)
     assert set(known) == set(kinds) - {"none"}
     for name, kind in kinds.items():
         assert name in typing.get_args(typing.get_type_hints(kind)["name"])

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tellsign.data.images import center_window, recompress, resized
+from tellsign.data.perturbations import PERTURBATIONS
+from tellsign.data.pixels import PixelTable
 from tellsign.errors import UserError
-from tellsign.images import center_window, recompress, resized
-from tellsign.perturb import PERTURBATIONS
-from tellsign.pixels import PixelTable
-from tellsign.runtime import write_rows
 from tellsign.stages.crops import main
+from tellsign.system.parquet import write_rows
 
 SIZES = [(20, 30), (9, 40), (16, 16)]
 SETTINGS = {
@@ -98,7 +98,7 @@ def test_draws_of_a_perturbation_follow_from_seed_and_image_alone(split, monkeyp
     def noise(image, generator, amount):
         return (image + generator.integers(0, amount, image.shape)).astype(np.uint8)
 
-    monkeypatch.setitem(sys.modules, "tellsign.perturb", SimpleNamespace(PERTURBATIONS={"noise": noise}))
+    monkeypatch.setitem(sys.modules, "tellsign.data.perturbations", SimpleNamespace(PERTURBATIONS={"noise": noise}))
     change = {"name": "noise", "options": {"amount": 5}, "seed": 1}
     first = crops(split, perturbation=change)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")

@@ -12,19 +12,23 @@ from typing import Any
 
 import pytest
 
-from tellsign import recipe
-from tellsign.figures import METRIC_KINDS, NETWORK_KINDS
-from tellsign.perturb import PERTURBATIONS
-from tellsign.tables import SPECIFICATION
+from tellsign.data.perturbations import PERTURBATIONS
+from tellsign.results.figures import METRIC_KINDS, NETWORK_KINDS
+from tellsign.results.tables import SPECIFICATION
+from tellsign.schema import data
+from tellsign.schema.annotation import Annotate
+from tellsign.schema.evaluation import Evaluate
+from tellsign.schema.loading import build, differences, merge, plain
+from tellsign.schema.training import FeatureRecipe, Pretrain, Recipe
 
 PAGE = (Path(__file__).parents[1] / "docs" / "decisions.md").read_text(encoding="utf-8")
 SECTIONS: dict[str, tuple[type, ...]] = {
-    "evaluate": (recipe.Evaluate,),
-    "splits": (recipe.Split,),
-    "benchmarks": (recipe.Benchmark,),
-    "pretrain": (recipe.Pretrain,),
-    "annotate": (recipe.Annotate,),
-    "tests": (recipe.Test,),
+    "evaluate": (Evaluate,),
+    "splits": (data.Split,),
+    "benchmarks": (data.Benchmark,),
+    "pretrain": (Pretrain,),
+    "annotate": (Annotate,),
+    "tests": (data.Test,),
 }
 
 
@@ -44,7 +48,7 @@ def exists(name: str) -> bool:
         return any(rest in keys for keys in (METRIC_KINDS | NETWORK_KINDS).values())
     owners: tuple[type, ...] = SECTIONS.get(first, ())
     parts = rest.split(".") if owners else name.split(".")
-    owners = owners or (recipe.Recipe, recipe.FeatureRecipe)
+    owners = owners or (Recipe, FeatureRecipe)
     for number, part in enumerate(parts):
         if part == "options":
             taken = {key for apply in PERTURBATIONS.values() for key in inspect.signature(apply).parameters}
@@ -83,14 +87,14 @@ def test_a_field_that_does_not_exist_is_noticed() -> None:
 def test_the_example_of_the_page_is_a_table() -> None:
     import yaml
 
-    from tellsign.tables import read_spec
+    from tellsign.results.tables import read_spec
 
     (example,) = re.findall(r"```yaml\n(.+?)```", PAGE, flags=re.S)
     spec = yaml.safe_load(example)["tables"]["protocols"]
-    base = recipe.Evaluate()
+    base = Evaluate()
     for row in spec["rows"]:
         change = row.get("protocol", {})
-        named = recipe.build(recipe.Evaluate, recipe.merge(recipe.plain(base), change), row["label"])
-        row["protocol"] = recipe.differences(named, base)
+        named = build(Evaluate, merge(plain(base), change), row["label"])
+        row["protocol"] = differences(named, base)
     read, _ = read_spec(spec | {"paper": "mpft", "name": "protocols"})
     assert len({(entry.select.get("protocol"), entry.select.get("checkpoint")) for entry in read.rows}) == 8

@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from tellsign.captioners import load_captioner
 from tellsign.demo.camera import camera
 from tellsign.demo.captioner import (
     PREFIX,
@@ -16,7 +15,8 @@ from tellsign.demo.captioner import (
 from tellsign.demo.scenes import scene
 from tellsign.demo.towers import PlaceEncoder
 from tellsign.demo.words import END, LENGTH, PAD, START, text_of
-from tellsign.runtime import seeded
+from tellsign.networks.captioners import load_captioner
+from tellsign.system.devices import seeded
 
 
 def photographs(count: int, first: int = 0) -> tuple[list[np.ndarray], list[set[str]]]:

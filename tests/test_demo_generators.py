@@ -8,8 +8,8 @@ from PIL import Image
 
 from tellsign.demo import generators as g
 from tellsign.errors import UserError
-from tellsign.runtime import seeded
 from tellsign.stages import demo_generator, demo_photos
+from tellsign.system.devices import seeded
 
 CPU = torch.device("cpu")
 

@@ -21,8 +21,8 @@ from tellsign.demo.scenes import (
 )
 from tellsign.demo.web import jpeg_bytes, png_bytes, rescale
 from tellsign.errors import UserError
-from tellsign.runtime import read_rows
 from tellsign.stages.demo_photos import PARTS, main
+from tellsign.system.parquet import read_rows
 
 
 def made(colour: str, shape: str, x: float, y: float) -> SceneObject:

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tellsign.backbones import load_clip
 from tellsign.demo import scenes, weights, words
 from tellsign.demo.teach import (
     Thing,
@@ -28,8 +27,10 @@ from tellsign.demo.teach import (
 )
 from tellsign.demo.towers import Block, ColourAndResidual, MiniXception, Residual, causal, unit_residual
 from tellsign.errors import UserError
-from tellsign.runtime import seeded, sha256_of_file
+from tellsign.networks.backbones import load_clip
 from tellsign.stages import demo_weights
+from tellsign.system.devices import seeded
+from tellsign.system.integrity import sha256_of_file
 
 SHIPPED = Path(weights.__file__).parent
 

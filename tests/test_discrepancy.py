@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tellsign.discrepancy import NO_OBJECT, discrepancy
 from tellsign.errors import UserError
+from tellsign.methods.discrepancy import NO_OBJECT, discrepancy
 
 N, D = 4, 6
 

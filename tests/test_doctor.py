@@ -14,13 +14,15 @@ import yaml
 from conftest import ROOT, demo_config, make_plan
 
 from tellsign.__main__ import run
-from tellsign.budget import Amount, Census, Cost, Costs, Rate, Rates, expected, read_rates
 from tellsign.commands import doctor
+from tellsign.commands.budget import Amount, Cost, Costs, ImageCounter, Rate, Rates, expected, read_rates
 from tellsign.commands.doctor import Row, closure, counted, examine, headline, listing, shortfalls
 from tellsign.errors import UserError
-from tellsign.plan import Artifact
-from tellsign.recipe import Benchmark, Config, Split, build
-from tellsign.runtime import write_rows
+from tellsign.plan.plan import Artifact
+from tellsign.schema.config import Config
+from tellsign.schema.data import Benchmark, Split
+from tellsign.schema.loading import build
+from tellsign.system.parquet import write_rows
 
 MEASURED = {"basis": "measured", "source": "s"}
 RATES = build(
@@ -60,7 +62,7 @@ def test_a_sum_with_an_unknown_part_says_so():
 
 
 def test_the_rates_that_are_shipped_are_right_and_know_the_backbones():
-    from tellsign.backbones import BACKBONES
+    from tellsign.networks.backbones import BACKBONES
 
     rates = read_rates(ROOT / "config" / "rates.yaml")
     assert (
@@ -92,19 +94,19 @@ def small(count: object = "all", **split: object) -> tuple[Config, dict[str, Art
     return config, {"index": index, "split": Artifact("split", "train", spec, {"index": [("", index)]})}
 
 
-def census(config: Config, folder: Path) -> Census:
-    return Census(config, RATES, folder, lambda _index: {})
+def counter(config: Config, folder: Path) -> ImageCounter:
+    return ImageCounter(config, RATES, folder, lambda _index: {})
 
 
 def test_counts_are_expected_until_the_index_is_there(tmp_path):
     config, made = small()
-    drawn = census(config, tmp_path).drawn(made["split"])
+    drawn = counter(config, tmp_path).drawn(made["split"])
     assert drawn.counts == {"a": (30, 40), "b": (5, 5)}  # b's reals are taken to be as many as its fakes
     assert drawn.images() == Amount(80) and drawn.images(["a"]) == Amount(70)
     assert drawn.images(count=20) == Amount(30)  # at most ten of each label
     assert drawn.images(["c"]) == Amount(0, whole=False)
     config, made = small(count=20)
-    assert census(config, tmp_path).drawn(made["split"]).counts == {"a": (10, 10), "b": (10, 10)}
+    assert counter(config, tmp_path).drawn(made["split"]).counts == {"a": (10, 10), "b": (10, 10)}
 
 
 def test_pretraining_knows_no_fakes():
@@ -118,11 +120,11 @@ def test_an_index_is_believed_before_expectations_and_a_split_before_both(tmp_pa
     columns = {"subset": [r[0] for r in rows], "part": ["train"] * 4, "label": [r[1] for r in rows]}
     sizes = {"width": [100, 100, 1, 100], "height": [200, 200, 1, 200]}
     write_rows(tmp_path / made["index"].path, columns | sizes | {"status": [r[2] for r in rows]})
-    drawn = census(config, tmp_path).drawn(made["split"])
+    drawn = counter(config, tmp_path).drawn(made["split"])
     assert drawn.counts == {"a": (1, 1), "b": (0, 1)} and drawn.unique == Amount(3)
     chosen = {"subset": ["a", "a", "b"], "label": [0, 1, 0], "id": ["x", "y", "x"]}
     write_rows(tmp_path / made["split"].path, chosen | {"width": [10] * 3, "height": [20] * 3})
-    drawn = census(config, tmp_path).drawn(made["split"])
+    drawn = counter(config, tmp_path).drawn(made["split"])
     assert drawn.counts == {"a": (1, 1), "b": (1, 0)} and drawn.megapixels == pytest.approx(2e-4)
     assert drawn.unique == Amount(2)  # a photograph that two subsets share is stored once
 
@@ -136,7 +138,7 @@ def test_costs_of_a_run_follow_from_its_recipe(tmp_path):
     train = Artifact("train", "p/r-s0", recipe, {"split": [("", made["split"])], "crops": [("", crops)]})
     needs = {"checkpoints": [("0", train), ("1", train)], "splits": [("t", made["split"])], "crops": [("t", crops)]}
     score = Artifact("score", "p/r", {"crop": 20, "keep": 2}, needs)
-    costs = Costs(census(config, tmp_path), RATES, "one")
+    costs = Costs(counter(config, tmp_path), RATES, "one")
     assert costs.of(crops).bytes == Amount(80 * 500_000 * 3)
     trained = costs.of(train)
     assert trained.trained == Amount(60 * 4) and trained.bytes == Amount(2 * 1000 * 4)
@@ -153,7 +155,9 @@ def test_costs_of_a_run_follow_from_its_recipe(tmp_path):
 def test_what_tables_share_is_counted_once_and_what_is_made_takes_no_time(tmp_path):
     plan = make_plan(demo_config())
     artifacts = {f"mpft-{name}": plan.table("mpft", name) for name in ("table1", "table4")}
-    costs = Costs(Census(plan.config, read_rates(ROOT / "config/rates.yaml"), tmp_path, lambda _: {}), RATES, "one")
+    costs = Costs(
+        ImageCounter(plan.config, read_rates(ROOT / "config/rates.yaml"), tmp_path, lambda _: {}), RATES, "one"
+    )
     rows, whole = examine(artifacts, costs, lambda _: [], tmp_path)
     assert [row.made for row in rows] == [0, 0]
     assert max(row.trainings for row in rows) < whole.trainings < sum(row.trainings for row in rows)
@@ -280,11 +284,11 @@ def test_an_index_that_holds_too_little_is_told(tmp_path, monkeypatch):
     columns |= {"width": [9] * 69, "height": [9] * 69, "status": ["ok"] * 69}
     write_rows(tmp_path / made["index"].path, columns)
     monkeypatch.chdir(tmp_path)
-    there: Any = SimpleNamespace(config=config, absent={})
-    lines = shortfalls(there, census(config, Path()), made["index"])
+    there: Any = SimpleNamespace(config=config, missing_folders={})
+    lines = shortfalls(there, counter(config, Path()), made["index"])
     assert lines == ["known: a, train, fake: 39 of 40", "known: b, train, fake: 0 of 5"]  # c has no part train
-    there.absent["/nowhere"] = ["known"]
-    assert shortfalls(there, census(config, Path()), made["index"]) == []  # what is absent is told elsewhere
+    there.missing_folders["/nowhere"] = ["known"]
+    assert shortfalls(there, counter(config, Path()), made["index"]) == []  # what is absent is told elsewhere
 
 
 def test_weights_that_are_wrong_are_explained_like_missing_ones(project, capsys):

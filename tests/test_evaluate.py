@@ -13,10 +13,12 @@ import pyarrow.compute as pc
 import pytest
 
 from tellsign.errors import UserError
-from tellsign.metrics import measure
-from tellsign.recipe import Evaluate, build, differences, plain
-from tellsign.runtime import read_rows, sha256_of_file, write_rows
+from tellsign.evaluation.metrics import measure
+from tellsign.schema.evaluation import Evaluate
+from tellsign.schema.loading import build, differences, plain
 from tellsign.stages import evaluate, split
+from tellsign.system.integrity import sha256_of_file
+from tellsign.system.parquet import read_rows, write_rows
 
 SUBSETS = ("ldm", "fsq")
 SETTINGS = plain(Evaluate(resamples=200)) | {

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from tellsign import explain
 from tellsign.errors import UserError
+from tellsign.evaluation import explain
 
 
 class MeanBackbone(nn.Module):

@@ -9,10 +9,11 @@ import torch
 import yaml
 from torch import nn
 
-from tellsign import detectors, runtime
+from tellsign.data.features import Features
 from tellsign.errors import UserError
-from tellsign.features import Features
+from tellsign.networks import detectors
 from tellsign.stages import figure
+from tellsign.system.parquet import read_rows, write_rows
 
 COLUMNS = [
     "paper",
@@ -34,7 +35,7 @@ def metrics_file(folder, run, rows, paper="mpft"):
     """Rows of (seed, checkpoint, epoch, benchmark, subset, perturbation, metric, value)."""
     full = [(paper, run, s, c, e, 1, b, sub, p, "0.5", m, v) for s, c, e, b, sub, p, m, v in rows]
     path = folder / f"{run}.parquet"
-    runtime.write_rows(path, dict(zip(COLUMNS, map(list, zip(*full, strict=True)), strict=True)))
+    write_rows(path, dict(zip(COLUMNS, map(list, zip(*full, strict=True)), strict=True)))
     return path
 
 
@@ -60,8 +61,8 @@ def test_training_bars_show_the_mean_and_the_spread_of_the_kept_epochs(tmp_path)
     for run, value in (("on-ldm", 0.9), ("on-fsq", 0.6)):
         rows = [(0, "mean", 3, "demo", "mean", "none", metric, value) for metric in ("accuracy", "ap_fake")]
         path = metrics_file(tmp_path, run, rows)
-        table = runtime.read_rows(path)
-        runtime.write_rows(path, table.to_pydict() | {"spread": [0.02, 0.01]})
+        table = read_rows(path)
+        write_rows(path, table.to_pydict() | {"spread": [0.02, 0.01]})
         files.append(path)
     recipes = {"on-ldm": {"data": {"subsets": ["ldm"]}}, "on-fsq": {"data": {"subsets": ["fsq"]}}}
     spec = {"kind": "training_bars", "rows": [{"grid": "on", "field": "data.subsets"}], "recipes": recipes}
@@ -264,14 +265,12 @@ def image_files(tmp_path):
     crops.mkdir()
     np.save(crops / "pixels.npy", pixels.reshape(-1, 3))
     sides, offsets = [SIDE] * len(IMAGES), [i * SIDE * SIDE for i in range(len(IMAGES))]
-    runtime.write_rows(
-        crops / "images.parquet", {"id": list(IMAGES), "height": sides, "width": sides, "offset": offsets}
-    )
+    write_rows(crops / "images.parquet", {"id": list(IMAGES), "height": sides, "width": sides, "offset": offsets})
     rows = [(s, label, name, int(name[1])) for name, (s, label) in IMAGES.items()]
     rows += [("fsq", 0, name, int(name[1])) for name in ("r1", "r0")]
     split = tmp_path / "split.parquet"
     columns = zip(("subset", "label", "id", "rank"), map(list, zip(*rows, strict=True)), strict=True)
-    runtime.write_rows(split, dict(columns))
+    write_rows(split, dict(columns))
     return {"crops": {"test": crops}, "splits": {"test": split}}, pixels
 
 
@@ -350,7 +349,7 @@ def test_tsne_draws_every_class_once(tmp_path, folder):
 
 def test_tsne_of_cached_features_uses_the_runs_choices(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr("tellsign.explain.tsne", lambda x, seed: seen.append(x) or x[:, :2])
+    monkeypatch.setattr("tellsign.evaluation.explain.tsne", lambda x, seed: seen.append(x) or x[:, :2])
     inputs, _ = image_files(tmp_path)
     image, text = torch.rand(6, 4), torch.rand(6, 4)
     made = tmp_path / "features"

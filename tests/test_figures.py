@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from tellsign import figures
 from tellsign.errors import UserError
-from tellsign.figures import FIGURES, Line, Panel, complete_spec, csv_text, png_bytes, svg_bytes
+from tellsign.results import figures
+from tellsign.results.figures import FIGURES, Line, Panel, complete_spec, csv_text, png_bytes, svg_bytes
 
 # the demo's, at their full number
 GENERATORS = [
@@ -186,7 +186,7 @@ def test_severities_keep_their_order_through_json_with_sorted_keys():
 
 def test_checking_a_figure_imports_neither_matplotlib_nor_torch():
     code = (
-        "import sys; from tellsign.figures import complete_spec; complete_spec({'kind': 'bars', 'rows': []});"
+        "import sys; from tellsign.results.figures import complete_spec; complete_spec({'kind': 'bars', 'rows': []});"
         "sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

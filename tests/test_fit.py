@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from tellsign.errors import UserError
-from tellsign.fit import (
+from tellsign.training.fit import (
     Adam,
     EarlyStop,
     Resume,

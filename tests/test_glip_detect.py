@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tellsign.errors import UserError
-from tellsign.glip.detect import (
+from tellsign.networks.glip.detect import (
     Boxes,
     Rule,
     anchors,
@@ -24,7 +24,7 @@ from tellsign.glip.detect import (
     suppress,
     to_original,
 )
-from tellsign.glip.head import Predictions
+from tellsign.networks.glip.head import Predictions
 
 CPU = torch.device("cpu")
 SIDES = st.integers(1, 3000)

@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tellsign.glip.detect import (
+from tellsign.networks.glip.detect import (
     Boxes,
     Rule,
     anchors,
@@ -33,17 +33,11 @@ from tellsign.glip.detect import (
     suppress,
     to_original,
 )
-from tellsign.glip.grounder import PRECISIONS, computing, load
-from tellsign.glip.head import Predictions, flatten, unflatten
-from tellsign.glip.model import GLIP_L, GlipConfig
-from tellsign.glip.text import (
-    WordPieces,
-    demo_caption,
-    evaluation_caption,
-    noun_phrases,
-    occurrences,
-)
-from tellsign.glip.weights import load_official
+from tellsign.networks.glip.grounder import PRECISIONS, computing, load
+from tellsign.networks.glip.head import Predictions, flatten, unflatten
+from tellsign.networks.glip.model import GLIP_L, GlipConfig
+from tellsign.networks.glip.text import WordPieces, demo_caption, evaluation_caption, noun_phrases, occurrences
+from tellsign.networks.glip.weights import load_official
 
 NAMED = os.environ.get("TELLSIGN_GLIP_FIXTURES")
 FOLDER = Path(NAMED or Path(__file__).parents[2] / "shared" / "glip" / "fixtures")

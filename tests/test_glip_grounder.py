@@ -7,9 +7,9 @@ from safetensors.torch import save_file
 from test_glip_weights import TINY, config_json, tiny_state
 
 from tellsign.errors import UserError
-from tellsign.glip.detect import anchors, detect
-from tellsign.glip.grounder import GRAMMARS, computing, load
-from tellsign.grounders import NOWHERE
+from tellsign.networks.glip.detect import anchors, detect
+from tellsign.networks.glip.grounder import GRAMMARS, computing, load
+from tellsign.networks.grounders import NOWHERE
 
 WORDS = [
     "[PAD]",

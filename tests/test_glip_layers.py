@@ -7,11 +7,11 @@ import torch
 from test_glip_weights import TINY
 from torch.nn import functional as F
 
-from tellsign.glip.bert import Bert, BertConfig, BertLayer
-from tellsign.glip.fusion import BiAttention
-from tellsign.glip.head import DeformableConv, DynamicRelu, Head, VisualLayer, flatten, reread, unflatten
-from tellsign.glip.model import Glip
-from tellsign.glip.swin import Block, Merge, Mlp, Pyramid, apart, from_windows, relative_index, to_windows
+from tellsign.networks.glip.bert import Bert, BertConfig, BertLayer
+from tellsign.networks.glip.fusion import BiAttention
+from tellsign.networks.glip.head import DeformableConv, DynamicRelu, Head, VisualLayer, flatten, reread, unflatten
+from tellsign.networks.glip.model import Glip
+from tellsign.networks.glip.swin import Block, Merge, Mlp, Pyramid, apart, from_windows, relative_index, to_windows
 
 CPU = torch.device("cpu")
 TEXT = BertConfig(8, 2, 2, 12, 20, 10, 2)

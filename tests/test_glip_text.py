@@ -3,8 +3,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tellsign.errors import UserError
-from tellsign.glip import text
-from tellsign.glip.text import (
+from tellsign.networks.glip import text
+from tellsign.networks.glip.text import (
     WordPieces,
     demo_caption,
     evaluation_caption,

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from tellsign.errors import UserError
-from tellsign.glip.bert import BertConfig
-from tellsign.glip.model import GLIP_L, GLIP_T, Glip, GlipConfig
-from tellsign.glip.weights import load_official, released_name
+from tellsign.networks.glip.bert import BertConfig
+from tellsign.networks.glip.model import GLIP_L, GLIP_T, Glip, GlipConfig
+from tellsign.networks.glip.weights import load_official, released_name
 
 TINY = GlipConfig(
     dim=8,

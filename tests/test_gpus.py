@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from tellsign import __main__ as command_line
-from tellsign import gpus
 from tellsign.errors import UserError
-from tellsign.runtime import loader_threads, visible_gpus
+from tellsign.system import gpus
+from tellsign.system.devices import loader_threads, visible_gpus
 
 JOB = """
 import os, sys, time
 from pathlib import Path
-from tellsign import gpus
+from tellsign.system import gpus
 gpus.LOCKS = Path(sys.argv[1])
-with gpus.taken(int(sys.argv[2]), every=0.02):
+with gpus.reserve_gpus(int(sys.argv[2]), every=0.02):
     print(os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
     sys.stdin.read()
 """
@@ -77,7 +77,7 @@ def test_a_killed_job_holds_nothing(machine):
 
 
 def test_children_go_on_holding_what_their_killed_parent_took(machine):
-    with gpus.taken(3):
+    with gpus.reserve_gpus(3):
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
     assert gpus.try_to_take(["0", "1", "GPU-5a"], 1) == {}
     child.communicate(b"\n")
@@ -100,23 +100,23 @@ def test_inside_the_block_cuda_sees_what_was_taken_and_the_cores_are_shared_by_a
 
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(12)))
     before = dict(os.environ)
-    with gpus.taken(1):
+    with gpus.reserve_gpus(1):
         assert visible_gpus() == ["0"] and loader_threads(torch.device("cuda")) == 4
     assert dict(os.environ) == before
 
 
 def test_none_are_taken_of_none_and_by_who_asks_for_none(machine, monkeypatch):
-    with gpus.taken(0):
+    with gpus.reserve_gpus(0):
         assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with gpus.taken(4):
+    with gpus.reserve_gpus(4):
         assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
     assert not list(machine.iterdir())
 
 
 def test_more_than_there_are_is_refused(machine):
     said = r"4 GPUs were asked for, but this machine has 3 .* pretrain:gpu=3"
-    with pytest.raises(UserError, match=said), gpus.taken(4):
+    with pytest.raises(UserError, match=said), gpus.reserve_gpus(4):
         pytest.fail("began")
 
 

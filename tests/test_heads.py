@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from tellsign.backbones import load_backbone, load_strictly
 from tellsign.errors import UserError
-from tellsign.heads import HEADS, Detector, Discrepancy, Linear, Mlp, Nearest
+from tellsign.networks.backbones import load_backbone, load_strictly
+from tellsign.networks.heads import HEADS, Detector, Discrepancy, Linear, Mlp, Nearest
 
 
 @pytest.mark.parametrize("name", ["linear", "mlp", "mlp2"])

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from tellsign.errors import UserError
-from tellsign.images import (
+from tellsign.data.images import (
     BIAS_CONTROLS,
     RefusedError,
     center_window,
@@ -24,6 +23,7 @@ from tellsign.images import (
     resized,
     resized_shape,
 )
+from tellsign.errors import UserError
 
 RGB = np.random.default_rng(0).integers(0, 256, (12, 20, 3), dtype=np.uint8)
 

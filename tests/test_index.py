@@ -11,8 +11,9 @@ from PIL import Image
 
 from tellsign.__main__ import run
 from tellsign.errors import UserError
-from tellsign.runtime import read_rows, sha256_of_file
 from tellsign.stages.index import main
+from tellsign.system.integrity import sha256_of_file
+from tellsign.system.parquet import read_rows
 
 SETTINGS = {
     "benchmark": "mine",

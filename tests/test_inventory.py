@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
-from tellsign import inventory
+from tellsign.data import inventory
+from tellsign.data.inventory import FileDigests, inventory_digest, listing_digest, walk, watched_digests
 from tellsign.errors import UserError
-from tellsign.inventory import FileDigests, inventory_digest, listing_digest, walk, watched_digests
 
 
 @pytest.fixture

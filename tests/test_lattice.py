@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from tellsign import lattice
 from tellsign.errors import UserError
-from tellsign.lattice import Ratio, diagonal_patches, period, phase, upscale
+from tellsign.methods import lattice
+from tellsign.methods.lattice import Ratio, diagonal_patches, period, phase, upscale
 
 SETTINGS = {"n_ratios": 3, "n_phases": 4, "n_images": 2, "n_patches": 2, "patch_size": 20}
 in_range = st.sampled_from(lattice.ratios(16))

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tellsign.data.leaks import auc, bits_per_pixel, bits_per_pixel_auc, format_auc, seen_before, validation_photographs
 from tellsign.demo.web import jpeg_quality, rescale
-from tellsign.leaks import auc, bits_per_pixel, bits_per_pixel_auc, format_auc, seen_before, validation_photographs
 
 
 @settings(deadline=None)

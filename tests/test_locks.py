@@ -3,7 +3,7 @@ import socket
 import subprocess
 import sys
 
-from tellsign.locks import alone, take_over
+from tellsign.system.locks import clear_stale_lock, exclusive_lock
 
 
 def locked(folder, owner):
@@ -11,7 +11,7 @@ def locked(folder, owner):
     (folder / ".snakemake" / "locks" / "0.output.lock").write_text("data/x\n")
     (folder / ".snakemake" / "owners").mkdir(exist_ok=True)
     (folder / ".snakemake" / "owners" / "signer").write_text(owner)
-    take_over(folder)
+    clear_stale_lock(folder)
     return list((folder / ".snakemake" / "locks").iterdir())
 
 
@@ -26,7 +26,7 @@ def test_the_lock_of_a_dead_run_is_cleared(tmp_path):
 
 
 def test_the_lock_of_a_living_run_stays(tmp_path):
-    take_over(tmp_path)  # signs as this process
+    clear_stale_lock(tmp_path)  # signs as this process
     (signed,) = (tmp_path / ".snakemake" / "owners").iterdir()
     assert locked(tmp_path, signed.read_text())
 
@@ -42,25 +42,25 @@ def test_a_reused_process_number_is_not_the_owner(tmp_path):
 
 def test_of_two_that_start_at_once_the_later_ones_end_frees_nothing(tmp_path):
     """Both sign, the first locks, the second is refused and ends: the lock is the first one's."""
-    take_over(tmp_path)
+    clear_stale_lock(tmp_path)
     (tmp_path / ".snakemake" / "locks").mkdir()
     lock = tmp_path / ".snakemake" / "locks" / "0.output.lock"
     lock.write_text("data/x\n")
     ended = tmp_path / ".snakemake" / "owners" / "second"
     ended.write_text(f"{socket.gethostname()} {dead_process()} 1.00\n")
-    take_over(tmp_path)
+    clear_stale_lock(tmp_path)
     assert lock.exists() and not ended.exists()
 
 
 def test_alone_waits_for_the_other(tmp_path):
     code = (
-        "import sys, time; from pathlib import Path; from tellsign.locks import alone\n"
-        "with alone(Path(sys.argv[1])):\n    print('in', flush=True); time.sleep(1); Path(sys.argv[2]).touch()"
+        "import sys, time; from pathlib import Path; from tellsign.system.locks import exclusive_lock\n"
+        "with exclusive_lock(Path(sys.argv[1])):\n    print('in', flush=True); time.sleep(1); Path(sys.argv[2]).touch()"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / "w"), str(tmp_path / "done")], stdout=subprocess.PIPE, text=True
     )
     assert other.stdout is not None and other.stdout.readline() == "in\n"
-    with alone(tmp_path / "w"):
+    with exclusive_lock(tmp_path / "w"):
         assert (tmp_path / "done").exists()
     other.communicate()

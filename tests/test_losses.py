@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tellsign.errors import UserError
-from tellsign.losses import binary_cross_entropy, supervised_contrastive
+from tellsign.methods.losses import binary_cross_entropy, supervised_contrastive
 
 
 def features(n: int, d: int = 5, seed: int = 0) -> torch.Tensor:

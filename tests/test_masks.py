@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tellsign.errors import UserError
-from tellsign.masks import MASKS, random_box, random_erasing, texture_aware, texture_diversity
+from tellsign.methods.masks import MASKS, random_box, random_erasing, texture_aware, texture_diversity
 
 
 def seeded(seed: int = 0) -> torch.Generator:

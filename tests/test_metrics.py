@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from tellsign import metrics
-from tellsign.metrics import Scored, curve, measure
+from tellsign.evaluation import metrics
+from tellsign.evaluation.metrics import Scored, curve, measure
 
 FEW_LEVELS = hnp.arrays(np.int64, st.integers(4, 40), elements=st.integers(0, 5))
 

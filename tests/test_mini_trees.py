@@ -16,13 +16,13 @@ import pytest
 import yaml
 from conftest import ROOT, make_plan
 
+from tellsign.data.images import center_window
+from tellsign.data.inventory import watched_digests
 from tellsign.errors import UserError
-from tellsign.images import center_window
-from tellsign.inventory import watched_digests
-from tellsign.plan import Plan
-from tellsign.runtime import read_rows
+from tellsign.networks.weights import ResolvedWeights
+from tellsign.plan.plan import Plan
 from tellsign.stages import index, split
-from tellsign.weights import Held
+from tellsign.system.parquet import read_rows
 
 PARTS = {"imagenet": ["pretrain"], "lsun": ["pretrain"]} | {
     name: ["test"] for name in ("whichfaceisreal", "ufd", "ufd-pooled", "self-synthesis")
@@ -58,7 +58,7 @@ class Mini:
         made = self.plan.index(benchmark)
         out = self.folder / f"{benchmark}.parquet"
         if not out.exists():
-            index.main(settings=made.settings, roots=made_paths(made), out=out, expected=made.told)
+            index.main(settings=made.settings, roots=made_paths(made), out=out, expected=made.expected)
         return out
 
     def rows(self, benchmark):
@@ -234,7 +234,7 @@ def test_a_shortfall_names_folder_source_and_licence_before_anything_is_decoded(
     made = make_plan(config(data, benchmarks="config/benchmarks.yaml", splits=splits)).index("genimage")
     monkeypatch.setattr(index, "inspect", None)
     with pytest.raises(UserError) as caught:
-        index.main(settings=made.settings, roots=made_paths(made), out=tmp_path / "i.parquet", expected=made.told)
+        index.main(settings=made.settings, roots=made_paths(made), out=tmp_path / "i.parquet", expected=made.expected)
     said = str(caught.value)
     assert f"adm, test, fake: 2, should be 6,000: {data}/GenImage/ADM/imagenet_ai_0508_adm/val/ai\n" in said
     assert "github.com/GenImage-Dataset/GenImage (licence: CC BY-NC-SA 4.0)" in said and "on_short: warn" in said
@@ -280,7 +280,7 @@ def planned(data, **changes) -> Plan:
     """A plan that digests what is there."""
     plain = config(data, **changes)
     digests = lambda roots, exclude, watch: watched_digests(roots, exclude, watch, data / "cache")  # noqa: E731
-    plan = Plan(plain, digests, lambda p: p.name, lambda w: Held(w, ""), ROOT)
+    plan = Plan(plain, digests, lambda p: p.name, lambda w: ResolvedWeights(w, ""), ROOT)
     for name in plan.config.splits:
         plan.split(name)
     return plan
@@ -288,9 +288,9 @@ def planned(data, **changes) -> Plan:
 
 def test_the_plan_stands_without_data_and_says_how_to_get_it(tmp_path):
     plan = planned(tmp_path / "none")
-    assert plan.absent[str(tmp_path / "none/ForenSynths/train")] == ["forensynths/train"]
-    assert plan.absent[str(tmp_path / "none/UniversalFakeDetect")] == ["ufd", "ufd-pooled"]
-    said = plan.absent_report()
+    assert plan.missing_folders[str(tmp_path / "none/ForenSynths/train")] == ["forensynths/train"]
+    assert plan.missing_folders[str(tmp_path / "none/UniversalFakeDetect")] == ["ufd", "ufd-pooled"]
+    said = plan.missing_data_report()
     for words in ("doi:10.7910/DVN/AKDIHF", "licence: CC BY-NC-SA 4.0, about 500 GB", "--config data=FOLDER", "roots:"):
         assert words in said
     assert said.count("1FXlGIRh_Ud3cScMgSVDbEWmPDmjcrm1t") == 1
@@ -298,16 +298,16 @@ def test_the_plan_stands_without_data_and_says_how_to_get_it(tmp_path):
 
 def test_with_data_nothing_is_absent_and_arriving_data_moves_its_splits_alone(data):
     plan = planned(data)
-    assert not plan.absent and plan.absent_report() == ""
+    assert not plan.missing_folders and plan.missing_data_report() == ""
     without = planned(data, roots={"ufd": str(data / "none")})
     moved = {name for name in plan.config.splits if plan.split(name).path != without.split(name).path}
-    assert moved == {"ufd-test"} and list(without.absent.values()) == [["ufd"]]
+    assert moved == {"ufd-test"} and list(without.missing_folders.values()) == [["ufd"]]
 
 
 def test_a_part_that_no_split_draws_from_need_not_be_there(data):
     splits = {"t": {"benchmark": "forensynths", "part": "test"}}
     plan = planned(data, splits=splits, roots={"forensynths/train": "/no/such"})
-    assert not plan.absent and set(plan.index("forensynths").roots) == {"test"}
+    assert not plan.missing_folders and set(plan.index("forensynths").roots) == {"test"}
 
 
 def test_sources_and_counts_move_nothing(data):

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from tellsign.backbones import load_backbone
-from tellsign.heads import Linear
-from tellsign.npr import Residual, neighbour_residual
+from tellsign.networks.backbones import load_backbone
+from tellsign.networks.heads import Linear
+from tellsign.networks.npr import Residual, neighbour_residual
 
 
 def slow_residual(x: torch.Tensor) -> torch.Tensor:

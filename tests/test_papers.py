@@ -16,17 +16,19 @@ from mini_trees import make_all
 
 from tellsign.commands.coverage import as_markdown, made_for, plan_without_data, trainings_of
 from tellsign.errors import UserError
-from tellsign.figures import FIGURES, METRIC_KINDS
-from tellsign.papers import read_paper_file, run_specs
-from tellsign.plan import Artifact, Plan
-from tellsign.published import load
-from tellsign.recipe import Paper, PaperFile, build, read_yaml
-from tellsign.runtime import write_rows
+from tellsign.networks.weights import NLTK
+from tellsign.plan.plan import Artifact, Plan
+from tellsign.results.figures import FIGURES, METRIC_KINDS
+from tellsign.results.published import load
+from tellsign.results.tables import KINDS
+from tellsign.results.tables import as_markdown as table_text
+from tellsign.results.tables import build as build_table
+from tellsign.schema.loading import build
+from tellsign.schema.paper import Paper, PaperFile
+from tellsign.schema.paper_files import read_paper_file, run_specs
+from tellsign.schema.strict_yaml import read_yaml
 from tellsign.stages import figure
-from tellsign.tables import KINDS
-from tellsign.tables import as_markdown as table_text
-from tellsign.tables import build as build_table
-from tellsign.weights import NLTK
+from tellsign.system.parquet import write_rows
 
 
 def config_of(name: str) -> dict:
@@ -111,7 +113,7 @@ def test_the_same_jobs_are_planned_with_and_without_data(paper, tmp_path):
     data = make_all(tmp_path / "data")
     with_data = make_plan(config_of("paper.yaml") | {"data": str(data)})
     jobs, others = (Counter((a.stage, a.name) for a in p.everything().values()) for p in (with_data, paper))
-    assert jobs == others and not with_data.absent and paper.absent
+    assert jobs == others and not with_data.missing_folders and paper.missing_folders
 
 
 @pytest.mark.slow

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from tellsign import perturb
+from tellsign.data import perturbations as perturb
+from tellsign.data.perturbations import PERTURBATIONS
 from tellsign.errors import UserError
-from tellsign.perturb import PERTURBATIONS
 
 FRANK = ["noise", "blur", "jpeg", "crop", "combined"]
 ALL = [(name, {"variant": variant}) for name in FRANK for variant in ("text", "frank_code")]

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tellsign.data.pixels import PixelTable, augment
 from tellsign.errors import UserError
-from tellsign.pixels import PixelTable, augment
-from tellsign.runtime import write_rows
+from tellsign.system.parquet import write_rows
 
 SIZES = [(5, 7), (12, 9), (30, 4), (8, 8)]
 

@@ -9,10 +9,11 @@ import pytest
 import yaml
 from conftest import ROOT, demo_config, make_plan
 
-from tellsign import fingerprint
 from tellsign.errors import UserError
-from tellsign.plan import Plan
-from tellsign.recipe import Bias, Perturbation, read_yaml
+from tellsign.plan import fingerprint
+from tellsign.plan.plan import Plan
+from tellsign.schema.data import Bias, Perturbation
+from tellsign.schema.strict_yaml import read_yaml
 
 module_digest = fingerprint.module_digest
 
@@ -102,10 +103,10 @@ def test_one_generators_steps_move_what_follows_but_no_other_generator(demo):
 @pytest.mark.parametrize(
     ("module", "stages"),
     [
-        ("tellsign.masks", {"train"}),
-        ("tellsign.lattice", {"pretrain", "figure"}),
-        ("tellsign.discrepancy", {"train_head", "figure"}),
-        ("tellsign.tables", {"table"}),
+        ("tellsign.methods.masks", {"train"}),
+        ("tellsign.methods.lattice", {"pretrain", "figure"}),
+        ("tellsign.methods.discrepancy", {"train_head", "figure"}),
+        ("tellsign.results.tables", {"table"}),
     ],
 )
 def test_an_edited_module_moves_the_stages_that_import_it_and_what_follows(demo, module, stages, monkeypatch):
@@ -220,11 +221,12 @@ def test_photographs_decoded_on_the_fly_need_their_files_and_no_crops(demo, tmp_
     }
     assert "decode" not in made.settings and made.settings == demo.pretrain("rescale", "encoder").settings
     assert "photos-whole" not in {a.name for a in after.everything().values()}
-    assert {"tellsign.images", "tellsign.photos"} <= set(fingerprint.closure("tellsign.stages.pretrain"))
+    assert {"tellsign.data.images", "tellsign.data.photos"} <= set(fingerprint.closure("tellsign.stages.pretrain"))
 
 
 def test_planning_imports_no_torch():
-    code = "import sys, tellsign.plan, tellsign.inventory, tellsign.publish; sys.exit('torch' in sys.modules)"
+    modules = "tellsign.plan.plan, tellsign.data.inventory, tellsign.sharing.publish"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -261,14 +263,18 @@ def test_where_weights_lie_moves_nothing_and_what_they_hold_moves_their_runs(tmp
 
 def test_an_edit_of_one_captioner_moves_no_other(demo, monkeypatch):
     real = fingerprint.code_digest
-    monkeypatch.setattr("tellsign.plan.code_digest", lambda m: "new" if m == "tellsign.vision_language" else real(m))
+    monkeypatch.setattr(
+        "tellsign.plan.plan.code_digest", lambda m: "new" if m == "tellsign.networks.vision_language" else real(m)
+    )
     assert moved(demo, make_plan(demo_config())) == set()
-    monkeypatch.setattr("tellsign.plan.code_digest", lambda m: "new" if m == "tellsign.demo.captioner" else real(m))
+    monkeypatch.setattr(
+        "tellsign.plan.plan.code_digest", lambda m: "new" if m == "tellsign.demo.captioner" else real(m)
+    )
     stages = {c.split()[0] for c in moved(demo, make_plan(demo_config()))}
     assert {"caption", "ground", "embed", "train_head"} <= stages and not stages & {"crops", "train", "pretrain"}
 
 
-@pytest.mark.parametrize("module", ["tellsign.pixels", "tellsign.images", "tellsign.perturb"])
+@pytest.mark.parametrize("module", ["tellsign.data.pixels", "tellsign.data.images", "tellsign.data.perturbations"])
 def test_rows_of_stores_belong_to_the_code_that_made_their_pixels(demo, monkeypatch, module):
     """Else what was made by old code would be taken into artifacts of a new name."""
     before = {a.store for a in demo.everything().values() if a.store}

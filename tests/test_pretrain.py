@@ -20,15 +20,17 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
-from tellsign import parallel
+from tellsign.data.photos import on_the_fly, packed
 from tellsign.errors import UserError
-from tellsign.losses import supervised_contrastive
-from tellsign.parallel import Nodes, World
-from tellsign.photos import on_the_fly, packed
-from tellsign.recipe import Network, Optimiser, Pretrain, Schedule, plain
-from tellsign.runtime import write_rows
+from tellsign.methods.losses import supervised_contrastive
+from tellsign.schema.loading import plain
+from tellsign.schema.networks import Network
+from tellsign.schema.training import Optimiser, Pretrain, Schedule
 from tellsign.stages import crops as crops_stage
 from tellsign.stages import pretrain
+from tellsign.system.parquet import write_rows
+from tellsign.training import parallel
+from tellsign.training.parallel import Nodes, World
 
 CPU = torch.device("cpu")
 RECIPE = Pretrain(
@@ -218,8 +220,8 @@ def two(folder: Path, given: dict[str, Any]) -> None:
         pretrain.pretrain(**given, **parts, out=folder / "parts", work=folder / "w1")
 
         def training(work: str, end: Any) -> None:
-            saving, saved = (pretrain.Resume.save, pretrain.SomeoneElses.save), []
-            for kind, save in zip((pretrain.Resume, pretrain.SomeoneElses), saving, strict=True):
+            saving, saved = (pretrain.Resume.save, pretrain.ReadOnlyResume.save), []
+            for kind, save in zip((pretrain.Resume, pretrain.ReadOnlyResume), saving, strict=True):
 
                 def ending(self: Any, *args: Any, save: Any = save, **given: Any) -> None:
                     save(self, *args, **given)
@@ -231,7 +233,7 @@ def two(folder: Path, given: dict[str, Any]) -> None:
             try:
                 pretrain.pretrain(**given, **here, out=folder / work / "no", work=folder / work)
             finally:
-                pretrain.Resume.save, pretrain.SomeoneElses.save = saving
+                pretrain.Resume.save, pretrain.ReadOnlyResume.save = saving
 
         def stop(rank: int) -> None:
             raise StopError
@@ -335,7 +337,7 @@ def test_errors_of_processes_are_told_once_and_readably():
         failure = SimpleNamespace(
             exitcode=exitcode, error_file_data={"message": message}, signal_name=lambda: "SIGSEGV"
         )
-        return str(parallel._told(3, 8, failure))  # pyright: ignore
+        return str(parallel._expected(3, 8, failure))  # pyright: ignore
 
     note = {"message": "UserError: the loss is nan: lower it.", "extraInfo": {"py_callstack": "lines"}}
     assert told(1, note) == "the loss is nan: lower it."

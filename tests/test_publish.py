@@ -2,7 +2,7 @@ import pytest
 from conftest import demo_config, make_plan
 
 from tellsign.errors import UserError
-from tellsign.publish import publish
+from tellsign.sharing.publish import publish
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tellsign.errors import UserError
-from tellsign.published import Quoted, load, lookup, mean
+from tellsign.results.published import Quoted, load, lookup, mean
 
 FOLDER = Path(__file__).parents[1] / "config" / "published"
 # numbers of each table

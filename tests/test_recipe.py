@@ -6,7 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tellsign.errors import UserError
-from tellsign.recipe import Evaluate, Optimiser, Recipe, Split, build, differences, expand_grid, merge, plain, read_yaml
+from tellsign.schema.data import Split
+from tellsign.schema.evaluation import Evaluate
+from tellsign.schema.loading import build, differences, expand_grid, merge, plain
+from tellsign.schema.strict_yaml import read_yaml
+from tellsign.schema.training import Optimiser, Recipe
 
 BASE = {"backbone": {"name": "demo-clip-vit"}}
 

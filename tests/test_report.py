@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tellsign.errors import UserError
-from tellsign.figures import bars, png_bytes, svg_bytes
+from tellsign.results.figures import bars, png_bytes, svg_bytes
 from tellsign.stages import report
 
 SETTINGS = {

@@ -7,18 +7,10 @@ import numpy as np
 import pytest
 
 from tellsign.errors import UserError, choose
-from tellsign.runtime import (
-    check_files,
-    file_beside,
-    folder_beside,
-    host,
-    owner,
-    pick_device,
-    read_rows,
-    seeded,
-    write_rows,
-    write_text,
-)
+from tellsign.system.devices import pick_device, seeded
+from tellsign.system.files import file_beside, folder_beside, host, owner, write_text
+from tellsign.system.integrity import check_files
+from tellsign.system.parquet import read_rows, write_rows
 
 
 def test_a_failed_write_leaves_nothing_and_keeps_the_old(tmp_path: Path):

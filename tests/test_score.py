@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from tellsign.runtime import read_rows, write_rows
 from tellsign.stages import score
+from tellsign.system.parquet import read_rows, write_rows
 
 
 def test_a_run_looks_at_its_own_last_epochs_of_a_training_that_keeps_more(tmp_path, monkeypatch):

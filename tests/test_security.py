@@ -16,9 +16,9 @@ from PIL import Image
 from pipeline import copy_of_tree, snakemake
 
 from tellsign.errors import UserError
-from tellsign.recipe import read_yaml
-from tellsign.runtime import read_rows
-from tellsign.weights import read_catalogue
+from tellsign.networks.weights import read_catalogue
+from tellsign.schema.strict_yaml import read_yaml
+from tellsign.system.parquet import read_rows
 
 
 def tracked(*patterns: str) -> list[Path]:

@@ -9,8 +9,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tellsign.errors import UserError
-from tellsign.runtime import read_rows, write_rows
 from tellsign.stages.split import main, sample
+from tellsign.system.parquet import read_rows, write_rows
 
 
 def row(subset, part, label, name, status="ok", category=""):

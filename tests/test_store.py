@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tellsign import runtime
 from tellsign.errors import UserError
-from tellsign.store import Store, differences, rows_of_part
+from tellsign.system.files import host, owner
+from tellsign.system.store import Store, differences, rows_of_part
 
 MADE = {"captioner": {"name": "blip2", "beams": 5}, "pixels": "abc"}
 
@@ -93,11 +93,11 @@ def test_differences_name_the_way_to_each():
 
 
 def test_half_written_shards_of_killed_writers_are_cleared_and_no_others(tmp_path):
-    host, gone = runtime.host(), subprocess.Popen(["true"])
+    here, gone = host(), subprocess.Popen(["true"])
     gone.wait()
     parts = [
-        tmp_path / f".x.{host}-{gone.pid}.part",
-        tmp_path / f".y.{runtime.owner()}.part",
+        tmp_path / f".x.{here}-{gone.pid}.part",
+        tmp_path / f".y.{owner()}.part",
         tmp_path / ".z.far-1.part",
     ]
     for part in parts:

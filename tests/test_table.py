@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from tellsign.errors import UserError
-from tellsign.runtime import sha256_of_file, write_rows
 from tellsign.stages import table
 from tellsign.stages.evaluate import COLUMNS
+from tellsign.system.integrity import sha256_of_file
+from tellsign.system.parquet import write_rows
 
 SETTINGS = {
     "paper": "mpft", "name": "t", "title": "T", "kind": "subsets", "metric": "accuracy", "quoted": "table1",

@@ -12,9 +12,9 @@ from html.parser import HTMLParser
 import pytest
 
 from tellsign.errors import UserError
-from tellsign.published import Quoted
+from tellsign.results.published import Quoted
+from tellsign.results.tables import FORMATS, Document, build, escape_latex
 from tellsign.stages.evaluate import COLUMNS
-from tellsign.tables import FORMATS, Document, build, escape_latex
 
 BANNER = "Demo: this exercises the pipeline; it says nothing about the papers' claims."
 SUBSETS = ("ldm", "fsq")

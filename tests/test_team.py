@@ -24,9 +24,11 @@ from PIL import Image
 from pipeline import BIN, copy_of_tree, planned, snakemake
 
 from tellsign.errors import UserError
-from tellsign.runtime import check_files, folder_beside, write_rows, write_text
-from tellsign.shared import covering, damage, entries_of, files_below, merged, unit_of
-from tellsign.store import Store
+from tellsign.sharing.dvc import covering, damage, entries_of, files_below, merged, unit_of
+from tellsign.system.files import folder_beside, write_text
+from tellsign.system.integrity import check_files
+from tellsign.system.parquet import write_rows
+from tellsign.system.store import Store
 
 DVC = str(BIN / "dvc")
 REMOTES = ROOT / ".venv" / "remotes"

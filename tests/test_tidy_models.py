@@ -18,10 +18,10 @@ from conftest import ROOT
 from PIL import Image
 from pipeline import copy_of_tree, planned, snakemake
 
+from tellsign.data.features import Features
 from tellsign.demo.camera import camera
 from tellsign.demo.scenes import scene
-from tellsign.features import Features
-from tellsign.runtime import read_rows
+from tellsign.system.parquet import read_rows
 
 pytestmark = pytest.mark.slow
 CORPUS = ROOT.parent / "shared" / "corpus" / "sd_v1"

@@ -10,14 +10,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tellsign.detectors import build_detector, load_detector, weight_files
-from tellsign.fit import Adam
-from tellsign.losses import binary_cross_entropy
-from tellsign.masks import random_box
-from tellsign.pixels import PixelTable, augment
-from tellsign.recipe import Recipe, build, plain
-from tellsign.runtime import write_rows
+from tellsign.data.pixels import PixelTable, augment
+from tellsign.methods.losses import binary_cross_entropy
+from tellsign.methods.masks import random_box
+from tellsign.networks.detectors import build_detector, load_detector, weight_files
+from tellsign.schema.loading import build, plain
+from tellsign.schema.training import Recipe
 from tellsign.stages import score, train
+from tellsign.system.parquet import write_rows
+from tellsign.training.fit import Adam
 
 BLUR_JPEG = {"name": "blur_jpeg", "probability": 0.5}
 STOP = {"split": "val", "patience": 1, "min_lr": 1e-5}

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tellsign.errors import UserError
-from tellsign.vision_language import load, rounded
+from tellsign.networks.vision_language import load, rounded
 
 FAMILIES = sorted(tiny_models.SNAPSHOTS)
 PROMPT = "Please generate a one-sentence caption for the input image."

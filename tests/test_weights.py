@@ -12,13 +12,20 @@ from typing import ClassVar
 
 import pytest
 
-from tellsign import hub
 from tellsign.__main__ import run
 from tellsign.commands import weights as command
+from tellsign.data.inventory import FileDigests
 from tellsign.errors import UserError
-from tellsign.inventory import FileDigests
-from tellsign.runtime import sha256_of_file
-from tellsign.weights import Entry, MissingWeightsError, Shelf, read_catalogue, shopping_list, shortened
+from tellsign.networks import hub
+from tellsign.networks.weights import (
+    Entry,
+    MissingWeightsError,
+    WeightsCatalogue,
+    read_catalogue,
+    shopping_list,
+    shortened,
+)
+from tellsign.system.integrity import sha256_of_file
 
 ROOT = Path(__file__).parent.parent
 COMMIT, OTHER = "a" * 40, "b" * 40
@@ -43,12 +50,12 @@ CATALOGUE = {
 
 
 @pytest.fixture
-def shelf(tmp_path, monkeypatch):
-    """A shelf in an empty folder, with an empty cache of the hub's client."""
+def catalogue(tmp_path, monkeypatch):
+    """A catalogue in an empty folder, with an empty cache of the hub's client."""
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    return Shelf(CATALOGUE, tmp_path / "weights", sha256_of_file, tmp_path)
+    return WeightsCatalogue(CATALOGUE, tmp_path / "weights", sha256_of_file, tmp_path)
 
 
 def put(root: Path, **files: bytes) -> Path:
@@ -62,7 +69,7 @@ def put(root: Path, **files: bytes) -> Path:
 
 
 def test_every_full_size_network_has_an_entry_of_its_name():
-    from tellsign.backbones import BACKBONES, CLIPS
+    from tellsign.networks.backbones import BACKBONES, CLIPS
 
     catalogue = read_catalogue(ROOT / "config" / "weights.yaml")
     trained_from_scratch = {"npr"}
@@ -97,183 +104,183 @@ def test_a_wrong_entry_is_named(tmp_path, change, said):
 # ------------------------------------------------------------------------------------------------ finding
 
 
-def test_values_that_need_no_file(shelf):
-    assert (shelf.find("none").path, shelf.find("none").digest) == ("none", "none")
-    assert shelf.find("shipped").path == "shipped" and len(shelf.find("shipped").digest) == 64
+def test_values_that_need_no_file(catalogue):
+    assert (catalogue.find("none").path, catalogue.find("none").digest) == ("none", "none")
+    assert catalogue.find("shipped").path == "shipped" and len(catalogue.find("shipped").digest) == 64
 
 
-def test_one_file_has_its_own_digest_wherever_it_lies(shelf):
-    root = put(shelf.folder / "one-file", model__safetensors=FILES["model.safetensors"])
-    by_name, by_path = shelf.find("one-file"), shelf.find("weights/one-file/model.safetensors")
+def test_one_file_has_its_own_digest_wherever_it_lies(catalogue):
+    root = put(catalogue.folder / "one-file", model__safetensors=FILES["model.safetensors"])
+    by_name, by_path = catalogue.find("one-file"), catalogue.find("weights/one-file/model.safetensors")
     assert by_name.path == by_path.path == str(root / "model.safetensors")
     assert by_name.digest == by_path.digest == sha(FILES["model.safetensors"])
     assert not by_name.recorded  # the catalogue knows it
 
 
-def test_a_folder_digest_is_over_names_and_contents_but_not_hidden_files(shelf):
-    root = put(shelf.folder / "folder", config__json=b"{}", model__safetensors=b"tensors", notes__md=b"x")
+def test_a_folder_digest_is_over_names_and_contents_but_not_hidden_files(catalogue):
+    root = put(catalogue.folder / "folder", config__json=b"{}", model__safetensors=b"tensors", notes__md=b"x")
     (root / ".cache").mkdir()
     (root / ".cache" / "x.safetensors").write_bytes(b"of the client")
     lines = f"config.json\0{sha(b'{}')}\nmodel.safetensors\0{sha(b'tensors')}\n"
-    assert shelf.find("folder").digest == sha(lines.encode())
-    assert shelf.find("weights/folder").digest == sha(f"{lines}notes.md\0{sha(b'x')}\n".encode())
+    assert catalogue.find("folder").digest == sha(lines.encode())
+    assert catalogue.find("weights/folder").digest == sha(f"{lines}notes.md\0{sha(b'x')}\n".encode())
     (root / "config.json").rename(root / "konfig.json")
-    assert shelf.find("weights/folder").digest != sha(f"{lines}notes.md\0{sha(b'x')}\n".encode())
+    assert catalogue.find("weights/folder").digest != sha(f"{lines}notes.md\0{sha(b'x')}\n".encode())
 
 
-def test_a_misspelt_name_is_told_from_a_missing_path(shelf):
+def test_a_misspelt_name_is_told_from_a_missing_path(catalogue):
     with pytest.raises(UserError, match="Did you mean 'one-file'"):
-        shelf.find("one-fiel")
+        catalogue.find("one-fiel")
     for path in ("./one-fiel", "one-fiel.pth", "~/one-fiel"):
         with pytest.raises(MissingWeightsError, match="Put the file or folder there"):
-            shelf.find(path)
+            catalogue.find(path)
 
 
-def test_a_missing_entry_says_how_to_get_it(shelf):
+def test_a_missing_entry_says_how_to_get_it(catalogue):
     with pytest.raises(MissingWeightsError) as raised:
-        shelf.find("one-file")
+        catalogue.find("one-file")
     assert raised.value.state == "missing"
     assert raised.value.how.replace("\\\n    ", "") == (
-        f"hf download owner/name model.safetensors --revision {COMMIT} --local-dir {shelf.folder}/one-file"
+        f"hf download owner/name model.safetensors --revision {COMMIT} --local-dir {catalogue.folder}/one-file"
     )
     with pytest.raises(MissingWeightsError, match=r"curl .*/weights/elsewhere/x\.pth"):
-        shelf.find("elsewhere")
+        catalogue.find("elsewhere")
 
 
-def test_an_incomplete_folder_says_what_it_lacks(shelf):
-    root = put(shelf.folder / "folder", config__json=b"{}")
+def test_an_incomplete_folder_says_what_it_lacks(catalogue):
+    root = put(catalogue.folder / "folder", config__json=b"{}")
     index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
     shards = entry("config.json", "model.safetensors.index.json", "model-*.safetensors")
-    shelf.catalogue = CATALOGUE | {"folder": shards}
+    catalogue.entries = CATALOGUE | {"folder": shards}
     put(root, **{"model.safetensors.index.json": json.dumps(index).encode(), "model-1.safetensors": b"1"})
     with pytest.raises(MissingWeightsError) as raised:
-        shelf.find("folder")
+        catalogue.find("folder")
     assert raised.value.state == "incomplete, lacks model-2.safetensors"
     put(root, **{"model-2.safetensors": b"2"})
-    assert shelf.find("folder").path == str(root)
+    assert catalogue.find("folder").path == str(root)
 
 
-def test_everything_missing_is_said_at_once(shelf):
-    put(shelf.folder / "folder", model__safetensors=b"tensors")
+def test_everything_missing_is_said_at_once(catalogue):
+    put(catalogue.folder / "folder", model__safetensors=b"tensors")
     needed = {"one-file": ["tidy: run a", "tidy: run b"], "x/y.pth": ["lol: run c"], "folder": ["tidy: annotate d"]}
     with pytest.raises(UserError) as raised:
-        shelf.require(needed | {"none": ["lol: run e"], "folderr": ["lol: run f"]}, "tellsign weights --fetch")
+        catalogue.require(needed | {"none": ["lol: run e"], "folderr": ["lol: run f"]}, "tellsign weights --fetch")
     text = str(raised.value)
     assert "tellsign weights --fetch\n" in text
     assert "3 of these weights are missing" in text
     assert "no such name" in text and "Used by lol: run f" in text
     assert "used by tidy: run a, tidy: run b\n    hf download owner/name" in text
-    put(shelf.folder / "one-file", model__safetensors=b"tensors")
-    put(shelf.folder / "folder", config__json=b"{}")
-    put(shelf.folder.parent / "x", y__pth=b"mine")
-    assert shelf.require(needed, "")["x/y.pth"].digest == sha(b"mine")
+    put(catalogue.folder / "one-file", model__safetensors=b"tensors")
+    put(catalogue.folder / "folder", config__json=b"{}")
+    put(catalogue.folder.parent / "x", y__pth=b"mine")
+    assert catalogue.require(needed, "")["x/y.pth"].digest == sha(b"mine")
 
 
 # ------------------------------------------------------------------------------------------------ verifying
 
 
-def test_a_flipped_bit_is_found_against_the_catalogue(shelf):
-    put(shelf.folder / "one-file", model__safetensors=b"tensorr")
+def test_a_flipped_bit_is_found_against_the_catalogue(catalogue):
+    put(catalogue.folder / "one-file", model__safetensors=b"tensorr")
     with pytest.raises(UserError) as raised:
-        shelf.find("one-file")
+        catalogue.find("one-file")
     text = str(raised.value)
     assert f"expected sha256 {sha(b'tensors')} (config/weights.yaml)" in text
     assert f"found    sha256 {sha(b'tensorr')}" in text
-    assert f"rm {shelf.folder}/one-file/model.safetensors && tellsign weights --only one-file --fetch" in text
+    assert f"rm {catalogue.folder}/one-file/model.safetensors && tellsign weights --only one-file --fetch" in text
 
 
-def test_what_is_seen_first_is_recorded_then_verified(shelf):
-    root = put(shelf.folder / "unknown-digest", model__safetensors=b"first")
-    assert shelf.find("unknown-digest").recorded
-    assert not shelf.find("unknown-digest").recorded
-    locked = json.loads((shelf.folder / "lock.json").read_text())["weights"]["unknown-digest"]
+def test_what_is_seen_first_is_recorded_then_verified(catalogue):
+    root = put(catalogue.folder / "unknown-digest", model__safetensors=b"first")
+    assert catalogue.find("unknown-digest").recorded
+    assert not catalogue.find("unknown-digest").recorded
+    locked = json.loads((catalogue.folder / "lock.json").read_text())["weights"]["unknown-digest"]
     assert locked["files"] == {"model.safetensors": {"sha256": sha(b"first"), "bytes": 5}}
     put(root, model__safetensors=b"other")
     with pytest.raises(UserError, match=r"not the file it should be(.|\n)*If the change is meant, delete the entry"):
-        shelf.find("unknown-digest")
+        catalogue.find("unknown-digest")
     put(root, model__safetensors=b"first")
-    assert shelf.find("unknown-digest").digest == sha(b"first")
+    assert catalogue.find("unknown-digest").digest == sha(b"first")
 
 
-def test_a_file_that_appears_later_is_refused(shelf):
-    root = put(shelf.folder / "folder", config__json=b"{}", model__safetensors=b"tensors")
-    shelf.find("folder")
+def test_a_file_that_appears_later_is_refused(catalogue):
+    root = put(catalogue.folder / "folder", config__json=b"{}", model__safetensors=b"tensors")
+    catalogue.find("folder")
     put(root, pytorch__safetensors=b"another")
     with pytest.raises(UserError, match="was not there when"):
-        shelf.find("folder")
+        catalogue.find("folder")
     (root / "pytorch.safetensors").unlink()
     (root / "model.safetensors").unlink()  # recorded, so it is lacking although only a pattern names it
     with pytest.raises(MissingWeightsError, match=r"lacks model\.safetensors"):
-        shelf.find("folder")
+        catalogue.find("folder")
 
 
-def test_a_new_revision_in_the_catalogue_wants_new_files(shelf):
-    root = put(shelf.folder / "folder", config__json=b"{}", model__safetensors=b"tensors")
+def test_a_new_revision_in_the_catalogue_wants_new_files(catalogue):
+    root = put(catalogue.folder / "folder", config__json=b"{}", model__safetensors=b"tensors")
     note = root / ".cache" / "huggingface" / "download" / "config.json.metadata"
     put(note.parent)
     note.write_text(f"{COMMIT}\netag\n0\n")
-    shelf.find("folder")
-    assert shelf.lock()["folder"]["revision"] == COMMIT
-    shelf.catalogue = CATALOGUE | {"folder": entry("config.json", "*.safetensors", revision=OTHER)}
+    catalogue.find("folder")
+    assert catalogue.lock()["folder"]["revision"] == COMMIT
+    catalogue.entries = CATALOGUE | {"folder": entry("config.json", "*.safetensors", revision=OTHER)}
     with pytest.raises(UserError, match=f"records revision {COMMIT}, but config/weights.yaml wants {OTHER}"):
-        shelf.find("folder")
+        catalogue.find("folder")
 
 
-def test_a_damaged_lock_is_told(shelf):
-    put(shelf.folder, lock__json=b'{"version": 1, "weights": []}')
+def test_a_damaged_lock_is_told(catalogue):
+    put(catalogue.folder, lock__json=b'{"version": 1, "weights": []}')
     with pytest.raises(UserError, match=r"lock.json is damaged"):
-        shelf.find("one-file")
+        catalogue.find("one-file")
 
 
-def test_a_folder_that_cannot_be_written_is_used_as_it_is(shelf, monkeypatch):
-    put(shelf.folder / "unknown-digest", model__safetensors=b"first")
+def test_a_folder_that_cannot_be_written_is_used_as_it_is(catalogue, monkeypatch):
+    put(catalogue.folder / "unknown-digest", model__safetensors=b"first")
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert shelf.find("unknown-digest").recorded
-    assert not (shelf.folder / "lock.json").exists()
+    assert catalogue.find("unknown-digest").recorded
+    assert not (catalogue.folder / "lock.json").exists()
 
 
-def test_records_of_two_at_once_both_stay(shelf, tmp_path):
+def test_records_of_two_at_once_both_stay(catalogue, tmp_path):
     values = ["unknown-digest", "folder"]
     for value in values:
-        put(shelf.folder / value, config__json=b"{}", model__safetensors=b"tensors")
-    shelves = [Shelf(CATALOGUE, shelf.folder, sha256_of_file, tmp_path) for _ in values]
+        put(catalogue.folder / value, config__json=b"{}", model__safetensors=b"tensors")
+    shelves = [WeightsCatalogue(CATALOGUE, catalogue.folder, sha256_of_file, tmp_path) for _ in values]
     threads = [threading.Thread(target=s.find, args=(v,)) for s, v in zip(shelves, values, strict=True)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert shelf.lock().keys() == set(values)
+    assert catalogue.lock().keys() == set(values)
 
 
-def test_weights_in_the_clients_cache_are_found(shelf, tmp_path):
+def test_weights_in_the_clients_cache_are_found(catalogue, tmp_path):
     home = tmp_path / "hub" / "models--owner--name"
     put(home / "blobs", x=FILES["model.safetensors"])
     put(home / "snapshots" / COMMIT)
     (home / "snapshots" / COMMIT / "model.safetensors").symlink_to("../../blobs/x")
-    held = shelf.find("one-file")
+    held = catalogue.find("one-file")
     assert held.path == str(home / "snapshots" / COMMIT / "model.safetensors")
     assert held.digest == sha(FILES["model.safetensors"])
     with pytest.raises(MissingWeightsError):  # main: no branch of that name was ever fetched
-        shelf.find("unknown-digest")
+        catalogue.find("unknown-digest")
     put(home / "refs", main=COMMIT.encode())
-    assert shelf.find("unknown-digest").path == held.path
-    assert shelf.lock()["unknown-digest"]["revision"] == COMMIT
-    assert shelf.revision("unknown-digest") == COMMIT  # what its main was, from now on
+    assert catalogue.find("unknown-digest").path == held.path
+    assert catalogue.lock()["unknown-digest"]["revision"] == COMMIT
+    assert catalogue.revision("unknown-digest") == COMMIT  # what its main was, from now on
 
 
-def test_unchanged_files_are_not_read_again(shelf, tmp_path, monkeypatch):
-    from tellsign import inventory
+def test_unchanged_files_are_not_read_again(catalogue, tmp_path, monkeypatch):
+    from tellsign.data import inventory
 
     read = []
     monkeypatch.setattr(inventory, "SETTLED_NS", -(10**12))
     monkeypatch.setattr(inventory, "sha256_of_file", lambda path: read.append(path) or sha256_of_file(path))
-    root = put(shelf.folder / "folder", config__json=b"{}", model__safetensors=b"tensors")
+    root = put(catalogue.folder / "folder", config__json=b"{}", model__safetensors=b"tensors")
     for _ in range(2):
-        Shelf(CATALOGUE, shelf.folder, FileDigests(tmp_path / "cache.json"), tmp_path).find("folder")
+        WeightsCatalogue(CATALOGUE, catalogue.folder, FileDigests(tmp_path / "cache.json"), tmp_path).find("folder")
     assert len(read) == 2
     put(root, model__safetensors=b"tensorz")
     with pytest.raises(UserError, match="not the file it should be"):
-        Shelf(CATALOGUE, shelf.folder, FileDigests(tmp_path / "cache.json"), tmp_path).find("folder")
+        WeightsCatalogue(CATALOGUE, catalogue.folder, FileDigests(tmp_path / "cache.json"), tmp_path).find("folder")
     assert len(read) == 3
 
 
@@ -286,14 +293,14 @@ def test_places_are_cut_to_the_column():
     assert shortened([], 28) == "–"
 
 
-def test_the_table_shows_every_state(shelf):
-    put(shelf.folder / "one-file", model__safetensors=b"tensors")
-    put(shelf.folder / "unknown-digest", model__safetensors=b"first")
-    put(shelf.folder / "folder", model__safetensors=b"tensors")
-    (shelf.folder.parent / "mine.pth").write_bytes(b"mine")
+def test_the_table_shows_every_state(catalogue):
+    put(catalogue.folder / "one-file", model__safetensors=b"tensors")
+    put(catalogue.folder / "unknown-digest", model__safetensors=b"first")
+    put(catalogue.folder / "folder", model__safetensors=b"tensors")
+    (catalogue.folder.parent / "mine.pth").write_bytes(b"mine")
     needed = {value: ["tidy: run a"] for value in [*CATALOGUE, "shipped", "none", "mine.pth", "no.pth"]}
-    rows = command.states(shelf, needed)
-    assert command.table(shelf, rows) == (
+    rows = command.states(catalogue, needed)
+    assert command.table(catalogue, rows) == (
         "name            used by      licence  size  state\n"
         "one-file        tidy: run a  MIT      5 MB  present, verified\n"
         "unknown-digest  tidy: run a  MIT      5 MB  present, now recorded\n"
@@ -366,7 +373,7 @@ def fake_hub(monkeypatch):
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch, shelf):
+def project(tmp_path, monkeypatch, catalogue):
     """A working folder with a small catalogue."""
     fields = {"megabytes": 1, "licence": "MIT", "papers": ["tidy"], "page": "https://huggingface.co/owner/name"}
     hosted = {"repository": "owner/name", "files": ["model.safetensors"]} | fields
@@ -440,13 +447,15 @@ def test_what_fails_does_not_keep_the_others_from_coming(project, fake_hub, caps
     assert "1 of these weights is missing" in capsys.readouterr().out
 
 
-def test_the_printed_command_fetches(project, fake_hub, shelf):
+def test_the_printed_command_fetches(project, fake_hub, catalogue):
     """What `tellsign weights` prints is what the client's own command line takes."""
-    line = Shelf(CATALOGUE, project / "weights", sha256_of_file, project).command("folder")
+    line = WeightsCatalogue(CATALOGUE, project / "weights", sha256_of_file, project).command("folder")
     settings = {"HF_ENDPOINT": fake_hub, "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HOME": str(project / "home")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     subprocess.run(line, shell=True, check=True, env=os.environ | settings | {"PATH": path}, capture_output=True)
-    assert Shelf(CATALOGUE, project / "weights", sha256_of_file, project).find("folder").path.endswith("folder")
+    assert (
+        WeightsCatalogue(CATALOGUE, project / "weights", sha256_of_file, project).find("folder").path.endswith("folder")
+    )
     assert not (project / "weights" / "folder" / "notes.md").exists()
 
 
@@ -511,19 +520,19 @@ def test_nltks_data_is_found_where_nltk_looks_and_its_contents_count(tmp_path, m
     monkeypatch.setattr("sys.prefix", str(tmp_path / "nowhere"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("NLTK_DATA", str(tmp_path / "here"))
-    shelf = Shelf({}, tmp_path / "weights", sha256_of_file, tmp_path)
+    catalogue = WeightsCatalogue({}, tmp_path / "weights", sha256_of_file, tmp_path)
     words, tags = "tokenizers/punkt_tab/english", "taggers/averaged_perceptron_tagger_eng"
     with pytest.raises(MissingWeightsError, match=r"nltk\.downloader punkt_tab averaged"):
-        shelf.find("nltk-data")
+        catalogue.find("nltk-data")
     (tmp_path / "here" / words).mkdir(parents=True)
     (tmp_path / "here" / words / "x.tab").write_text("1")
     with pytest.raises(MissingWeightsError, match="lacks taggers/averaged_perceptron_tagger_eng"):
-        shelf.find("nltk-data")
+        catalogue.find("nltk-data")
     (tmp_path / "home" / "nltk_data" / tags).mkdir(parents=True)
     (tmp_path / "home" / "nltk_data" / tags / "y.json").write_text("2")
-    first = shelf.find("nltk-data")
+    first = catalogue.find("nltk-data")
     (tmp_path / "here" / words / "x.tab").write_text("3")
-    assert first.digest != shelf.find("nltk-data").digest
+    assert first.digest != catalogue.find("nltk-data").digest
 
 
 def test_the_list_of_places_is_nltks(monkeypatch):

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from pipeline import BIN, copy_of_tree, edited, environment, planned, shrink, snakemake
 
-from tellsign.leaks import format_auc
-from tellsign.runtime import read_rows
+from tellsign.data.leaks import format_auc
+from tellsign.system.parquet import read_rows
 
 pytestmark = pytest.mark.slow
 
@@ -90,14 +90,14 @@ def test_a_mask_ratio_of_mpft_reruns_nothing_of_lol(demo):
 
 
 def test_a_comment_and_a_docstring_rerun_nothing(demo):
-    source = demo / "src" / "tellsign" / "masks.py"
+    source = demo / "src" / "tellsign" / "methods" / "masks.py"
     docstring = source.read_text().split('"""')[1]
     with edited(source, docstring, "Another text."), edited(source, "import torch", "# a comment\nimport torch"):
         assert planned(demo, "all") == Counter()
 
 
 def test_an_edit_of_masks_reruns_the_trainings_that_import_it(demo):
-    with edited(demo / "src" / "tellsign" / "masks.py", "import torch\n", "import torch\n\nSOMETHING_NEW = 1\n"):
+    with edited(demo / "src" / "tellsign" / "methods" / "masks.py", "import torch\n", "import torch\n\nSOMETHING_NEW = 1\n"):
         counts = planned(demo, "tables")
     assert counts["train"] > 20 and counts["table"] > 5
     assert not set(counts) & {"demo_generator", "index", "split", "crops", "pretrain", "train_head", "embed"}

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from tellsign.demo.words import COLOURS, SHAPES
-from tellsign.runtime import seeded
+from tellsign.system.devices import seeded
 
 SIDE, PATCH = 16, 8
 WORDS = ("a", *COLOURS, *SHAPES)
@@ -201,8 +201,8 @@ def glip(folder: Path, seed: int = 3) -> Path:
     """A GLIP of another size: config.json, weights.safetensors under the released names, tokenizer."""
     from transformers import BertTokenizer
 
-    from tellsign.glip.model import Glip, GlipConfig
-    from tellsign.glip.weights import released_name
+    from tellsign.networks.glip.model import Glip, GlipConfig
+    from tellsign.networks.glip.weights import released_name
 
     folder.mkdir(parents=True)
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]

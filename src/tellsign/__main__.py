@@ -23,8 +23,9 @@ from typing import Any
 from safetensors import SafetensorError
 
 from tellsign.errors import UserError, near_miss
-from tellsign.gpus import taken
-from tellsign.runtime import check_files, log_to_stderr
+from tellsign.system.gpus import reserve_gpus
+from tellsign.system.integrity import check_files
+from tellsign.system.progress import log_to_stderr
 
 STAGES = {
     "demo_weights": "train the demo's tiny towers, captioner and grounder",
@@ -205,7 +206,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         if stage in STAGES:
             for path in inputs(flags):
                 check_files(path)
-        with contextlib.nullcontext() if gpus is None else taken(gpus):
+        with contextlib.nullcontext() if gpus is None else reserve_gpus(gpus):
             return module.main(**flags) or 0
     except UserError as problem:
         logging.getLogger("tellsign").error("%s: %s", stage, problem)

@@ -24,9 +24,9 @@ import pytest
 from PIL import Image
 from scale import record, scaled
 
-from tellsign.images import STATUSES
-from tellsign.pixels import PixelTable
-from tellsign.runtime import read_rows
+from tellsign.data.images import STATUSES
+from tellsign.data.pixels import PixelTable
+from tellsign.system.parquet import read_rows
 
 SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif", "PPM": ".ppm"}
 MAX_PIXELS = 1_000_000

@@ -26,7 +26,7 @@ import pytest
 from pipeline import BIN, copy_of_tree, edited, environment, planned, shrink, snakemake, tables_of
 from scale import FULL, record, scaled
 
-from tellsign.runtime import sha256_of_file
+from tellsign.system.integrity import sha256_of_file
 
 pytestmark = pytest.mark.slow
 

@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scale import scaled
 
-from tellsign import fingerprint
 from tellsign.errors import UserError
-from tellsign.plan import Plan, digest
+from tellsign.plan import fingerprint
+from tellsign.plan.plan import Plan, digest
 
 PAPERS = ("mpft", "lol", "rescale", "tidy")
 ROUNDS = settings(
@@ -204,7 +204,7 @@ def test_a_digest_is_of_the_data_whatever_the_order_of_its_keys(data, seed):
 def test_comments_and_blank_lines_of_code_move_nothing(comment, lines):
     import ast
 
-    text = (ROOT / "src" / "tellsign" / "masks.py").read_text()
+    text = (ROOT / "src" / "tellsign" / "methods" / "masks.py").read_text()
     where = text.index("\n\n\ndef ")
     dressed = f"{text[:where]}\n# {comment}" + "\n" * (lines + 2) + text[where:]
     plain = [ast.dump(fingerprint.without_docstrings(ast.parse(t))) for t in (text, dressed)]

@@ -13,7 +13,7 @@
 
 rule caption_part:
     input:
-        crops=need("caption", "crops"),
+        crops=inputs_for("caption", "crops"),
     output:
         captions=temp("data/work/caption/{name}.{fp}/{part}-of-{parts}.parquet"),
     log:
@@ -40,8 +40,8 @@ rule caption_part:
 
 rule caption:
     input:
-        crops=need("caption", "crops"),
-        shares=shares("caption"),
+        crops=inputs_for("caption", "crops"),
+        shares=part_files("caption"),
     output:
         captions="data/caption/{name}.{fp}.parquet",
     log:
@@ -67,8 +67,8 @@ rule caption:
 
 rule ground_part:
     input:
-        crops=need("ground", "crops"),
-        caption=need("ground", "caption"),
+        crops=inputs_for("ground", "crops"),
+        caption=inputs_for("ground", "caption"),
     output:
         boxes=temp("data/work/ground/{name}.{fp}/{part}-of-{parts}.parquet"),
     log:
@@ -96,9 +96,9 @@ rule ground_part:
 
 rule ground:
     input:
-        crops=need("ground", "crops"),
-        caption=need("ground", "caption"),
-        shares=shares("ground"),
+        crops=inputs_for("ground", "crops"),
+        caption=inputs_for("ground", "caption"),
+        shares=part_files("ground"),
     output:
         boxes="data/ground/{name}.{fp}.parquet",
     log:
@@ -125,9 +125,9 @@ rule ground:
 
 rule embed:
     input:
-        crops=need("embed", "crops"),
-        caption=need("embed", "caption"),
-        ground=need("embed", "ground"),
+        crops=inputs_for("embed", "crops"),
+        caption=inputs_for("embed", "caption"),
+        ground=inputs_for("embed", "ground"),
     output:
         features=directory("data/embed/{name}.{fp}"),
     log:
@@ -140,8 +140,8 @@ rule embed:
     params:
         settings=settings("embed"),
         store=store("embed"),
-        caption=optional("embed", "caption"),
-        ground=optional("embed", "ground"),
+        caption=optional_flag("embed", "caption"),
+        ground=optional_flag("embed", "ground"),
     shell:
         "tellsign --gpus {resources.gpu} embed"
         " --settings {params.settings:q}"

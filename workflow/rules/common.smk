@@ -16,12 +16,12 @@ from snakemake.logging import logger
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 
 from tellsign.errors import UserError, choose
-from tellsign.inventory import FileDigests, watched_digests
-from tellsign.locks import take_over
-from tellsign.plan import STAGES, Plan
-from tellsign.publish import publish
-from tellsign.runtime import visible_gpus
-from tellsign.weights import open_shelf
+from tellsign.data.inventory import FileDigests, watched_digests
+from tellsign.system.locks import clear_stale_lock
+from tellsign.plan.plan import STAGES, Plan
+from tellsign.sharing.publish import publish
+from tellsign.system.devices import visible_gpus
+from tellsign.networks.weights import open_catalogue
 
 def quoted(path):
     """A path for a shell, in a text that Snakemake formats."""
@@ -58,12 +58,12 @@ def read_plan():
     """The plan of this configuration; what is wrong with it is said before any job starts."""
     folder, file_digest = Path(workflow.basedir), FileDigests(Path("cache/files.json"))
     try:
-        shelf = open_shelf(folder, file_digest)
+        catalogue = open_catalogue(folder, file_digest)
         plan = Plan(
             {key: value for key, value in config.items() if value is not None},
             raw_digests=watched_digests,
             file_digest=file_digest,
-            find_weights=shelf.find,
+            find_weights=catalogue.find,
             folder=folder,
         )
         artifacts = plan.everything()
@@ -75,12 +75,12 @@ def read_plan():
         asked = [a for name, held in targets.items() if name in sys.argv for a in held]
         named = asked and not {"tables", "figures", "report", "all"} & set(sys.argv)
         # jobs run Snakemake again, for one artifact of a run that has been let through
-        weights, folders = plan.lacking(asked if named else artifacts.values()) if workflow.is_main_process else ((), ())
-        lacking = [plan.absent_report(folders)] if folders else []
+        weights, folders = plan.missing_inputs(asked if named else artifacts.values()) if workflow.is_main_process else ((), ())
+        lacking = [plan.missing_data_report(folders)] if folders else []
         if weights:
             try:
                 needed = {w: users for w, users in plan.networks_needed().items() if w in weights}
-                shelf.require(needed, f"tellsign weights {SAME_CONFIGURATION} --fetch")
+                catalogue.require(needed, f"tellsign weights {SAME_CONFIGURATION} --fetch")
             except UserError as problem:
                 lacking.append(str(problem))
         if lacking and not DRY_RUN:
@@ -127,7 +127,7 @@ def is_done(made):
     return not told and Path(made.path).exists()
 
 
-def need(stage, role):
+def inputs_for(stage, role):
     """Input function: what a stage's artifact needs in a role (nothing, one or many)."""
 
     def inputs(wildcards):
@@ -142,7 +142,7 @@ def settings(stage):
     return lambda wildcards: json.dumps(artifact(stage, wildcards).settings, sort_keys=True)
 
 
-def keyed(stage, role):
+def key_path_pairs(stage, role):
     """Params function: what a stage's artifact needs in a role, as key=path."""
     return lambda wildcards: [f"{key}={a.path}" for key, a in artifact(stage, wildcards).needs.get(role, [])]
 
@@ -158,9 +158,9 @@ def roots(stage):
     return given
 
 
-def told(stage):
+def expected_by(stage):
     """Params function: what the stage is told besides its settings, as JSON."""
-    return lambda wildcards: json.dumps(artifact(stage, wildcards).told, sort_keys=True)
+    return lambda wildcards: json.dumps(artifact(stage, wildcards).expected, sort_keys=True)
 
 
 def store(stage):
@@ -168,7 +168,7 @@ def store(stage):
     return lambda wildcards: artifact(stage, wildcards).store
 
 
-def shares(stage):
+def part_files(stage):
     """Input function: what several jobs write that fill a stage's store; nothing where one job does all."""
     jobs = PLAN.config.caption_jobs
     share = f"data/work/{stage}/{{name}}.{{fp}}/{{n}}-of-{jobs}.parquet"
@@ -180,7 +180,7 @@ def shares(stage):
     return inputs
 
 
-def optional(stage, role):
+def optional_flag(stage, role):
     """Params function: the flag of a role that may be empty, with its values, or nothing at all."""
 
     def flag(wildcards):
@@ -207,7 +207,7 @@ if workflow.is_main_process and not DRY_RUN:
 
 # After kill -9 of Snakemake the folder stays locked; nobody has to know that.
 if workflow.is_main_process and not DRY_RUN:
-    take_over(Path.cwd())
+    clear_stale_lock(Path.cwd())
     try:
         publish(PLAN, Path("results"))  # also when nothing is to be done, as after a change was taken back
     except UserError as problem:

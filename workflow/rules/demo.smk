@@ -23,9 +23,9 @@ rule demo_photos:
 
 rule demo_generator:
     input:
-        source=need("demo_generator", "source"),
-        prompt_train=need("demo_generator", "prompt_train"),
-        prompt_test=need("demo_generator", "prompt_test"),
+        source=inputs_for("demo_generator", "source"),
+        prompt_train=inputs_for("demo_generator", "prompt_train"),
+        prompt_test=inputs_for("demo_generator", "prompt_test"),
     output:
         images=directory("data/demo_generator/{name}.{fp}"),
     log:

@@ -8,9 +8,9 @@
 
 rule score:
     input:
-        checkpoints=need("score", "checkpoints"),
-        splits=need("score", "splits"),
-        crops=need("score", "crops"),
+        checkpoints=inputs_for("score", "checkpoints"),
+        splits=inputs_for("score", "splits"),
+        crops=inputs_for("score", "crops"),
     output:
         scores="data/score/{name}.{fp}.parquet",
     log:
@@ -21,9 +21,9 @@ rule score:
         gpu=1,
     params:
         settings=settings("score"),
-        checkpoints=keyed("score", "checkpoints"),
-        splits=keyed("score", "splits"),
-        crops=keyed("score", "crops"),
+        checkpoints=key_path_pairs("score", "checkpoints"),
+        splits=key_path_pairs("score", "splits"),
+        crops=key_path_pairs("score", "crops"),
     shell:
         "tellsign --gpus {resources.gpu} score"
         " --settings {params.settings:q}"
@@ -36,9 +36,9 @@ rule score:
 
 rule score_head:
     input:
-        checkpoints=need("score_head", "checkpoints"),
-        splits=need("score_head", "splits"),
-        features=need("score_head", "features"),
+        checkpoints=inputs_for("score_head", "checkpoints"),
+        splits=inputs_for("score_head", "splits"),
+        features=inputs_for("score_head", "features"),
     output:
         scores="data/score_head/{name}.{fp}.parquet",
     log:
@@ -46,9 +46,9 @@ rule score_head:
     threads: 1
     params:
         settings=settings("score_head"),
-        checkpoints=keyed("score_head", "checkpoints"),
-        splits=keyed("score_head", "splits"),
-        features=keyed("score_head", "features"),
+        checkpoints=key_path_pairs("score_head", "checkpoints"),
+        splits=key_path_pairs("score_head", "splits"),
+        features=key_path_pairs("score_head", "features"),
     shell:
         "tellsign score_head"
         " --settings {params.settings:q}"
@@ -61,9 +61,9 @@ rule score_head:
 
 rule evaluate:
     input:
-        scores=need("evaluate", "scores"),
-        splits=need("evaluate", "splits"),
-        checkpoints=need("evaluate", "checkpoints"),
+        scores=inputs_for("evaluate", "scores"),
+        splits=inputs_for("evaluate", "splits"),
+        checkpoints=inputs_for("evaluate", "checkpoints"),
     output:
         metrics="data/evaluate/{name}.{fp}.parquet",
     log:
@@ -71,8 +71,8 @@ rule evaluate:
     threads: 1
     params:
         settings=settings("evaluate"),
-        splits=keyed("evaluate", "splits"),
-        checkpoints=keyed("evaluate", "checkpoints"),
+        splits=key_path_pairs("evaluate", "splits"),
+        checkpoints=key_path_pairs("evaluate", "checkpoints"),
     shell:
         "tellsign evaluate"
         " --settings {params.settings:q}"

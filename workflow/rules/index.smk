@@ -8,7 +8,7 @@
 
 rule index:
     input:
-        made=need("index", "made"),
+        made=inputs_for("index", "made"),
     output:
         index="data/index/{name}.{fp}.parquet",
     log:
@@ -17,7 +17,7 @@ rule index:
     params:
         settings=settings("index"),
         roots=roots("index"),
-        expected=told("index"),
+        expected=expected_by("index"),
     shell:
         "tellsign index"
         " --settings {params.settings:q}"
@@ -29,7 +29,7 @@ rule index:
 
 rule split:
     input:
-        index=need("split", "index"),
+        index=inputs_for("split", "index"),
     output:
         split="data/split/{name}.{fp}.parquet",
     log:
@@ -47,8 +47,8 @@ rule split:
 
 rule crops:
     input:
-        split=need("crops", "split"),
-        made=need("crops", "made"),
+        split=inputs_for("crops", "split"),
+        made=inputs_for("crops", "made"),
     output:
         crops=directory("cache/crops/{name}.{fp}"),
     log:

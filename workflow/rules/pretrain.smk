@@ -11,9 +11,9 @@
 
 rule pretrain:
     input:
-        crops=need("pretrain", "crops"),
-        split=need("pretrain", "split"),
-        made=need("pretrain", "made"),
+        crops=inputs_for("pretrain", "crops"),
+        split=inputs_for("pretrain", "split"),
+        made=inputs_for("pretrain", "made"),
     output:
         encoder=directory("data/pretrain/{name}.{fp}"),
     log:
@@ -25,8 +25,8 @@ rule pretrain:
         nodes=1,
     params:
         settings=settings("pretrain"),
-        crops=optional("pretrain", "crops"),
-        split=optional("pretrain", "split"),
+        crops=optional_flag("pretrain", "crops"),
+        split=optional_flag("pretrain", "split"),
         roots=roots("pretrain"),
         gpus=lambda wildcards, resources: resources.gpu // resources.nodes,
         processes=lambda wildcards, resources: max(1, resources.gpu // resources.nodes),

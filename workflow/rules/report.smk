@@ -9,9 +9,9 @@
 
 rule table:
     input:
-        metrics=need("table", "metrics"),
-        indexes=need("table", "indexes"),
-        seen=need("table", "seen"),
+        metrics=inputs_for("table", "metrics"),
+        indexes=inputs_for("table", "indexes"),
+        seen=inputs_for("table", "seen"),
     output:
         table=report(
             directory("data/table/{name}.{fp}"),
@@ -24,8 +24,8 @@ rule table:
     threads: 1
     params:
         settings=settings("table"),
-        indexes=keyed("table", "indexes"),
-        seen=keyed("table", "seen"),
+        indexes=key_path_pairs("table", "indexes"),
+        seen=key_path_pairs("table", "seen"),
         published=published,
     shell:
         "tellsign table"
@@ -40,12 +40,12 @@ rule table:
 
 rule figure:
     input:
-        metrics=need("figure", "metrics"),
-        checkpoints=need("figure", "checkpoints"),
-        encoders=need("figure", "encoders"),
-        splits=need("figure", "splits"),
-        crops=need("figure", "crops"),
-        features=need("figure", "features"),
+        metrics=inputs_for("figure", "metrics"),
+        checkpoints=inputs_for("figure", "checkpoints"),
+        encoders=inputs_for("figure", "encoders"),
+        splits=inputs_for("figure", "splits"),
+        crops=inputs_for("figure", "crops"),
+        features=inputs_for("figure", "features"),
     output:
         figure=report(
             directory("data/figure/{name}.{fp}"),
@@ -58,11 +58,11 @@ rule figure:
     threads: 1
     params:
         settings=settings("figure"),
-        checkpoints=keyed("figure", "checkpoints"),
-        encoders=keyed("figure", "encoders"),
-        features=keyed("figure", "features"),
-        splits=keyed("figure", "splits"),
-        crops=keyed("figure", "crops"),
+        checkpoints=key_path_pairs("figure", "checkpoints"),
+        encoders=key_path_pairs("figure", "encoders"),
+        features=key_path_pairs("figure", "features"),
+        splits=key_path_pairs("figure", "splits"),
+        crops=key_path_pairs("figure", "crops"),
     shell:
         "tellsign figure"
         " --settings {params.settings:q}"

@@ -8,11 +8,11 @@
 
 rule train:
     input:
-        split=need("train", "split"),
-        crops=need("train", "crops"),
-        start=need("train", "start"),
-        validation_split=need("train", "validation_split"),
-        validation_crops=need("train", "validation_crops"),
+        split=inputs_for("train", "split"),
+        crops=inputs_for("train", "crops"),
+        start=inputs_for("train", "start"),
+        validation_split=inputs_for("train", "validation_split"),
+        validation_crops=inputs_for("train", "validation_crops"),
     output:
         checkpoint=directory("data/train/{name}.{fp}"),
     log:
@@ -23,9 +23,9 @@ rule train:
         gpu=1,
     params:
         settings=settings("train"),
-        start=optional("train", "start"),
-        validation_split=optional("train", "validation_split"),
-        validation_crops=optional("train", "validation_crops"),
+        start=optional_flag("train", "start"),
+        validation_split=optional_flag("train", "validation_split"),
+        validation_crops=optional_flag("train", "validation_crops"),
     shell:
         "tellsign --gpus {resources.gpu} train"
         " --settings {params.settings:q}"
@@ -41,8 +41,8 @@ rule train:
 
 rule train_head:
     input:
-        split=need("train_head", "split"),
-        features=need("train_head", "features"),
+        split=inputs_for("train_head", "split"),
+        features=inputs_for("train_head", "features"),
     output:
         checkpoint=directory("data/train_head/{name}.{fp}"),
     log:

@@ -8,11 +8,11 @@ from typing import Any
 
 import yaml
 
+from tellsign.data.inventory import FileDigests, watched_digests
 from tellsign.errors import UserError
-from tellsign.inventory import FileDigests, watched_digests
-from tellsign.plan import Artifact, Plan
-from tellsign.recipe import read_yaml
-from tellsign.weights import open_shelf
+from tellsign.networks.weights import open_catalogue
+from tellsign.plan.plan import Artifact, Plan
+from tellsign.schema.strict_yaml import read_yaml
 
 
 def read_configuration(configfile: Path, given: Sequence[str]) -> dict[str, Any]:
@@ -42,14 +42,14 @@ def plan_of(configfile: Path, given: Sequence[str]) -> Plan:
         read_configuration(configfile, given),
         raw_digests=watched_digests,
         file_digest=digests,
-        find_weights=open_shelf(Path(), digests).find,
+        find_weights=open_catalogue(Path(), digests).find,
         folder=Path(),
     )
 
 
 def unknown_fingerprints(plan: Plan, targets: Iterable[Artifact]) -> str:
     """Which folders and weights that are missing the targets' fingerprints follow from, a line each; empty for none."""
-    weights, folders = plan.lacking(targets)
+    weights, folders = plan.missing_inputs(targets)
     return "\n".join(
         [*(f"no folder {path}" for path in sorted(folders)), *(f"no weights {w}" for w in sorted(weights))]
     )

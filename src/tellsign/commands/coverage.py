@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from tellsign.errors import UserError, choose
-from tellsign.plan import WANTED, Artifact, Plan
-from tellsign.recipe import Shown, read_yaml
-from tellsign.runtime import write_text
-from tellsign.weights import Held
+from tellsign.networks.weights import ResolvedWeights
+from tellsign.plan.plan import WANTED, Artifact, Plan
+from tellsign.schema.paper import PaperCoverage
+from tellsign.schema.strict_yaml import read_yaml
+from tellsign.system.files import write_text
 
 TRAININGS = ("train", "train_head", "pretrain")
 
@@ -45,12 +46,12 @@ def plan_without_data(config: Mapping[str, Any], folder: Path = Path()) -> Plan:
         dict(WANTED) | {key: value for key, value in config.items() if value is not None},
         raw_digests=lambda _roots, _exclude, _watch: {},
         file_digest=lambda _path: "",
-        find_weights=lambda value: Held(value, ""),
+        find_weights=lambda value: ResolvedWeights(value, ""),
         folder=folder,
     )
 
 
-def made_for(plan: Plan, paper: str, shown: Shown) -> list[Artifact]:
+def made_for(plan: Plan, paper: str, shown: PaperCoverage) -> list[Artifact]:
     """Our tables and figures that stand for a printed one."""
     tables = [plan.table(paper, name) for name in shown.tables]
     return tables + [plan.figure(paper, name) for name in shown.figures]
@@ -70,7 +71,7 @@ def trainings_of(artifacts: Iterable[Artifact]) -> set[str]:
     return found
 
 
-def quoted_only(plan: Plan, paper: str, shown: Shown) -> list[str]:
+def quoted_only(plan: Plan, paper: str, shown: PaperCoverage) -> list[str]:
     """Labels of rows that show a printed number and no run."""
     runs = {"run", "runs", "grid"}
     tables = [spec for name in shown.tables if not runs & (spec := plan.papers[paper].tables[name]).keys()]
@@ -78,7 +79,7 @@ def quoted_only(plan: Plan, paper: str, shown: Shown) -> list[str]:
     return list(dict.fromkeys(row["label"] for row in rows if not runs & row.keys()))
 
 
-def status(plan: Plan, paper: str, shown: Shown) -> str:
+def status(plan: Plan, paper: str, shown: PaperCoverage) -> str:
     """What a reader must know of a printed table or figure."""
     if shown.without:
         return f"nothing to run: {shown.without}"

@@ -28,12 +28,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tellsign.budget import Amount, Census, Cost, Costs, Rates, read_rates
+from tellsign.commands.budget import Amount, Cost, Costs, ImageCounter, Rates, read_rates
 from tellsign.commands.configuration import read_configuration
+from tellsign.data.inventory import FileDigests, watched_digests
 from tellsign.errors import UserError, choose
-from tellsign.inventory import FileDigests, watched_digests
-from tellsign.plan import Artifact, Plan, missing_weights
-from tellsign.weights import Held, MissingWeightsError, open_shelf, shopping_list
+from tellsign.networks.weights import MissingWeightsError, ResolvedWeights, open_catalogue, shopping_list
+from tellsign.plan.plan import Artifact, Plan, missing_weights
 
 CACHE = Path("cache/files.json")
 RATES = Path("config/rates.yaml")
@@ -83,13 +83,13 @@ def main(
 ) -> int:
     """Look at a configuration and tell; see the module."""
     given = config or []
-    shelf = open_shelf(Path(), FileDigests(CACHE))
+    catalogue = open_catalogue(Path(), FileDigests(CACHE))
     problems: dict[str, MissingWeightsError] = {}
     plan = Plan(
         read_configuration(configfile, given),
         raw_digests=watched_digests,
         file_digest=FileDigests(CACHE),
-        find_weights=forgiving(shelf.find, problems),
+        find_weights=forgiving(catalogue.find, problems),
         folder=Path(),
     )
     items = chosen(plan, table or [])
@@ -97,13 +97,13 @@ def main(
     rates = read_rates(RATES)
     machine = machine or fitting_machine(rates, artifacts.values())
     choose(rates.machines, machine, f"machine in {RATES}")
-    census = Census(plan.config, rates, Path(), lambda index: folders_there(plan, index))
-    rows, whole = examine(artifacts, Costs(census, rates, machine), lambda a: shortfalls(plan, census, a), Path())
+    counter = ImageCounter(plan.config, rates, Path(), lambda index: folders_there(plan, index))
+    rows, whole = examine(artifacts, Costs(counter, rates, machine), lambda a: shortfalls(plan, counter, a), Path())
     source = " ".join(["--configfile", str(configfile), *(["--config", *given] if given else [])])
     parts = [headline(str(configfile), plan, rows, whole), listing(rows, whole, rates.machines[machine].what)]
     parts.append(notes(whole, rates, machine, artifacts.values()))
     if whole.folders:
-        parts.append(plan.absent_report())
+        parts.append(plan.missing_data_report())
     if whole.short:
         parts.append(short_report(plan, whole.short))
     if whole.weights:
@@ -116,10 +116,12 @@ def main(
     return int(bool(whole.folders or whole.weights or whole.short))
 
 
-def forgiving(find: Callable[[str], Held], problems: dict[str, MissingWeightsError]) -> Callable[[str], Held]:
+def forgiving(
+    find: Callable[[str], ResolvedWeights], problems: dict[str, MissingWeightsError]
+) -> Callable[[str], ResolvedWeights]:
     """The same search, in which weights that are wrong are missing; what was missing and why goes to ``problems``."""
 
-    def search(value: str) -> Held:
+    def search(value: str) -> ResolvedWeights:
         try:
             return find(value)
         except MissingWeightsError as problem:
@@ -167,10 +169,10 @@ def absent_folders(artifact: Artifact) -> set[str]:
 
 def folders_there(plan: Plan, index: Artifact) -> dict[str, Path]:
     """Root folders of an index that are there."""
-    return {key: Path(path) for key, path in index.roots.items() if path not in plan.absent}
+    return {key: Path(path) for key, path in index.roots.items() if path not in plan.missing_folders}
 
 
-def shortfalls(plan: Plan, census: Census, index: Artifact) -> list[str]:
+def shortfalls(plan: Plan, counter: ImageCounter, index: Artifact) -> list[str]:
     """Lines on what an index holds less of than its benchmark should, or which folders of subsets lack before that."""
     benchmark = plan.config.benchmarks[index.name]
     used = [spec for spec in plan.config.splits.values() if spec.benchmark == index.name]
@@ -179,7 +181,7 @@ def shortfalls(plan: Plan, census: Census, index: Artifact) -> list[str]:
         return []
     lines = []
     indexed = Path(index.path).exists()
-    held = census.indexed(index)[0] if indexed else {}
+    held = counter.indexed(index)[0] if indexed else {}
     names = set() if indexed else {n.lower() for root in there.values() for n in names_below(root)}
     for subset, parts in benchmark.counts.items():
         wanted = [s.part for s in used if not s.subsets or subset in s.subsets]

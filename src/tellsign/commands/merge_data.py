@@ -12,8 +12,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from tellsign.recipe import read_yaml
-from tellsign.shared import entries_of, merged, opened, tree_of, write_list
+from tellsign.schema.strict_yaml import read_yaml
+from tellsign.sharing.dvc import entries_of, merged, opened, tree_of, write_list
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from tellsign.commands.configuration import plan_of, unknown_fingerprints
 from tellsign.errors import UserError
-from tellsign.plan import STAGES, Artifact
-from tellsign.shared import (
+from tellsign.plan.plan import STAGES, Artifact
+from tellsign.sharing.dvc import (
     ENTRY,
     entries_of,
     files_below,

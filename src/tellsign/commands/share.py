@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 from tellsign.errors import UserError
-from tellsign.shared import (
+from tellsign.sharing.dvc import (
     DATA,
     covering,
     damage,

@@ -21,13 +21,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tellsign.commands.configuration import read_configuration
+from tellsign.data.inventory import FileDigests
 from tellsign.errors import UserError, choose
-from tellsign.hub import fetch_nltk, fetch_snapshot, fetch_url
-from tellsign.inventory import FileDigests
-from tellsign.locks import alone
-from tellsign.plan import WANTED, Plan
-from tellsign.runtime import sha256_of_file
-from tellsign.weights import NLTK, Held, MissingWeightsError, Shelf, open_shelf, shopping_list, shortened, size_of
+from tellsign.networks.hub import fetch_nltk, fetch_snapshot, fetch_url
+from tellsign.networks.weights import (
+    NLTK,
+    MissingWeightsError,
+    ResolvedWeights,
+    WeightsCatalogue,
+    open_catalogue,
+    shopping_list,
+    shortened,
+    size_of,
+)
+from tellsign.plan.plan import WANTED, Plan
+from tellsign.system.integrity import sha256_of_file
+from tellsign.system.locks import exclusive_lock
 
 log = logging.getLogger(__name__)
 CACHE = Path("cache/files.json")
@@ -53,20 +62,20 @@ def main(
     verify: bool = False,
 ) -> int:
     """List, fetch and verify weights; see the module."""
-    shelf = open_shelf(Path(), sha256_of_file if verify else FileDigests(CACHE))
+    catalogue = open_catalogue(Path(), sha256_of_file if verify else FileDigests(CACHE))
     if all or only:
-        names = only or list(shelf.catalogue)
-        needed = {name: list(choose(shelf.catalogue, name, "weights").papers) for name in names}
+        names = only or list(catalogue.entries)
+        needed = {name: list(choose(catalogue.entries, name, "weights").papers) for name in names}
         title = "Catalogue of weights (config/weights.yaml)"
     else:
         needed = needs_of(configfile, config or [])
         title = f"Weights that {configfile} needs"
-    rows = states(shelf, needed)
+    rows = states(catalogue, needed)
     if fetch and any(isinstance(row.problem, MissingWeightsError) for row in rows):
-        for problem in fetch_missing(shelf, [r.value for r in rows if isinstance(r.problem, MissingWeightsError)]):
+        for problem in fetch_missing(catalogue, [r.value for r in rows if isinstance(r.problem, MissingWeightsError)]):
             log.error("weights: %s", problem)
-        rows = states(shelf, needed)
-    sys.stdout.write(f"{title}, kept in {shelf.folder}/\n\n{table(shelf, rows)}\n")
+        rows = states(catalogue, needed)
+    sys.stdout.write(f"{title}, kept in {catalogue.folder}/\n\n{table(catalogue, rows)}\n")
     if all:
         sys.stdout.write("`tellsign weights --only NAME` says how to get one, with --fetch it does.\n")
     else:
@@ -94,18 +103,18 @@ def needs_of(configfile: Path, given: Sequence[str]) -> dict[str, list[str]]:
         values,
         raw_digests=lambda _roots, _exclude, _watch: {},
         file_digest=lambda _path: "",
-        find_weights=lambda value: Held(value, ""),
+        find_weights=lambda value: ResolvedWeights(value, ""),
         folder=Path(),
     )
     return plan.networks_needed()
 
 
-def states(shelf: Shelf, needed: Mapping[str, Sequence[str]]) -> list[Row]:
+def states(catalogue: WeightsCatalogue, needed: Mapping[str, Sequence[str]]) -> list[Row]:
     """Look for everything that is needed."""
     rows = []
     for value, places in needed.items():
         try:
-            held = shelf.find(value)
+            held = catalogue.find(value)
         except MissingWeightsError as problem:
             rows.append(Row(value, tuple(places), problem.state if problem.entry else "missing", problem))
         except UserError as problem:
@@ -113,15 +122,15 @@ def states(shelf: Shelf, needed: Mapping[str, Sequence[str]]) -> list[Row]:
         else:
             known = {"none": "random start", "shipped": "ships with the package"}
             state = "present, now recorded" if held.recorded else "present, verified"
-            rows.append(Row(value, tuple(places), known.get(value, state if value in shelf.catalogue else "present")))
+            rows.append(Row(value, tuple(places), known.get(value, state if value in catalogue.entries else "present")))
     return rows
 
 
-def table(shelf: Shelf, rows: Sequence[Row]) -> str:
+def table(catalogue: WeightsCatalogue, rows: Sequence[Row]) -> str:
     """The rows in aligned columns, at most 100 characters wide unless a path is long."""
     cells = [("name", "used by", "licence", "size", "state")]
     for row in rows:
-        entry = shelf.catalogue.get(row.value)
+        entry = catalogue.entries.get(row.value)
         facts = (entry.licence, size_of(entry.megabytes)) if entry else ("–", "–")
         state = "incomplete" if row.state.startswith("incomplete") else row.state
         cells.append((row.value, shortened(row.places, 28), facts[0], facts[1], state))
@@ -141,7 +150,7 @@ def summary(rows: Sequence[Row], needed: Mapping[str, Sequence[str]], command: s
     return "\n\n".join(parts or ["Nothing is missing."]) + "\n"
 
 
-def fetch_missing(shelf: Shelf, names: Sequence[str]) -> list[UserError]:
+def fetch_missing(catalogue: WeightsCatalogue, names: Sequence[str]) -> list[UserError]:
     """Fetch entries of the catalogue and NLTK's data; paths are left to the user.
 
     Returns:
@@ -150,15 +159,15 @@ def fetch_missing(shelf: Shelf, names: Sequence[str]) -> list[UserError]:
     Raises:
         UserError: the disk has no room for all of it.
     """
-    entries = {name: shelf.catalogue[name] for name in names if name in shelf.catalogue}
-    shelf.folder.mkdir(parents=True, exist_ok=True)
+    entries = {name: catalogue.entries[name] for name in names if name in catalogue.entries}
+    catalogue.folder.mkdir(parents=True, exist_ok=True)
     for client in ("httpx", "httpx2"):  # each request is a line
         logging.getLogger(client).setLevel(logging.WARNING)
-    wanted, free = sum(entry.megabytes for entry in entries.values()), shutil.disk_usage(shelf.folder).free / 1e6
+    wanted, free = sum(entry.megabytes for entry in entries.values()), shutil.disk_usage(catalogue.folder).free / 1e6
     if wanted > free:
         raise UserError(
-            f"{size_of(wanted)} are to be fetched, but {shelf.folder.absolute()} has room for {size_of(free)}. Make "
-            "room, or set TELLSIGN_WEIGHTS to a folder on a larger disk."
+            f"{size_of(wanted)} are to be fetched, but {catalogue.folder.absolute()} has room for {size_of(free)}. "
+            "Make room, or set TELLSIGN_WEIGHTS to a folder on a larger disk."
         )
     problems = []
     for name in names:
@@ -167,29 +176,29 @@ def fetch_missing(shelf: Shelf, names: Sequence[str]) -> list[UserError]:
                 sys.stderr.write("fetching NLTK's data\n")
                 fetch_nltk()
             elif name in entries:
-                fetch_entry(shelf, name)
+                fetch_entry(catalogue, name)
         except UserError as problem:
             problems.append(problem)
     return problems
 
 
-def fetch_entry(shelf: Shelf, name: str) -> None:
+def fetch_entry(catalogue: WeightsCatalogue, name: str) -> None:
     """Fetch one entry of the catalogue into its folder.
 
     Raises:
         UserError: the transfer fails, or its source has not what the entry names.
     """
-    entry, target = shelf.catalogue[name], shelf.folder / name
-    with alone(target):
+    entry, target = catalogue.entries[name], catalogue.folder / name
+    with exclusive_lock(target):
         sys.stderr.write(f"fetching {name} ({size_of(entry.megabytes)}) into {target}\n")
         if entry.repository is not None:
-            fetch_snapshot(entry.repository, shelf.revision(name), entry.files, target)
+            fetch_snapshot(entry.repository, catalogue.revision(name), entry.files, target)
         else:
             assert entry.url is not None
             fetch_url(entry.url, target / entry.files[0])
-    lacking = shelf.lacking(name, target)
+    lacking = catalogue.missing_files(name, target)
     if lacking:
         raise UserError(
-            f"{entry.repository or entry.url} has no {', '.join(lacking)} at revision {shelf.revision(name)}: the "
+            f"{entry.repository or entry.url} has no {', '.join(lacking)} at revision {catalogue.revision(name)}: the "
             f"entry {name!r} of config/weights.yaml does not fit it. See {entry.page}."
         )

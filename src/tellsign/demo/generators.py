@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from tellsign.fit import Adam
-from tellsign.runtime import seeded
+from tellsign.system.devices import seeded
+from tellsign.training.fit import Adam
 
 Photos = Float[Tensor, "b 3 h w"]
 Draw = Callable[[int, int, int], Tensor]
@@ -267,7 +267,7 @@ def discriminator(width: int = 16) -> nn.Sequential:
 # ------------------------------------------------------------------------------------------------ generators
 
 
-class Remaker(nn.Module, ABC):
+class Generator(nn.Module, ABC):
     """What all eight have in common: they learn from crops, and then re-make whole photographs."""
 
     crop = 64
@@ -281,7 +281,7 @@ class Remaker(nn.Module, ABC):
         """The fake of each photograph."""
 
 
-class OneShot(Remaker):
+class OneShot(Generator):
     """A generator of one forward pass, trained with L1, spectral and adversarial losses."""
 
     adversarial = 0.02
@@ -469,7 +469,7 @@ class Denoiser(nn.Module):
         return x
 
 
-class LatentDiffusion(Remaker):
+class LatentDiffusion(Generator):
     """Diffusion in the latent space of a variational autoencoder (Rombach et al. 2022)."""
 
     levels = (0.15, 0.09, 0.05)
@@ -501,7 +501,7 @@ class LatentDiffusion(Remaker):
         return self.autoencoder.decoder(self.denoiser.edit(z, draw, self.levels) * self.scale + self.mean, draw)
 
 
-class PixelDiffusion(Remaker):
+class PixelDiffusion(Generator):
     """Diffusion on pixels (Ho et al. 2020)."""
 
     crop = 32
@@ -520,7 +520,7 @@ class PixelDiffusion(Remaker):
         return self.denoiser.edit(photos, draw, self.levels)
 
 
-GENERATORS: dict[str, Callable[[], Remaker]] = {
+GENERATORS: dict[str, Callable[[], Generator]] = {
     "ldm": LatentDiffusion,
     "vae_deconv": partial(Autoencoder, Transposed, noise=0.08),
     "ae_nearest": partial(Autoencoder, Nearest),

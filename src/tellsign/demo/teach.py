@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
-from tellsign.backbones import Clip, load_clip
 from tellsign.demo.captioner import PrefixLanguageModel, image_tokens
 from tellsign.demo.grounder import UNIT, CentreNetwork, places
 from tellsign.demo.towers import PlaceEncoder
@@ -29,8 +28,9 @@ from tellsign.demo.words import (
     SHAPES,
     tokenise,
 )
-from tellsign.fit import Adam
-from tellsign.runtime import seeded
+from tellsign.networks.backbones import Clip, load_clip
+from tellsign.system.devices import seeded
+from tellsign.training.fit import Adam
 
 Words = Int64[Tensor, "n 24"]
 Loss = Float[Tensor, ""]

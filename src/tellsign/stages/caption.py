@@ -17,10 +17,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from tellsign.captioners import load_captioner
-from tellsign.pixels import PixelTable
-from tellsign.runtime import pick_device, write_rows
-from tellsign.store import Store, rows_of_part
+from tellsign.data.pixels import PixelTable
+from tellsign.networks.captioners import load_captioner
+from tellsign.system.devices import pick_device
+from tellsign.system.parquet import write_rows
+from tellsign.system.store import Store, rows_of_part
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from tellsign.errors import choose
-from tellsign.images import (
+from tellsign.data.images import (
     BIAS_CONTROLS,
     center_window,
     control_bias,
@@ -32,7 +31,11 @@ from tellsign.images import (
     resized,
     resized_shape,
 )
-from tellsign.runtime import folder_beside, progress, read_rows, threads, write_rows
+from tellsign.errors import choose
+from tellsign.system.devices import threads
+from tellsign.system.files import folder_beside
+from tellsign.system.parquet import read_rows, write_rows
+from tellsign.system.progress import progress
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +51,7 @@ def perturbation(settings: dict) -> Callable[[Pixels, str], Pixels] | None:
     """
     if settings["name"] == "none":
         return None
-    from tellsign.perturb import PERTURBATIONS
+    from tellsign.data.perturbations import PERTURBATIONS
 
     change = choose(PERTURBATIONS, settings["name"], "perturbation")
 

@@ -24,7 +24,9 @@ from torch import Tensor
 from tellsign.demo import generators
 from tellsign.demo.web import jpeg_bytes, jpeg_quality
 from tellsign.errors import UserError, choose
-from tellsign.runtime import folder_beside, pick_device, progress, seeded
+from tellsign.system.devices import pick_device, seeded
+from tellsign.system.files import folder_beside
+from tellsign.system.progress import progress
 
 SUFFIXES = (".jpg", ".png")
 

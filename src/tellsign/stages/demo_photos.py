@@ -23,7 +23,9 @@ from tellsign.demo.camera import camera
 from tellsign.demo.scenes import caption, scene
 from tellsign.demo.web import jpeg_bytes, jpeg_quality, png_bytes, rescale
 from tellsign.errors import choose
-from tellsign.runtime import folder_beside, progress, write_rows
+from tellsign.system.files import folder_beside
+from tellsign.system.parquet import write_rows
+from tellsign.system.progress import progress
 
 
 @dataclass(frozen=True)

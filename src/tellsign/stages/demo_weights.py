@@ -27,7 +27,6 @@ from PIL import Image, ImageFilter
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tellsign.backbones import Clip
 from tellsign.demo.camera import camera
 from tellsign.demo.captioner import DemoCaptioner
 from tellsign.demo.grounder import SIDE as GROUND_SIDE
@@ -37,8 +36,11 @@ from tellsign.demo.teach import Thing, View, stack, teach_captioner, teach_clip,
 from tellsign.demo.towers import CROP
 from tellsign.demo.web import jpeg_bytes, jpeg_quality, rescale
 from tellsign.demo.words import COLOURS, SHAPES, article
-from tellsign.grounders import Grounding
-from tellsign.runtime import folder_beside, progress, sha256_of_file
+from tellsign.networks.backbones import Clip
+from tellsign.networks.grounders import Grounding
+from tellsign.system.files import folder_beside
+from tellsign.system.integrity import sha256_of_file
+from tellsign.system.progress import progress
 
 # What the shipped weights were trained with.
 SETTINGS: dict[str, Any] = {

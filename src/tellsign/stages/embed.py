@@ -18,10 +18,13 @@ from typing import Any
 
 import torch
 
-from tellsign.embedding import Box, Embedder
-from tellsign.features import Features, captions_of
-from tellsign.pixels import PixelTable
-from tellsign.runtime import folder_beside, pick_device, provenance, read_rows, write_text
+from tellsign.data.features import Features, captions_of
+from tellsign.data.pixels import PixelTable
+from tellsign.networks.embedding import Box, Embedder
+from tellsign.system.devices import pick_device
+from tellsign.system.files import folder_beside, write_text
+from tellsign.system.parquet import read_rows
+from tellsign.system.provenance import provenance
 
 log = logging.getLogger(__name__)
 

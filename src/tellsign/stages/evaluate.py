@@ -6,9 +6,9 @@ Reads:
   --checkpoints  SEED=FOLDER: the run's trainings; provenance.json there tells how many images they saw.
   --baseline     scores of a second run on the same images, for the paired rows accuracy_gain and mcnemar_p.
 
-Settings: paper, run; tests {TEST: {benchmark, perturbation}}; the fields of tellsign.recipe.Evaluate (threshold,
-resamples, seed, batch, sampler, sample, classes, pooled_reals, validation); protocol, the name of what differs from
-the configuration's; recipe, code, data (digests that travel with every number).
+Settings: paper, run; tests {TEST: {benchmark, perturbation}}; the fields of tellsign.schema.evaluation.Evaluate
+(threshold, resamples, seed, batch, sampler, sample, classes, pooled_reals, validation); protocol, the name of what
+differs from the configuration's; recipe, code, data (digests that travel with every number).
 
 Writes:
   --out  Parquet, one row a number. checkpoint is "last", "mean" (of the kept epochs, if several), "best" (the kept
@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tellsign.errors import UserError, choose
-from tellsign.metrics import (
+from tellsign.evaluation.metrics import (
     METRICS,
     THRESHOLDED,
     Scored,
@@ -47,7 +47,7 @@ from tellsign.metrics import (
     measure_batches,
     strata,
 )
-from tellsign.runtime import read_rows, write_rows
+from tellsign.system.parquet import read_rows, write_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa

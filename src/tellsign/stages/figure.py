@@ -8,7 +8,7 @@ Reads, as the kind needs:
   --crops        SPLIT=FOLDER: crops of a split's images; --splits, SPLIT=FILE, says which image is what
 
 Settings: kind, paper, name, title, banner, note (how to read it, beside what is said automatically), names
-{subset: printed name}, and the kind's own keys (`tellsign.figures.METRIC_KINDS` and `NETWORK_KINDS`). A row
+{subset: printed name}, and the kind's own keys (`tellsign.results.figures.METRIC_KINDS` and `NETWORK_KINDS`). A row
 names a run by `run: NAME` (or PAPER/NAME), or several by `grid: NAME` with `field`, the dotted field of the
 recipe that varies. benchmark, perturbation and checkpoint say which of a run's metrics are drawn; panels and
 rows may say otherwise, and a row may name a split of its own.
@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tellsign.errors import UserError, choose, near_miss
-from tellsign.figures import (
+from tellsign.results.figures import (
     CELL,
     FIGURES,
     Line,
@@ -38,18 +38,19 @@ from tellsign.figures import (
     png_bytes,
     svg_bytes,
 )
-from tellsign.runtime import folder_beside, read_rows
+from tellsign.system.files import folder_beside
+from tellsign.system.parquet import read_rows
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from tellsign.backbones import Backbone
-    from tellsign.features import Features
-    from tellsign.pixels import PixelTable
+    from tellsign.data.features import Features
+    from tellsign.data.pixels import PixelTable
+    from tellsign.networks.backbones import Backbone
 
 Columns = dict[str, list[Any]]
-Drawn = tuple[dict[str, Any], Columns, str]
+DrawnFigure = tuple[dict[str, Any], Columns, str]
 """Arguments of the drawing function, the data behind the figure, and what the caption must say about them."""
 
 BATCH = 64  # images at once through a network
@@ -234,7 +235,7 @@ def as_label(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def heat_map(spec: Mapping[str, Any], metrics: Metrics) -> Drawn:
+def heat_map(spec: Mapping[str, Any], metrics: Metrics) -> DrawnFigure:
     """Cells of every (panel, trained on, tested on)."""
     cells = [
         (str(row.get("panel", "")), as_label(train), row | {"run": run})
@@ -259,7 +260,7 @@ def heat_map(spec: Mapping[str, Any], metrics: Metrics) -> Drawn:
     return arguments, columns, metrics.caption("")
 
 
-def bars(spec: Mapping[str, Any], metrics: Metrics) -> Drawn:
+def bars(spec: Mapping[str, Any], metrics: Metrics) -> DrawnFigure:
     """Bars of every (test set, run)."""
     rows = spec["rows"]
     tests = metrics.subsets(rows[0])
@@ -279,7 +280,7 @@ def bars(spec: Mapping[str, Any], metrics: Metrics) -> Drawn:
     return arguments, columns, metrics.caption("whiskers are")
 
 
-def training_bars(spec: Mapping[str, Any], metrics: Metrics) -> Drawn:
+def training_bars(spec: Mapping[str, Any], metrics: Metrics) -> DrawnFigure:
     """Bars of every (training set, metric): the mean over test sets."""
     cases = [
         (as_label(train), run, cell_of(row)) for row in spec["rows"] for train, run in expanded(spec, row, "train")
@@ -327,7 +328,7 @@ def panels_of(spec: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any
         yield str(title), where["metric"], where
 
 
-def ratio_curve(spec: Mapping[str, Any], metrics: Metrics) -> Drawn:
+def ratio_curve(spec: Mapping[str, Any], metrics: Metrics) -> DrawnFigure:
     """Lines over a setting of the recipe."""
     lines: dict[str, list[tuple[float, str, dict[str, Any]]]] = {}
     for row in spec["rows"]:
@@ -349,7 +350,7 @@ def ratio_curve(spec: Mapping[str, Any], metrics: Metrics) -> Drawn:
     return {"panels": panels, "log": spec["log"]}, columns, metrics.caption("bands are")
 
 
-def robustness_curve(spec: Mapping[str, Any], metrics: Metrics) -> Drawn:
+def robustness_curve(spec: Mapping[str, Any], metrics: Metrics) -> DrawnFigure:
     """Lines over the severities of perturbations.
 
     Raises:
@@ -374,7 +375,7 @@ def robustness_curve(spec: Mapping[str, Any], metrics: Metrics) -> Drawn:
     return {"panels": panels}, columns, metrics.caption("bands are")
 
 
-def steps_curve(spec: Mapping[str, Any], metrics: Metrics) -> Drawn:
+def steps_curve(spec: Mapping[str, Any], metrics: Metrics) -> DrawnFigure:
     """Lines over epochs, or over steps where the recipe says how many an epoch has."""
     factors = {row["run"]: steps_per_epoch(spec, row["run"]) for row in spec["rows"]}
     x_label = {"epoch": "epoch", "step": "training step"}[spec["axis"]]
@@ -414,7 +415,7 @@ def steps_per_epoch(spec: Mapping[str, Any], run: str) -> float:
     return float(-(-count * len(subsets) // recipe["batch_size"]))
 
 
-FROM_METRICS: dict[str, Callable[[Mapping[str, Any], Metrics], Drawn]] = {
+FROM_METRICS: dict[str, Callable[[Mapping[str, Any], Metrics], DrawnFigure]] = {
     "heat_map": heat_map,
     "ratio_curve": ratio_curve,
     "robustness_curve": robustness_curve,
@@ -439,7 +440,7 @@ class Networks:
         splits: Mapping[str, Path],
         device: str,
     ) -> None:
-        from tellsign.runtime import pick_device
+        from tellsign.system.devices import pick_device
 
         self.spec, self.checkpoints, self.encoders, self.features = spec, checkpoints, encoders, features
         self.crops, self.device = crops, pick_device(device)
@@ -457,7 +458,7 @@ class Networks:
         Raises:
             UserError: no crops were given.
         """
-        from tellsign.pixels import PixelTable
+        from tellsign.data.pixels import PixelTable
 
         if split not in self.crops:
             raise UserError(f"figure {self.spec['name']!r} ({self.spec['kind']}) needs --crops, the split's pixels.")
@@ -495,7 +496,7 @@ class Networks:
         Raises:
             UserError: the row names none that was given, or the stored crops are smaller than it needs.
         """
-        from tellsign.detectors import load_detector, load_encoder, read_recipe
+        from tellsign.networks.detectors import load_detector, load_encoder, read_recipe
 
         if "run" in row:
             folder = choose(self.checkpoints, short_name(row["run"]), "run among the checkpoints")
@@ -544,7 +545,7 @@ def backbone_features(networks: Networks, row: Mapping[str, Any], ids: Sequence[
 
 def cached_features(networks: Networks, row: Mapping[str, Any], ids: Sequence[str]) -> Float[np.ndarray, "n d"]:
     """TIDY's representation D of images, from cached embeddings and with the choices of the run's recipe."""
-    from tellsign.representation import representation
+    from tellsign.methods.representation import representation
 
     features = features_of(networks, row)
     values = representation(features, networks.spec["recipes"][short_name(row["run"])]["discrepancy"])
@@ -553,15 +554,15 @@ def cached_features(networks: Networks, row: Mapping[str, Any], ids: Sequence[st
 
 def features_of(networks: Networks, row: Mapping[str, Any]) -> Features:
     """The cached embeddings of a row's run on its split."""
-    from tellsign.features import Features
+    from tellsign.data.features import Features
 
     key = f"{short_name(row['run'])}@{networks.split_of(row)}"
     return Features.load(choose(networks.features, key, "run among the features"))
 
 
-def tsne(spec: Mapping[str, Any], networks: Networks) -> Drawn:
+def tsne(spec: Mapping[str, Any], networks: Networks) -> DrawnFigure:
     """Points of every (feature space, class)."""
-    from tellsign import explain
+    from tellsign.evaluation import explain
 
     panels: dict[str, dict[str, Float[np.ndarray, "n 2"]]] = {}
     columns: Columns = {c: [] for c in ("panel", "class", "id", "x", "y")}
@@ -584,7 +585,7 @@ def tsne(spec: Mapping[str, Any], networks: Networks) -> Drawn:
     return {"panels": panels, "real": printed(spec, "real")}, columns, said
 
 
-def image_text_similarity(spec: Mapping[str, Any], networks: Networks) -> Drawn:
+def image_text_similarity(spec: Mapping[str, Any], networks: Networks) -> DrawnFigure:
     """Cosine of the embeddings of each image and its caption, by (row, class)."""
     panels: dict[str, dict[str, Float[np.ndarray, " n"]]] = {}
     columns: Columns = {c: [] for c in ("panel", "class", "id", "cosine")}
@@ -611,12 +612,12 @@ def torch_cosine(a: Tensor, b: Tensor) -> Float[np.ndarray, " n"]:
     return torch.nn.functional.cosine_similarity(a.float(), b.float(), dim=1).numpy()
 
 
-def cam(spec: Mapping[str, Any], networks: Networks) -> Drawn:
+def cam(spec: Mapping[str, Any], networks: Networks) -> DrawnFigure:
     """Class activation maps of every (detector, image)."""
     import torch
 
-    from tellsign.detectors import load_detector, read_recipe
-    from tellsign.explain import as_share, class_activation
+    from tellsign.evaluation.explain import as_share, class_activation
+    from tellsign.networks.detectors import load_detector, read_recipe
 
     classes = networks.classes(spec["split"], spec["subsets"], spec["real"], spec["fake"])
     chosen = [(name, image) for name, held in classes.items() for image in held]
@@ -653,9 +654,9 @@ def cam(spec: Mapping[str, Any], networks: Networks) -> Drawn:
     return {"images": images, "maps": maps, "names": names, "scores": scores}, columns, said
 
 
-def similarity_map(spec: Mapping[str, Any], networks: Networks) -> Drawn:
+def similarity_map(spec: Mapping[str, Any], networks: Networks) -> DrawnFigure:
     """Mean similarity matrices of patches along the diagonal, one a class."""
-    from tellsign.explain import offset_means
+    from tellsign.evaluation.explain import offset_means
 
     patch, patches = spec["patch"], spec["patches"]
     if spec["crop"] < patch + patches - 1:
@@ -698,8 +699,8 @@ def mean_similarity(
     """Cosine similarity of the patches at (0, 0), (1, 1), ... of each image; the mean over images."""
     import torch
 
-    from tellsign.explain import cosine_similarity
-    from tellsign.lattice import diagonal_patches
+    from tellsign.evaluation.explain import cosine_similarity
+    from tellsign.methods.lattice import diagonal_patches
 
     total = torch.zeros(patches, patches, dtype=torch.float64)
     with torch.no_grad():
@@ -710,7 +711,7 @@ def mean_similarity(
     return (total / len(rows)).numpy()
 
 
-FROM_NETWORKS: dict[str, Callable[[Mapping[str, Any], Networks], Drawn]] = {
+FROM_NETWORKS: dict[str, Callable[[Mapping[str, Any], Networks], DrawnFigure]] = {
     "tsne": tsne,
     "image_text_similarity": image_text_similarity,
     "cam": cam,

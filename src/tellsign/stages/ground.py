@@ -17,11 +17,12 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from tellsign.features import captions_of
-from tellsign.grounders import load_grounder
-from tellsign.pixels import PixelTable
-from tellsign.runtime import pick_device, write_rows
-from tellsign.store import Store, rows_of_part
+from tellsign.data.features import captions_of
+from tellsign.data.pixels import PixelTable
+from tellsign.networks.grounders import load_grounder
+from tellsign.system.devices import pick_device
+from tellsign.system.parquet import write_rows
+from tellsign.system.store import Store, rows_of_part
 
 log = logging.getLogger(__name__)
 

@@ -30,11 +30,14 @@ from typing import Any
 
 import numpy as np
 
-from tellsign.benchmarks import PARTS, ImageFile, list_images, part_of
+from tellsign.data.benchmarks import PARTS, ImageFile, list_images, part_of
+from tellsign.data.images import Facts, in_order, inspect
+from tellsign.data.leaks import validation_photographs
 from tellsign.errors import UserError
-from tellsign.images import Facts, in_order, inspect
-from tellsign.leaks import validation_photographs
-from tellsign.runtime import file_beside, progress, threads, write_rows
+from tellsign.system.devices import threads
+from tellsign.system.files import file_beside
+from tellsign.system.parquet import write_rows
+from tellsign.system.progress import progress
 
 log = logging.getLogger(__name__)
 

@@ -27,18 +27,20 @@ import yaml
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from tellsign import parallel
-from tellsign.backbones import Backbone, load_backbone
-from tellsign.detectors import save_weights, seal
+from tellsign.data.images import in_order
+from tellsign.data.photos import Photos, on_the_fly, packed
 from tellsign.errors import UserError
-from tellsign.fit import Resume, build_optimiser, fit, scheduled_rate, write_log
-from tellsign.images import in_order
-from tellsign.lattice import Draw, Ratio, cut_patches, draw_batch, smallest_side
-from tellsign.locks import alone
-from tellsign.losses import supervised_contrastive
-from tellsign.parallel import Nodes, World
-from tellsign.photos import Photos, on_the_fly, packed
-from tellsign.runtime import folder_beside, pick_device, progress, seeded, threads, write_text
+from tellsign.methods.lattice import Draw, Ratio, cut_patches, draw_batch, smallest_side
+from tellsign.methods.losses import supervised_contrastive
+from tellsign.networks.backbones import Backbone, load_backbone
+from tellsign.networks.detectors import save_weights, seal
+from tellsign.system.devices import pick_device, seeded, threads
+from tellsign.system.files import folder_beside, write_text
+from tellsign.system.locks import exclusive_lock
+from tellsign.system.progress import progress
+from tellsign.training import parallel
+from tellsign.training.fit import Resume, build_optimiser, fit, scheduled_rate, write_log
+from tellsign.training.parallel import Nodes, World
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ class Contrast(nn.Module):
         return self.projection(self.encoder(x))
 
 
-class SomeoneElses(Resume):
+class ReadOnlyResume(Resume):
     """Resume state that another process keeps."""
 
     def save(self, *args: Any, **kwargs: Any) -> None:
@@ -171,7 +173,7 @@ def main(
     if nodes.number > 0:  # the first node holds the work; no process starts before all nodes are there
         parallel.launch(member, processes, {"settings": settings, "device": device, **files}, nodes)
         return
-    with alone(work):
+    with exclusive_lock(work):
         if processes * nodes.count == 1:
             pretrain(settings=settings, device=pick_device(device), world=World(), **files)
         else:
@@ -260,10 +262,10 @@ def pretrain(
         epochs=settings["epochs"],
         rate=lambda epoch: scheduled_rate(optimiser["lr"], epoch, settings["epochs"], settings["schedule"]),
         generator=generator,
-        resume=Resume(work) if world.leads else SomeoneElses(work),
+        resume=Resume(work) if world.is_main_process else ReadOnlyResume(work),
         after_epoch=lambda done: None,
     )
-    if not world.leads:
+    if not world.is_main_process:
         return
     with folder_beside(out) as part:
         save_weights(encoder, part / "model.safetensors")

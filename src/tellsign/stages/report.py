@@ -20,7 +20,7 @@ from html import escape, unescape
 from pathlib import Path
 
 from tellsign.errors import UserError, near_miss
-from tellsign.runtime import write_text
+from tellsign.system.files import write_text
 
 LARGEST_SVG = 400_000
 """Bytes; above it (many points, many pixels) the PNG is the smaller and quicker picture."""

@@ -11,11 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from tellsign.detectors import load_detector, weight_files
-from tellsign.inference import score_images
-from tellsign.pixels import PixelTable
-from tellsign.runtime import pick_device, read_rows, write_rows
-from tellsign.scores import join_scores, rows_of_subset
+from tellsign.data.pixels import PixelTable
+from tellsign.evaluation.scores import join_scores, rows_of_subset
+from tellsign.networks.detectors import load_detector, weight_files
+from tellsign.networks.inference import score_images
+from tellsign.system.devices import pick_device
+from tellsign.system.parquet import read_rows, write_rows
 
 
 def main(

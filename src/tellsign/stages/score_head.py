@@ -12,11 +12,12 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from tellsign.detectors import build_head, load_weights, read_recipe, weight_files
-from tellsign.features import Features
-from tellsign.representation import representation
-from tellsign.runtime import pick_device, read_rows, write_rows
-from tellsign.scores import join_scores
+from tellsign.data.features import Features
+from tellsign.evaluation.scores import join_scores
+from tellsign.methods.representation import representation
+from tellsign.networks.detectors import build_head, load_weights, read_recipe, weight_files
+from tellsign.system.devices import pick_device
+from tellsign.system.parquet import read_rows, write_rows
 
 
 def main(

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from tellsign.errors import UserError, near_miss
-from tellsign.runtime import read_rows, write_rows
+from tellsign.system.parquet import read_rows, write_rows
 
 log = logging.getLogger(__name__)
 

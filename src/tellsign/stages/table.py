@@ -6,7 +6,7 @@ Reads:
   --seen       WHAT=PATH: splits that were trained or pre-trained on; a footnote says what of them is tested on.
   --published  CSV of the paper's printed numbers; needed only where the table quotes.
 
-Settings: the table's specification (see tellsign.tables), with banner, comparable and the runs' recipes.
+Settings: the table's specification (see tellsign.results.tables), with banner, comparable and the runs' recipes.
 
 Writes:
   --out  folder: table.csv (every number in long form, with its digests), table.md, table.tex (needs booktabs,
@@ -19,11 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
+from tellsign.data.leaks import bits_per_pixel, bits_per_pixel_auc, seen_before
 from tellsign.errors import UserError
-from tellsign.leaks import bits_per_pixel, bits_per_pixel_auc, seen_before
-from tellsign.published import Quoted, load
-from tellsign.runtime import folder_beside, read_rows
-from tellsign.tables import FORMATS, build
+from tellsign.results.published import Quoted, load
+from tellsign.results.tables import FORMATS, build
+from tellsign.system.files import folder_beside
+from tellsign.system.parquet import read_rows
 
 
 def what_files_reveal(benchmark: str, index: Path) -> str:

@@ -25,26 +25,20 @@ import yaml
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
-from tellsign.augmentations import augmented_crops, draw_blur_jpeg
-from tellsign.detectors import build_detector, kept_weights, load_encoder, load_weights, save_weights, seal
+from tellsign.data.augmentations import augmented_crops, draw_blur_jpeg
+from tellsign.data.pixels import PixelTable, augment
+from tellsign.data.rows import chosen_rows, subsets_of
 from tellsign.errors import UserError
-from tellsign.fit import (
-    EarlyStop,
-    Resume,
-    balanced_batches,
-    build_optimiser,
-    fit,
-    scheduled_rate,
-    write_log,
-)
-from tellsign.heads import Detector, Nearest
-from tellsign.inference import features_of, score_images
-from tellsign.locks import alone
-from tellsign.losses import binary_cross_entropy
-from tellsign.masks import MASKS
-from tellsign.pixels import PixelTable, augment
-from tellsign.rows import chosen_rows, subsets_of
-from tellsign.runtime import folder_beside, loader_threads, pick_device, sha256_of_file, write_text
+from tellsign.methods.losses import binary_cross_entropy
+from tellsign.methods.masks import MASKS
+from tellsign.networks.detectors import build_detector, kept_weights, load_encoder, load_weights, save_weights, seal
+from tellsign.networks.heads import Detector, Nearest
+from tellsign.networks.inference import features_of, score_images
+from tellsign.system.devices import loader_threads, pick_device
+from tellsign.system.files import folder_beside, write_text
+from tellsign.system.integrity import sha256_of_file
+from tellsign.system.locks import exclusive_lock
+from tellsign.training.fit import EarlyStop, Resume, balanced_batches, build_optimiser, fit, scheduled_rate, write_log
 
 EVALUATED = 64
 """Images computed at once for validation and for the bank of the nearest neighbour."""
@@ -283,7 +277,7 @@ def main(
         held_out = PixelTable.open(validation_crops)
         validation = Images.chosen(held_out, validation_split, stop["subsets"], stop["count"])
     began = time.monotonic()
-    with alone(work), folder_beside(out) as part:
+    with exclusive_lock(work), folder_beside(out) as part:
         results: list[Result] = []
         for training in trainings(settings, split):
             images = Images.chosen(table, split, training.subsets, training.count)

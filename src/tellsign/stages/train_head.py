@@ -13,13 +13,14 @@ from typing import Any
 import torch
 import yaml
 
-from tellsign.detectors import build_head, kept_weights, save_weights, seal
-from tellsign.features import Features
-from tellsign.fit import Resume, balanced_batches, build_optimiser, fit, scheduled_rate, write_log
-from tellsign.losses import binary_cross_entropy
-from tellsign.representation import representation
-from tellsign.rows import chosen_rows
-from tellsign.runtime import folder_beside, pick_device, write_text
+from tellsign.data.features import Features
+from tellsign.data.rows import chosen_rows
+from tellsign.methods.losses import binary_cross_entropy
+from tellsign.methods.representation import representation
+from tellsign.networks.detectors import build_head, kept_weights, save_weights, seal
+from tellsign.system.devices import pick_device
+from tellsign.system.files import folder_beside, write_text
+from tellsign.training.fit import Resume, balanced_batches, build_optimiser, fit, scheduled_rate, write_log
 
 
 def main(*, settings: dict[str, Any], split: Path, features: Path, out: Path, device: str = "cpu") -> None:

@@ -1,0 +1,1 @@
+"""From scores to metrics, and what a detector looks at."""

@@ -1,0 +1,1 @@
+"""What defines each paper."""

@@ -1,0 +1,130 @@
+"""Detectors in and out of checkpoint folders: a backbone, a head and the recipe that says which."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors.torch import save_file
+from torch import nn
+
+from tellsign.errors import UserError, choose
+from tellsign.networks.backbones import Backbone, load_backbone, load_strictly, read_state
+from tellsign.networks.heads import HEADS, Detector
+from tellsign.system.devices import seeded
+from tellsign.system.files import file_beside, write_text
+from tellsign.system.integrity import sha256_of_file
+from tellsign.system.provenance import provenance
+
+
+def build_head(head: Mapping[str, Any], dim: int, seed: int) -> nn.Module:
+    """Build the head of a training's settings for features of length ``dim``, initialised under the seed.
+
+    ``init_std`` replaces the start of the linear layers' weights by N(0, init_std²); biases keep torch's own.
+    """
+    layered = {"hidden": head["hidden"], "dropout": head["dropout"]}
+    options = {"linear": {}, "mlp": layered, "mlp2": layered, "nearest": {"k": head["k"]}}
+    with seeded(seed):
+        built = choose(HEADS, head["name"], "head")(dim, **choose(options, head["name"], "head"))
+        if head["init_std"] is not None:
+            for module in built.modules():
+                if isinstance(module, nn.Linear):
+                    nn.init.normal_(module.weight, 0.0, head["init_std"])
+    return built
+
+
+def build_detector(settings: Mapping[str, Any]) -> Detector:
+    """Build the detector of a training's settings, with the backbone's starting weights."""
+    network = settings["backbone"]
+    backbone = load_backbone(network["name"], network["weights"], settings["seed"])
+    head = build_head(settings["head"], backbone.dim, settings["seed"])
+    return Detector(backbone, head, frozen=settings["trainable"] == "head")
+
+
+def read_recipe(folder: Path) -> dict[str, Any]:
+    """The settings that a checkpoint folder was trained with.
+
+    Raises:
+        UserError: the folder is no checkpoint.
+    """
+    path = folder / "recipe.yaml"
+    if not path.is_file():
+        raise UserError(f"{folder} is no checkpoint folder: it has no recipe.yaml. Was it copied whole?")
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write a model's state as safetensors, whole or not at all."""
+    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    with file_beside(path) as part:
+        save_file(state, part)
+
+
+def seal(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Write a checkpoint folder's ``provenance.json``: facts, and the sha256 of every weight file in it."""
+    digests = {path.name: sha256_of_file(path) for path in sorted(folder.glob("*.safetensors"))}
+    write_text(folder / "provenance.json", provenance(**facts, sha256=digests))
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Load the state of a model from its checkpoint folder, strictly.
+
+    Raises:
+        UserError: the file is missing, was changed since its folder was sealed, or does not fit; every tensor that
+            differs is listed.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no {path}. Delete {path.parent} and run the same command again.")
+    sealed = json.loads((path.parent / "provenance.json").read_text(encoding="utf-8"))["sha256"].get(path.name)
+    found = sha256_of_file(path)
+    if found != sealed:
+        raise UserError(
+            f"{path} was changed since it was made: its sha256 is {found}, provenance.json says {sealed}. Delete "
+            f"{path.parent} and run the same command again, or restore it."
+        )
+    load_strictly(model, read_state(path), str(path))
+
+
+def load_detector(folder: Path, device: torch.device, weights: str = "model.safetensors") -> Detector:
+    """The detector of a checkpoint folder, ready for evaluation."""
+    settings = read_recipe(folder)
+    settings["backbone"] = settings["backbone"] | {"weights": "none"}  # all weights are in the folder
+    detector = build_detector(settings)
+    load_weights(detector, folder / weights)
+    return detector.to(device).eval()
+
+
+def load_encoder(folder: Path, device: torch.device) -> Backbone:
+    """The encoder of a pre-training folder, ready for evaluation."""
+    network = read_recipe(folder)["backbone"]
+    backbone = load_backbone(network["name"], "none", 0)
+    load_weights(backbone, folder / "model.safetensors")
+    return backbone.to(device).eval()
+
+
+def kept_weights(epochs: int, keep: int) -> dict[int, str]:
+    """Epochs (1-based) whose weights a checkpoint folder keeps, the last ``keep`` ones, and their file names."""
+    earlier = {epoch: f"epoch-{epoch:02d}.safetensors" for epoch in range(max(1, epochs - keep + 1), epochs)}
+    return earlier | {epochs: "model.safetensors"}
+
+
+def weight_files(folder: Path) -> Iterator[tuple[int, str, str]]:
+    """Weights of a checkpoint folder: (epoch, target subset or "", file name)."""
+    recipe = read_recipe(folder)
+    epochs = int(recipe["epochs"])
+    if recipe.get("stop") is not None:  # model.safetensors is the best epoch's; heads on features have no early stop
+        epochs = int(json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["epoch"])
+    targets = sorted(folder.glob("target-*.safetensors"))
+    for path in targets:
+        yield epochs, path.stem.removeprefix("target-"), path.name
+    if targets:
+        return
+    for path in sorted(folder.glob("epoch-*.safetensors")):
+        yield int(path.stem.removeprefix("epoch-")), "", path.name
+    if not (folder / "model.safetensors").is_file():
+        raise UserError(f"{folder} holds no weights. Delete the folder and run the same command again.")
+    yield epochs, "", "model.safetensors"

@@ -1,0 +1,440 @@
+"""Pre-trained weights: which there are, where they lie, and whether they are what they should be.
+
+``config/weights.yaml`` says where each is published. The files lie in ``weights/NAME``, in the cache of the hub's
+client, or wherever a recipe's path points. What the catalogue gives no sha256 for is recorded in ``weights/lock.json``
+when it is first seen, and verified against it from then on. Plain Python: a dry run needs this module.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import os
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tellsign.errors import UserError, near_miss
+from tellsign.networks.hub import COMMIT, NLTK_COMMAND, cached_snapshot, fetched_commit, nltk_folders
+from tellsign.schema.fields import positive
+from tellsign.schema.loading import build
+from tellsign.schema.strict_yaml import read_yaml
+from tellsign.system.files import write_text
+from tellsign.system.locks import exclusive_lock
+
+CATALOGUE = Path("config/weights.yaml")
+FOLDER = "TELLSIGN_WEIGHTS"  # the environment variable that names the folder
+SHIPPED = Path(__file__).parent.parent / "demo" / "weights" / "weights.json"
+VERSION = 1
+
+# Stands for what NLTK needs to find noun phrases: no weights, but looked for in the same way.
+NLTK = "nltk-data"
+
+# A value that ends like this and is no name of the catalogue was meant as a path.
+FILE_SUFFIXES = frozenset([".safetensors", ".pt", ".pth", ".bin", ".ckpt"])
+
+# What the lock records of an entry: source, revision, and the sha256 and bytes of each file
+Locked = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of the catalogue; ``config/weights.yaml`` explains the fields."""
+
+    files: tuple[str, ...]
+    megabytes: int = positive()
+    licence: str = field(kw_only=True)
+    papers: tuple[Literal["mpft", "lol", "rescale", "tidy"], ...] = field(kw_only=True)
+    page: str = field(kw_only=True)
+    repository: str | None = None
+    revision: str = "main"
+    url: str | None = None
+    sha256: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files that must be there: ``files`` without the patterns."""
+        return tuple(name for name in self.files if not re.search(r"[*?\[]", name))
+
+    @property
+    def single(self) -> bool:
+        """Whether the weights are one file rather than a folder."""
+        return len(self.files) == len(self.names) == 1
+
+    def matches(self, file: str) -> bool:
+        """Whether a file (relative, posix) belongs to the weights."""
+        return any(fnmatch.fnmatchcase(file, pattern) for pattern in self.files)
+
+
+def read_catalogue(path: Path) -> dict[str, Entry]:
+    """Read ``config/weights.yaml`` strictly.
+
+    Raises:
+        UserError: names the entry and what is wrong with it.
+    """
+    stored = read_yaml(path)
+    if not isinstance(stored, Mapping):
+        raise UserError(f"{path}: expected a mapping from names to entries, got {stored!r}.")
+    catalogue = {str(name): build(Entry, data, f"{path.name}: {name}") for name, data in stored.items()}
+    for name, entry in catalogue.items():
+        where = f"{path.name}: {name}"
+        if (entry.repository is None) == (entry.url is None):
+            raise UserError(f"{where}: needs either repository (on huggingface.co) or url.")
+        for file in (name, *entry.files):
+            if not file or file.startswith(("/", "~")) or {".", ".."} & set(re.split(r"[/\\]", file)):
+                raise UserError(
+                    f"{where}: {file!r} would lie outside the folder of weights; give a plain relative name."
+                )
+        if entry.url is not None and not entry.single:
+            raise UserError(f"{where}: url names one file, so files must be one plain name.")
+        if entry.revision != "main" and not COMMIT.fullmatch(entry.revision):
+            raise UserError(
+                f"{where}: revision is {entry.revision!r}; allowed: a whole commit (40 hex digits), or main."
+            )
+        for file, digest in entry.sha256.items():
+            if not entry.matches(file):
+                raise UserError(
+                    f"{where}: sha256 names {file!r}, which is none of its files.{near_miss(file, entry.names)}"
+                )
+            if not re.fullmatch(r"[0-9a-f]{64}", digest):
+                raise UserError(f"{where}: the sha256 of {file} must be 64 hex digits, got {digest!r}.")
+    return catalogue
+
+
+@dataclass(frozen=True)
+class ResolvedWeights:
+    """Weights that are there and are what they should be.
+
+    Attributes:
+        path: The file or folder; ``shipped`` and ``none`` stand for themselves.
+        digest: Hex sha256: of a file, its own; of a folder, over its files' names and sha256; ``none`` of nothing.
+        recorded: The lock had no entry, so these files were taken as they are.
+    """
+
+    path: str
+    digest: str
+    recorded: bool = False
+
+
+class MissingWeightsError(UserError):
+    """Weights that are not there, or not whole.
+
+    Attributes:
+        value: What the configuration says.
+        state: ``missing``, or what an incomplete folder lacks.
+        how: How to get them, one or more lines.
+        entry: The catalogue's entry, if it has one.
+    """
+
+    def __init__(self, value: str, state: str, how: str, entry: Entry | None = None) -> None:
+        super().__init__(f"weights {value!r}: {state}.\n{how}")
+        self.value, self.state, self.how, self.entry = value, state, how, entry
+
+
+class WeightsCatalogue:
+    """The catalogue, and the folder in which its weights lie.
+
+    Args:
+        catalogue: See `read_catalogue`.
+        folder: Holds a folder for each entry, and ``lock.json``.
+        file_digest: Gives the sha256 of a file, `tellsign.data.inventory.FileDigests` or `sha256_of_file`.
+        home: Where relative paths in a configuration start.
+    """
+
+    def __init__(
+        self, catalogue: Mapping[str, Entry], folder: Path, file_digest: Callable[[Path], str], home: Path
+    ) -> None:
+        self.entries, self.folder = catalogue, folder
+        self._file_digest, self._home = file_digest, home
+
+    # ------------------------------------------------------------------------------------------ what is asked
+
+    def find(self, value: str) -> ResolvedWeights:
+        """The weights that a configuration's value means: ``shipped``, ``none``, a name of the catalogue, a path, or
+        `NLTK`.
+
+        Raises:
+            MissingWeightsError: they are not there; says how to get them.
+            UserError: a misspelt name, or files that are not what they should be.
+        """
+        if value == "none":
+            return ResolvedWeights("none", "none")
+        if value == "shipped":
+            return ResolvedWeights("shipped", self._file_digest(SHIPPED))
+        if value in self.entries:
+            return self._find_entry(value)
+        if value == NLTK:
+            return self._find_nltk()
+        path = self._home / Path(value).expanduser()
+        if path.is_file():
+            return ResolvedWeights(str(path), self._file_digest(path))
+        if path.is_dir():
+            return ResolvedWeights(str(path), self._folder_digest(path))
+        if not re.search(r"[/\\~]", value) and path.suffix not in FILE_SUFFIXES:
+            known = ", ".join(sorted(self.entries))
+            raise UserError(
+                f"weights {value!r}: no such name in {CATALOGUE}, and no such path.{near_miss(value, self.entries)} "
+                f"Known: {known}, shipped (demo networks), none (random), or the path of a file or folder."
+            )
+        advice = (
+            f"Put the file or folder there, or set weights to its path, to a name of {CATALOGUE} "
+            "(`tellsign weights --all` lists them), to none (random) or, for demo networks, to shipped."
+        )
+        raise MissingWeightsError(value, f"there is no {path}", advice)
+
+    def _find_nltk(self) -> ResolvedWeights:
+        folders = nltk_folders()
+        lacking = [package for package, folder in folders.items() if folder is None]
+        if lacking:
+            how = (
+                f"{NLTK_COMMAND}\n(without a network: copy the folder nltk_data from another machine; docs/weights.md)"
+            )
+            raise MissingWeightsError(NLTK, f"lacks {' and '.join(lacking)}", how)
+        return ResolvedWeights(
+            NLTK, digest_of({p: self._folder_digest(f) for p, f in folders.items() if f is not None})
+        )
+
+    def require(self, needed: Mapping[str, Sequence[str]], command: str) -> dict[str, ResolvedWeights]:
+        """Find all weights that a configuration needs.
+
+        Args:
+            needed: Value of ``weights:`` → the places that use it.
+            command: What fetches them, to be told when some are missing.
+
+        Raises:
+            UserError: names everything that is missing or wrong, at once.
+        """
+        found: dict[str, ResolvedWeights] = {}
+        missing: list[MissingWeightsError] = []
+        problems: list[str] = []
+        for value, places in needed.items():
+            try:
+                found[value] = self.find(value)
+            except MissingWeightsError as problem:
+                missing.append(problem)
+            except UserError as problem:
+                problems.append(f"{problem}\n  Used by {', '.join(places)}.")
+        if missing:
+            problems.append(shopping_list(missing, needed, command))
+        if problems:
+            raise UserError("\n\n".join(problems))
+        return found
+
+    # ------------------------------------------------------------------------------------------ entries
+
+    def lock(self) -> dict[str, Locked]:
+        """What is recorded of weights that were seen before: name → source, revision, files.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        path = self.folder / "lock.json"
+        if not path.is_file():
+            return {}
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            if stored["version"] != VERSION:
+                raise ValueError(f"version {stored['version']}")
+            return {name: {**locked, "files": dict(locked["files"])} for name, locked in stored["weights"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as problem:
+            raise UserError(
+                f"{path} is damaged ({problem!r}). Bring it back from a copy, or delete it: the files are then "
+                "recorded anew, as they are."
+            ) from None
+
+    def revision(self, name: str) -> str:
+        """The revision that is meant: the catalogue's commit, or the one that was recorded for its ``main``."""
+        entry = self.entries[name]
+        locked = self.lock().get(name, {})
+        return (locked.get("revision") or "main") if entry.revision == "main" else entry.revision
+
+    def missing_files(self, name: str, root: Path) -> list[str]:
+        """Files of an entry that ``root`` lacks: plain names, those of known digest, shards that an index names."""
+        entry = self.entries[name]
+        have = set(entry_files(entry, root))
+        wanted = {*entry.names, *entry.sha256, *self.lock().get(name, {}).get("files", {})}
+        for index in have:
+            if index.endswith(".safetensors.index.json"):
+                wanted |= shards(root / index)
+        return sorted(wanted - have)
+
+    def _place(self, name: str) -> Path:
+        """The folder in which an entry lies: our own, or the hub client's when only that is whole."""
+        entry, own = self.entries[name], self.folder / name
+        if entry.repository is not None and self.missing_files(name, own):
+            cached = cached_snapshot(entry.repository, self.revision(name))
+            if cached is not None and not self.missing_files(name, cached):
+                return cached
+        return own
+
+    def _find_entry(self, name: str) -> ResolvedWeights:
+        entry, root = self.entries[name], self._place(name)
+        lacking = self.missing_files(name, root)
+        if lacking:
+            some = ", ".join(lacking[:3]) + (", …" if len(lacking) > 3 else "")
+            state = f"incomplete, lacks {some}" if entry_files(entry, root) else "missing"
+            raise MissingWeightsError(name, state, self.command(name), entry)
+        locked = self.lock().get(name)
+        digests = {file: self._file_digest(root / file) for file in entry_files(entry, root)}
+        self._verify(name, root, digests, locked)
+        if locked is None:
+            self._record(name, root, digests)
+        digest = next(iter(digests.values())) if entry.single else digest_of(digests)
+        confirmed = locked is not None or digests.keys() == entry.sha256.keys()
+        return ResolvedWeights(str(root / entry.files[0] if entry.single else root), digest, recorded=not confirmed)
+
+    def _verify(self, name: str, root: Path, digests: Mapping[str, str], locked: Locked | None) -> None:
+        """Raise a UserError when files are not those of the catalogue or, where it gives no digest, of the lock."""
+        entry, lock = self.entries[name], self.folder / "lock.json"
+        recorded = locked["files"] if locked else {}
+        forget = f"delete the entry {name!r} from {lock}"
+        again = f"tellsign weights --only {name} --fetch"
+        commit = locked.get("revision") if locked else None
+        if commit and COMMIT.fullmatch(entry.revision) and commit != entry.revision:
+            raise UserError(
+                f"weights {name!r}: {lock} records revision {commit}, but {CATALOGUE} wants {entry.revision}. For that "
+                f"one {forget}, then:\n  rm -rf {shlex.quote(str(self.folder / name))} && {again}"
+            )
+        for file, found in digests.items():
+            path = root / file
+            source = CATALOGUE if file in entry.sha256 else lock
+            expected = entry.sha256.get(file) or recorded.get(file, {}).get("sha256")
+            if expected is None and locked is not None:
+                raise UserError(
+                    f"weights {name!r}: {path} was not there when {lock} was written. Remove it or, if it belongs "
+                    f"there, {forget}."
+                )
+            if expected not in (None, found):
+                raise UserError(
+                    f"weights {name!r}: {path} is not the file it should be.\n  expected sha256 {expected} ({source})\n"
+                    f"  found    sha256 {found}\nTo restore it:\n  rm {shlex.quote(str(path))} && {again}"
+                    + (f"\nIf the change is meant, {forget}." if source is lock else "")
+                )
+
+    def _record(self, name: str, root: Path, digests: Mapping[str, str]) -> None:
+        """Note in the lock what lies in ``root``; a folder that we may not write (a team's) is left as it is."""
+        entry, path = self.entries[name], self.folder / "lock.json"
+        ancestor = next(above for above in (self.folder, *self.folder.absolute().parents) if above.is_dir())
+        if not os.access(ancestor, os.W_OK):
+            return
+        revision = root.name if COMMIT.fullmatch(root.name) else fetched_commit(root, next(iter(digests)))
+        files = {file: {"sha256": d, "bytes": (root / file).stat().st_size} for file, d in digests.items()}
+        made = {"source": entry.repository or entry.url, "revision": revision, "files": files}
+        with exclusive_lock(path):
+            held = self.lock()  # another process may have written since
+            if name not in held:
+                stored = {"version": VERSION, "weights": dict(sorted((held | {name: made}).items()))}
+                write_text(path, json.dumps(stored, indent=2) + "\n")
+
+    def _folder_digest(self, root: Path) -> str:
+        files = visible_files(root)
+        if not files:
+            raise UserError(f"weights {str(root)!r}: the folder holds no files.")
+        return digest_of({file: self._file_digest(root / file) for file in files})
+
+    # ------------------------------------------------------------------------------------------ how to get them
+
+    def command(self, name: str) -> str:
+        """The command that fetches an entry without us, over several lines."""
+        entry, target = self.entries[name], shlex.quote(str(self.folder / name))
+        if entry.repository is None:
+            path = shlex.quote(str(self.folder / name / entry.files[0]))
+            return f"curl --location --fail --create-dirs --output {path} \\\n    {entry.url}"
+        plain = len(entry.names) == len(entry.files)
+        words = [file if plain else f"--include {shlex.quote(file)}" for file in entry.files]
+        words += [f"--revision {self.revision(name)}", f"--local-dir {target}"]
+        return " \\\n    ".join(_wrapped([f"hf download {entry.repository}", *words]))
+
+
+def open_catalogue(home: Path, file_digest: Callable[[Path], str]) -> WeightsCatalogue:
+    """The catalogue of the project in ``home``, kept in ``weights/`` of the working folder unless the environment says
+    otherwise.
+    """
+    folder = Path(os.environ.get(FOLDER) or "weights").expanduser()
+    return WeightsCatalogue(read_catalogue(home / CATALOGUE), folder, file_digest, home)
+
+
+def shopping_list(missing: Sequence[MissingWeightsError], needed: Mapping[str, Sequence[str]], command: str) -> str:
+    """What is missing, who needs it, and exactly how to get each.
+
+    Args:
+        missing: What is missing.
+        needed: Value of ``weights:`` → the places that use it.
+        command: The command that fetches all that is fetchable.
+    """
+    known = [problem.entry for problem in missing if problem.entry is not None]
+    lines = [f"{len(missing)} of these weights {'is' if len(missing) == 1 else 'are'} missing."]
+    if known:
+        size = size_of(sum(entry.megabytes for entry in known))
+        lines += [f"To fetch what is published ({size}):", f"    {command}", "or one by one:"]
+    for problem in missing:
+        entry = problem.entry
+        lines += ["", f"  {problem.value}" + (f" ({size_of(entry.megabytes)}, {entry.page})" if entry else "")]
+        lines += [f"  {problem.state}; used by {shortened(needed[problem.value], 70)}"]
+        lines += [f"    {line}" for line in problem.how.splitlines()]
+    return "\n".join(lines)
+
+
+def size_of(megabytes: float) -> str:
+    """A size for people."""
+    return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes:.0f} MB"
+
+
+def shortened(places: Sequence[str], width: int) -> str:
+    """As many places as fit into ``width`` characters, at least one, and how many more there are."""
+    places = list(dict.fromkeys(places))
+    for count in range(len(places), 0, -1):
+        more = len(places) - count
+        text = ", ".join(places[:count]) + (f" +{more}" if more else "")
+        if len(text) <= width or count == 1:
+            return text
+    return "–"
+
+
+def visible_files(root: Path) -> list[str]:
+    """Files under a folder, relative, posix, sorted; hidden ones and linked folders are left out."""
+    found: list[str] = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        place = Path(folder)
+        paths = [place / name for name in files if not name.startswith(".")]
+        found += [path.relative_to(root).as_posix() for path in paths if path.is_file()]
+    return sorted(found)
+
+
+def entry_files(entry: Entry, root: Path) -> list[str]:
+    """Files under a folder that belong to an entry."""
+    return [file for file in visible_files(root) if entry.matches(file)]
+
+
+def shards(index: Path) -> set[str]:
+    """Files that the index of sharded safetensors names.
+
+    Raises:
+        UserError: it is no such index.
+    """
+    try:
+        return set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{index} is damaged: it is no index of safetensors. Remove it and fetch it again.") from None
+
+
+def digest_of(digests: Mapping[str, str]) -> str:
+    """One hex digest over names and their files' sha256."""
+    lines = "".join(f"{file}\0{digest}\n" for file, digest in sorted(digests.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _wrapped(words: Iterable[str], width: int = 86) -> list[str]:
+    """Words in lines of at most ``width`` characters."""
+    lines: list[str] = []
+    for word in words:
+        if lines and len(lines[-1]) + 1 + len(word) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines

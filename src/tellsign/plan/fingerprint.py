@@ -1,0 +1,90 @@
+"""Digest of a module's code and of everything in this package that it imports, however deeply.
+
+Comments, docstrings, blank lines and formatting do not enter. Modules that only carry, check or write what others
+compute are neutral: what they say reaches the digest as settings, or cannot change a number.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+from pathlib import Path
+
+import grimp
+
+PACKAGE = "tellsign"
+ROOT = Path(__file__).parents[1]
+
+NEUTRAL = frozenset(
+    {
+        "tellsign",  # the version
+        "tellsign.__main__",  # turns flags into arguments
+        "tellsign.errors",  # messages
+        "tellsign.networks.hub",  # fetches
+        "tellsign.schema",  # its values enter as settings, with defaults resolved
+        "tellsign.system",  # files, locks, devices, progress
+    }
+)
+"""Modules, and packages with all that is in them."""
+
+
+def is_neutral(module: str) -> bool:
+    """Whether a module cannot change a number, or says nothing but what enters as settings."""
+    package = ".".join(module.split(".")[:2])
+    return module in NEUTRAL or (package != PACKAGE and package in NEUTRAL)
+
+
+@functools.cache
+def import_graph() -> grimp.ImportGraph:
+    """The package's import graph, read from the sources without importing anything."""
+    return grimp.build_graph(PACKAGE, cache_dir=None, exclude_type_checking_imports=True)
+
+
+def source_of(module: str) -> Path:
+    """File of a module of this package."""
+    base = ROOT.joinpath(*module.split(".")[1:])
+    return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+
+
+def without_docstrings(tree: ast.Module) -> ast.Module:
+    """The tree with every docstring removed, in place."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            first = node.body[0] if node.body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body = node.body[1:] or [ast.Pass()]
+    return tree
+
+
+@functools.cache
+def module_digest(module: str) -> str:
+    """Digest of one module's syntax tree without docstrings."""
+    tree = without_docstrings(ast.parse(source_of(module).read_text(encoding="utf-8")))
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+@functools.cache
+def closure(module: str) -> tuple[str, ...]:
+    """The module and all of this package that it imports, neutral modules left out."""
+    todo, seen = [module], set()
+    while todo:
+        name = todo.pop()
+        if name in seen or is_neutral(name):
+            continue
+        seen.add(name)
+        if "." in name:
+            todo.append(name.rpartition(".")[0])  # importing a.b runs a/__init__.py
+        todo.extend(import_graph().find_modules_directly_imported_by(name))
+    return tuple(sorted(seen))
+
+
+@functools.cache
+def code_digest(module: str) -> str:
+    """Digest of the code closure of a module: 16 hex digits."""
+    lines = "\n".join(f"{name} {module_digest(name)}" for name in closure(module))
+    return hashlib.sha256(lines.encode()).hexdigest()[:16]

@@ -1,0 +1,46 @@
+"""What a configuration may say of networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tellsign.schema.fields import fraction, positive
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network and the weights it starts from.
+
+    Attributes:
+        name: A name in `tellsign.networks.backbones.BACKBONES` or ``CLIPS``; ``open-clip``: any model of
+            open_clip, from a folder with its configuration.
+        weights: ``shipped`` (the demo's), ``none`` (random), a name in ``config/weights.yaml``, or a path.
+    """
+
+    name: Literal[
+        "clip-rn101", "clip-rn50", "clip-vit-b16", "clip-vit-l14", "demo-clip-rn", "demo-clip-vit", "demo-xception",
+        "legacy-xception", "npr", "open-clip", "resnet50", "swin-b", "swin-t",
+    ]  # fmt: skip
+    weights: str = "shipped"
+
+
+@dataclass(frozen=True)
+class Head:
+    """The classifier on top of the features.
+
+    Attributes:
+        name: ``linear``, ``mlp`` (two layers), ``mlp2`` (two layers, two logits) or ``nearest`` (UniFD's nearest
+            neighbour among the training images' features; nothing is trained, so ``epochs: 0``).
+        hidden: Width of the hidden layer of ``mlp`` and ``mlp2``.
+        dropout: On that layer.
+        init_std: Weights of linear layers start as N(0, init_std²); null for torch's own start. The public code of
+            CNNDet and of UniFD takes 0.02.
+        k: Of ``nearest``: the majority among the k nearest; odd.
+    """
+
+    name: Literal["linear", "mlp", "mlp2", "nearest"] = "linear"
+    hidden: int = positive(512)
+    dropout: float = fraction(0.0)
+    init_std: float | None = positive(None)
+    k: int = positive(1)

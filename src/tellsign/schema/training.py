@@ -1,0 +1,343 @@
+"""What a configuration may say of a training: everything that can change a number of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tellsign.schema.data import Bias, Perturbation
+from tellsign.schema.fields import fraction, positive, whole
+from tellsign.schema.networks import Head, Network
+
+
+@dataclass(frozen=True)
+class NoMask:
+    """Nothing is masked."""
+
+    name: Literal["none"] = "none"
+
+
+@dataclass(frozen=True)
+class TextureAware:
+    """MPFT's texture-aware masking (Algorithm 1). The text draws r for "the image", hence ``ratio_per: image``."""
+
+    name: Literal["texture_aware"]
+    ratio: tuple[float, float] = fraction((0.6, 0.8))
+    patch_size: int = positive(14)
+    which: Literal["high", "low", "both"] = "high"
+    ratio_per: Literal["image", "batch"] = "image"
+
+
+@dataclass(frozen=True)
+class RandomBox:
+    """LoL's random mask (Algorithm 1), with its width formula corrected unless ``literal``.
+
+    How the aspect is distributed over its range is not said ("randomly selected within a specified range").
+    """
+
+    name: Literal["random_box"]
+    ratio: tuple[float, float] = fraction((0.6, 0.8))
+    aspect: tuple[float, float] = positive((0.33, 3.0))
+    literal: bool = False
+    distribution: Literal["uniform", "log_uniform"] = "uniform"
+
+
+@dataclass(frozen=True)
+class CutOut:
+    """CutOut: the share of the image that is masked."""
+
+    name: Literal["cutout"]
+    ratio: tuple[float, float] = fraction((0.6, 0.8))
+
+
+@dataclass(frozen=True)
+class GridMask:
+    """GridMask: the share that is masked, and the side of a cell as a fraction of the shorter side.
+
+    Chen et al. (2020) draw it from 96 to 224 pixels at crops of 224; MPFT gives no settings.
+    """
+
+    name: Literal["grid_mask"]
+    ratio: tuple[float, float] = fraction((0.6, 0.8))
+    period: tuple[float, float] = fraction((96 / 224, 1.0))
+
+
+@dataclass(frozen=True)
+class RandomErasing:
+    """Random erasing: the share that is masked, and its aspect (height to width, uniform in its logarithm).
+
+    Zhong et al. (2020) take 0.3 to 1/0.3; MPFT gives no settings.
+    """
+
+    name: Literal["random_erasing"]
+    ratio: tuple[float, float] = fraction((0.6, 0.8))
+    aspect: tuple[float, float] = positive((0.3, 3.3))
+
+
+MASK_SETTINGS: dict[str, type] = {
+    "none": NoMask,
+    "texture_aware": TextureAware,
+    "random_box": RandomBox,
+    "cutout": CutOut,
+    "grid_mask": GridMask,
+    "random_erasing": RandomErasing,
+}
+
+
+Mask = NoMask | TextureAware | RandomBox | CutOut | GridMask | RandomErasing
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Images are resized before anything is cut out of them.
+
+    Attributes:
+        mode: ``squash`` to a square of ``size`` (NPR), or ``shorter``: the shorter side becomes ``size`` and the
+            longer one follows, rounded down (CNNDet and UniFD while training).
+        size: In pixels.
+        filter: Pillow's, which widens with the ratio when an image gets smaller, as in torchvision's pipelines.
+    """
+
+    mode: Literal["squash", "shorter"]
+    size: int = positive()
+    filter: Literal["bilinear", "bicubic"] = "bilinear"
+
+
+@dataclass(frozen=True)
+class NoAugment:
+    """Images are blurred and compressed by nobody."""
+
+    name: Literal["none"] = "none"
+
+
+@dataclass(frozen=True)
+class BlurJpeg:
+    """CNNDet's augmentation (Wang et al. 2020), which UniFD keeps: blur, then JPEG, each by its own coin.
+
+    Attributes:
+        probability: Of each. CNNDet (0.1) and (0.5) differ in it alone; UniFD takes 0.5.
+        sigma: Of the Gaussian blur in pixels, uniform.
+        quality: Of the JPEG, uniform over whole numbers, both ends included.
+    """
+
+    name: Literal["blur_jpeg"]
+    probability: float = fraction(0.5)
+    sigma: tuple[float, float] = field(default=(0.0, 3.0), metadata={"least": 0.0})
+    quality: tuple[int, int] = positive((30, 100))
+
+
+AUGMENT_SETTINGS: dict[str, type] = {"none": NoAugment, "blur_jpeg": BlurJpeg}
+
+
+Augment = NoAugment | BlurJpeg
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """Adam, AdamW or SGD and its constants: ``betas`` are Adam's, ``momentum`` and ``nesterov`` SGD's."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: float = positive(1e-4)
+    betas: tuple[float, float] = fraction((0.9, 0.999))
+    weight_decay: float = 0.0
+    momentum: float = fraction(0.9)
+    nesterov: bool = False
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate of each epoch.
+
+    Attributes:
+        kind: ``step``: multiplied by ``factor`` every ``every`` epochs (1 keeps it); ``constant``; ``cosine``: half a
+            cosine from the rate to ``floor`` (Loshchilov & Hutter 2017, no restart).
+        every, factor: Of ``step``.
+        warmup: The first epochs rise linearly to what the schedule says after them; 0 for none.
+        floor: Of ``cosine``.
+    """
+
+    kind: Literal["step", "constant", "cosine"] = "step"
+    every: int = positive(1)
+    factor: float = fraction(1.0)
+    warmup: int = whole(0)
+    floor: float = whole(0.0)
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Early stopping as in CNNDet (Wang et al. 2020), by the accuracy at 0.5 on a validation split.
+
+    The best epoch's weights are kept. The paper drops the rate tenfold when five epochs did not raise the accuracy by
+    0.1 %, and ends at 1e-6. Its code demands no rise but a fall of less than 0.1 %: ``delta: -0.001``.
+
+    Attributes:
+        split: Name of the validation split; its images are resized like the training images and centre-cropped.
+        subsets: Subsets of it; empty means all.
+        count: Images per subset, half real and half fake; ``all`` takes the whole split.
+        patience: After so many epochs without progress the learning rate is multiplied by ``factor``.
+        factor: See there.
+        min_lr: Training ends when the rate would fall below.
+        delta: Progress is an accuracy of at least the best one plus ``delta``.
+    """
+
+    split: str = "val"
+    subsets: tuple[str, ...] = ()
+    count: int | Literal["all"] = positive("all")
+    patience: int = positive(5)
+    factor: float = fraction(0.1)
+    min_lr: float = positive(1e-6)
+    delta: float = 0.001
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run is trained on.
+
+    Attributes:
+        split: Name of a split of part ``train``.
+        subsets: Subsets of it; empty means all.
+        count: Images per subset, half real and half fake (nested); ``all`` takes the whole split.
+        perturbation: Applied once to the training images.
+    """
+
+    split: str = "train"
+    subsets: tuple[str, ...] = ()
+    count: int | Literal["all"] = positive("all")
+    perturbation: Perturbation = field(default_factory=Perturbation)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that can change a number of one training on images.
+
+    Attributes:
+        data: Training images.
+        backbone: Network and weights.
+        start: Where the weights come from instead: ``pretrain:NAME`` (an encoder) or ``run:NAME`` (a run of the
+            same seed); null for the backbone's own.
+        trainable: ``all`` (backbone and head) or ``head`` (the backbone is frozen).
+        head: The classifier.
+        resize: Resizing of the training and validation images; null for none.
+        augment: What is done to each training image anew in each epoch, after resizing and before cropping.
+        crop: Side of the random training crop and the centre test crop, in pixels.
+        resize_test: Resizing of the test images; null for none. Without effect on the training.
+        crop_test: Side of the centre test crop; null for ``crop``. Without effect on the training.
+        flip: Horizontal flips, p = 0.5.
+        rotate: Rotations by random multiples of 90 degrees.
+        mask: Mask on the preprocessed tensor, while training only.
+        batch_norm: ``train`` (batch statistics, as ``model.train()`` does) or ``frozen``.
+        optimiser, schedule, epochs, batch_size: As usual; 0 epochs for the head ``nearest`` and for no other.
+        stop: Early stopping; null trains all epochs and keeps the last.
+        precision: ``fp32``, or ``bf16`` autocast.
+        keep: Weights that are looked at: those of the last ``keep`` epochs. Runs that differ in this alone are trained
+            once.
+        bias: Bias control of the training and the test images.
+        shots: Few-shot: adapt the start weights to each subset in turn, with this many images per label.
+    """
+
+    backbone: Network
+    data: Data = field(default_factory=Data)
+    start: str | None = None
+    trainable: Literal["all", "head"] = "all"
+    head: Head = field(default_factory=Head)
+    resize: Resize | None = None
+    augment: Augment = field(default_factory=NoAugment)
+    crop: int = positive(224)
+    resize_test: Resize | None = None
+    crop_test: int | None = positive(None)
+    flip: bool = True
+    rotate: bool = True
+    mask: Mask = field(default_factory=NoMask)
+    batch_norm: Literal["train", "frozen"] = "train"
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    schedule: Schedule = field(default_factory=Schedule)
+    epochs: int = whole(10)
+    stop: EarlyStopping | None = None
+    batch_size: int = positive(4)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    keep: int = positive(1)
+    shots: int | None = positive(None)
+    bias: Bias = field(default_factory=Bias)
+    method: Literal["image"] = "image"
+
+
+@dataclass(frozen=True)
+class Discrepancy:
+    """TIDY's representation (Eq. 2 to 6) and the choices the paper leaves open.
+
+    Attributes:
+        use: ``both``, ``global``, ``local``, ``image`` (only the image embedding) or ``text``.
+        weights: w1 of the global and w2 of the local distance.
+        normalise: L2-normalise embeddings before the difference.
+        no_object: D_l of an image without objects: ``global`` (equal to D_g) or ``zero``.
+    """
+
+    use: Literal["both", "global", "local", "image", "text"] = "both"
+    weights: tuple[float, float] = (1.0, 1.0)
+    normalise: bool = True
+    no_object: Literal["global", "zero"] = "global"
+
+
+@dataclass(frozen=True)
+class FeatureRecipe:
+    """Everything that can change a number of one training on cached features (TIDY)."""
+
+    method: Literal["features"]
+    data: Data = field(default_factory=Data)
+    annotate: str = "default"
+    discrepancy: Discrepancy = field(default_factory=Discrepancy)
+    head: Head = field(default_factory=lambda: Head(name="mlp2"))
+    optimiser: Optimiser = field(default_factory=lambda: Optimiser(name="adamw", lr=1e-3, weight_decay=1e-3))
+    schedule: Schedule = field(default_factory=Schedule)
+    epochs: int = positive(50)
+    batch_size: int = positive(256)
+    keep: int = positive(1)
+    bias: Bias = field(default_factory=Bias)
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """Rescaling-contrastive pre-training (rescale §4.2).
+
+    Attributes:
+        split: Split of real photographs.
+        backbone: Encoder.
+        ratios: Scale ratios as ``numerator/denominator``, in (1, 2).
+        n_ratios, n_phases, n_images, n_patches: A batch holds this many ratios, phases a ratio, images, and
+            patches of each image at each ratio and phase; all processes together work on one batch.
+        patch: Side of a patch.
+        quantise: Round rescaled pixels to integers.
+        temperature: Of the supervised contrastive loss (Eq. 4).
+        reduction: Of that loss: ``sum`` over anchors, as Eq. 4 prints it, or ``mean``.
+        normalise: Project features on the unit sphere before the loss.
+        projection: Hidden and output width of the projection head, discarded after.
+        steps: Batches an epoch; null takes one batch for every ``n_images`` photographs.
+        decode: ``packed`` (all photographs decoded once into one file) or ``on_the_fly`` (their files are read during
+            training; for sets too large to unpack). It changes no number.
+        too_small: Photographs with a side too short for the patches are an error (``fail``) or left out (``drop``).
+        batch_norm_parts: Into how many equal parts BatchNorm divides the batch for its statistics. 1 takes the whole
+            batch, however many processes share it; N takes what N processes see that do not share their statistics,
+            and needs N processes.
+    """
+
+    backbone: Network
+    split: str = "photos"
+    ratios: tuple[str, ...] = ("16/9", "8/5", "16/11", "4/3", "16/13", "8/7")
+    n_ratios: int = positive(4)
+    n_phases: int = positive(4)
+    n_images: int = positive(2)
+    n_patches: int = positive(2)
+    patch: int = positive(128)
+    quantise: bool = True
+    temperature: float = positive(0.07)
+    reduction: Literal["sum", "mean"] = "sum"
+    normalise: bool = True
+    projection: tuple[int, int] = positive((2048, 128))
+    optimiser: Optimiser = field(default_factory=lambda: Optimiser(lr=2e-4, weight_decay=2e-4))
+    schedule: Schedule = field(default_factory=Schedule)
+    epochs: int = positive(200)
+    steps: int | None = positive(None)
+    decode: Literal["packed", "on_the_fly"] = "packed"
+    too_small: Literal["fail", "drop"] = "fail"
+    batch_norm_parts: int = positive(1)
+    seed: int = 0

@@ -1,0 +1,1 @@
+"""Artifacts between clones: DVC, and the links in results/."""

@@ -1,0 +1,52 @@
+"""The plain-named view of the latest tables, figures and report: links in ``results/``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tellsign.errors import UserError
+from tellsign.plan.plan import Plan
+
+
+def link(target: Path, name: Path) -> None:
+    """Make ``name`` a relative symbolic link to ``target``, replacing an older one in one step.
+
+    Raises:
+        UserError: a folder is in its place.
+    """
+    if name.is_dir() and not name.is_symlink():
+        raise UserError(f"{name} is a folder, where a link to the latest {name.name} belongs. Move it elsewhere.")
+    name.parent.mkdir(parents=True, exist_ok=True)
+    text = os.path.relpath(target, name.parent)
+    if name.is_symlink() and os.readlink(name) == text:  # noqa: PTH115 (compared as text)
+        return
+    fresh = name.with_name(f".{name.name}.part")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(text)
+    fresh.replace(name)
+
+
+def publish(plan: Plan, folder: Path) -> str:
+    """Point ``folder/<paper>/<table or figure>`` and ``folder/report.html`` at what this configuration stands for.
+
+    A link whose table is not made yet under this configuration is removed: what ``folder`` shows is current.
+
+    Returns:
+        What is there now, for people.
+    """
+    wanted = {folder / made.name: Path(made.path) for made in [*plan.tables(), *plan.figures()]}
+    wanted[folder / "report.html"] = Path(plan.report().path)
+    made = 0
+    for name, target in wanted.items():
+        if target.exists():
+            link(target, name)
+            made += 1
+        elif name.is_symlink():
+            name.unlink()
+    for name in folder.glob("*/*"):
+        if name.is_symlink() and name not in wanted:
+            name.unlink()
+    return (
+        f"{folder}/ shows {made} of the {len(wanted)} tables, figures and report of configuration {plan.config.name}."
+    )

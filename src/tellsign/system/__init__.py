@@ -1,0 +1,1 @@
+"""What surrounds a computation and cannot change its numbers."""

@@ -1,0 +1,70 @@
+"""Devices and threads that a job may use."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tellsign.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def threads() -> int:
+    """Threads this job may use: ``OMP_NUM_THREADS`` (the rules set it), else 1."""
+    return int(os.environ.get("OMP_NUM_THREADS", "1"))
+
+
+AMONG = "TELLSIGN_AMONG_GPUS"
+
+
+"""Environment variable: among how many GPUs jobs choose, where the others are hidden (`tellsign.system.gpus`)."""
+
+
+def visible_gpus() -> list[str]:
+    """The CUDA devices that jobs on this machine may use, as CUDA_VISIBLE_DEVICES names them; torch is not imported."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        devices = [device.strip() for device in named.split(",") if device.strip()]
+        return list(itertools.takewhile(lambda device: not device.startswith("-"), devices))  # -1 hides what follows
+    return [str(number) for number, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
+
+
+def loader_threads(device: torch.device) -> int:
+    """Threads that may make batches ahead of a device: a GPU's share of the cores; beside a CPU the job's own."""
+    if device.type == "cpu":
+        return threads()
+    among = int(os.environ.get(AMONG, len(visible_gpus())))
+    return max(1, len(os.sched_getaffinity(0)) // max(1, among))
+
+
+def pick_device(name: str) -> torch.device:
+    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` into a device and set the thread count.
+
+    Raises:
+        UserError: CUDA was asked for by name and there is none.
+    """
+    import torch
+
+    torch.set_num_threads(threads())
+    torch.set_flush_denormal(True)
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"device {name!r} was asked for, but torch sees no CUDA device. Try --device cpu.")
+    return torch.device(name)
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Run a block (the initialisation of a network) under a seed of its own; torch's global state is restored."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,106 @@
+"""Rows in Parquet files: equal columns give equal bytes, and damage is noticed."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tellsign.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+from tellsign.system.devices import threads
+from tellsign.system.files import file_beside
+from tellsign.system.integrity import PARQUET, UNSEALED, sealed, write_seal
+
+
+def column(values: Sequence[Any] | np.ndarray) -> pa.Array:
+    """An Arrow column of numbers, truth values or texts.
+
+    Built from buffers, because ``pa.array`` imports pandas, which costs every job a second; nested lists, which few
+    jobs write, go that way.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iuf":
+        held = np.ascontiguousarray(values)
+        return pa.Array.from_buffers(pa.from_numpy_dtype(held.dtype), len(held), [None, pa.py_buffer(held)])
+    kinds = {type(v) for v in values}
+    if kinds <= {str}:
+        texts = [v.encode() for v in values]
+        ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
+        return pa.Array.from_buffers(pa.string(), len(texts), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(texts))])
+    if kinds <= {bool}:
+        bits = np.packbits(np.asarray(values, dtype=bool), bitorder="little")
+        return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(bits)])
+    if kinds <= {int}:
+        return column(np.asarray(values, dtype=np.int64))
+    if kinds <= {float, int}:
+        return column(np.asarray(values, dtype=np.float64))
+    return pa.array(values)
+
+
+def write_rows(path: Path, columns: Mapping[str, Sequence[Any] | np.ndarray] | pa.Table) -> None:
+    """Write a Parquet file whole or not at all; equal columns give equal bytes.
+
+    Texts are stored once a file and numbered, however many there are (ids of images repeat in every checkpoint's
+    scores); single-precision numbers, which do not repeat, byte by byte, which compresses best.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if isinstance(columns, Mapping):
+        arrays = [column(values) for values in columns.values()]
+        table = pa.Table.from_arrays(arrays, names=list(columns))
+    else:
+        table = columns
+    single = [held.name for held in table.schema if held.type == pa.float32()]
+    repeated: Any = [name for name in table.column_names if name not in single]
+    with file_beside(path) as part:
+        pq.write_table(
+            table.replace_schema_metadata({"sha256": UNSEALED}),
+            part,
+            compression="zstd",
+            use_dictionary=repeated,
+            column_encoding=dict.fromkeys(single, "BYTE_STREAM_SPLIT"),
+            dictionary_pagesize_limit=2**30,
+            row_group_size=2**26,
+        )
+        write_seal(part, PARQUET)
+
+
+def read_rows(path: Path, columns: Sequence[str] | None = None, codes: Sequence[str] = ()) -> pa.Table:
+    """Read a Parquet file, all of it or the columns named.
+
+    Args:
+        path: the file.
+        columns: the columns to read; null for all.
+        codes: columns of texts that are left as numbers with a dictionary of the different texts.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    again = f"Bring it back from a copy, or `rm {shlex.quote(str(path))}` and run the same command: it is made anew."
+    try:
+        data = path.read_bytes()  # what is verified is what is read, whoever replaces the file meanwhile
+    except FileNotFoundError as problem:
+        raise UserError(f"{path} cannot be read as Parquet: it is not there. {again}") from problem
+    whole = sealed(data, PARQUET)
+    if whole is False:
+        raise UserError(f"{path} is damaged: its sha256 is not the one in its footer. {again}")
+    try:  # without threads where one is allowed: Arrow's words when it gets none name no lack of memory
+        with pq.ParquetFile(pa.BufferReader(data), read_dictionary=list(codes), pre_buffer=False) as stored:
+            if whole is None and set(stored.metadata.metadata or {}) - {b"ARROW:schema"}:
+                raise UserError(f"{path} is damaged: its footer is not the one that was written. {again}")
+            return stored.read(
+                None if columns is None else list(columns), use_threads=threads() > 1
+            ).replace_schema_metadata(None)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as problem:
+        raise UserError(f"{path} cannot be read as Parquet: {str(problem).splitlines()[0]}. {again}") from problem
