@@ -97,7 +97,8 @@ def test_a_comment_and_a_docstring_rerun_nothing(demo):
 
 
 def test_an_edit_of_masks_reruns_the_trainings_that_import_it(demo):
-    with edited(demo / "src" / "tellsign" / "methods" / "masks.py", "import torch\n", "import torch\n\nSOMETHING_NEW = 1\n"):
+    source = demo / "src" / "tellsign" / "methods" / "masks.py"
+    with edited(source, "import torch\n", "import torch\n\nSOMETHING_NEW = 1\n"):
         counts = planned(demo, "tables")
     assert counts["train"] > 20 and counts["table"] > 5
     assert not set(counts) & {"demo_generator", "index", "split", "crops", "pretrain", "train_head", "embed"}
