@@ -96,11 +96,11 @@ def ratios(max_period: int, *, dividing: int | None = None, low: float = 1.0, hi
 STRIDE_16 = ratios(16, dividing=16, low=1.1)
 """16/9 8/5 16/11 4/3 16/13 8/7: periods that divide a total stride of 16.
 
-An encoder that halves its maps four times and averages the last one sees a patch through a grid of one cell
-every 16 pixels. If the period divides 16, every cell meets the lattice at the same phase and the average
-keeps it; otherwise the cells meet it at all phases in turn and the average removes what tells the phases
-apart. 16/15 has such a period too, but is so near to 1 that hardly a pixel is interpolated differently from
-its neighbour.
+Xception halves its maps five times and averages the last one, so it sees a patch through a grid of one cell every 32
+pixels; the demo's small encoder halves them four times, which makes cells of 16 pixels. If the period divides this
+stride, every cell meets the lattice at the same phase and the average keeps it; otherwise the cells meet it at
+several phases and the average removes what tells the phases apart. Periods that divide 16 suit both encoders. 16/15
+has such a period too, but is so close to 1 that hardly a pixel is interpolated differently from its neighbour.
 """
 
 
