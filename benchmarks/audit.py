@@ -1,9 +1,9 @@
 """Dependencies: known vulnerabilities of the pinned packages (pip-audit, OSV's database), and docs/licences.md.
 
-python benchmarks/audit.py            ask for vulnerabilities, hold the list of licences against what is installed
-python benchmarks/audit.py --write    write the list anew
+python benchmarks/audit.py            ask for vulnerabilities, compare the list of licences with what is installed
+python benchmarks/audit.py --write    write the list again
 
-Without a network nothing is known of vulnerabilities; it says so and goes on. No registry is asked.
+Without a network it says that vulnerabilities are unknown, and goes on. It asks no package registry.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ ROOT = Path(__file__).parent.parent
 LOCK, PAGE = ROOT / "requirements.lock", ROOT / "docs" / "licences.md"
 HEAD = """# Licences of the dependencies
 
-As the packages' own metadata state them, for what `requirements.lock` pins; made by `make licences`, held by
-`make audit`.
+The licences that the packages pinned in `requirements.lock` state in their own metadata. Written by `make licences`,
+checked by `make audit`.
 
 | package | licence |
 |---|---|
