@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 from conftest import ROOT
 
-from tellsign.plan.plan import STAGES
+from tellsign.stages.registry import STAGES
 
 BIN = Path(sys.executable).parent
 

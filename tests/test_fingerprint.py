@@ -54,7 +54,7 @@ def test_library_never_imports_stages():
     for name in graph.modules:
         if not name.startswith("tellsign.stages") and name != "tellsign.__main__":
             imported = graph.find_modules_directly_imported_by(name)
-            assert not {m for m in imported if m.startswith("tellsign.stages.")}, name
+            assert {m for m in imported if m.startswith("tellsign.stages.")} <= {"tellsign.stages.registry"}, name
 
 
 def test_stages_do_not_import_each_other():

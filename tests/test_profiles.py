@@ -13,10 +13,16 @@ import yaml
 from conftest import ROOT
 from pipeline import BIN, environment
 
+from tellsign import __version__
+from tellsign.__main__ import run
+from tellsign.stages.registry import STAGES, Job
+
 PROFILES = ROOT / "workflow" / "profiles"
 RULE_FILES = "".join(path.read_text() for path in ROOT.glob("workflow/rules/*.smk"))
 RULES = set(re.findall(r"^rule (\w+):", RULE_FILES, flags=re.M))
-GPU_RULES = {"caption", "caption_part", "ground", "ground_part", "embed", "pretrain", "train", "score"}
+PARTS = {f"{stage.name}_part": stage for stage in STAGES.values() if stage.parts}
+STAGE_OF = STAGES | PARTS  # the stage of each rule
+GPU_RULES = {rule for rule, stage in STAGE_OF.items() if stage.gpu}
 
 
 def profile(name: str) -> dict:
@@ -37,9 +43,11 @@ def test_a_cluster_is_told_what_every_rule_takes_and_no_group_holds_what_lies_ou
     held = profile(name)
     everywhere = RULES - {"table", "report", "demo_weights"}  # these run where snakemake does
     told = held["set-resources"]
-    assert set(told) == everywhere
+    assert set(told) == everywhere - {rule for rule, stage in STAGE_OF.items() if stage.job == Job()}
+    assert told == {rule: stage.job.resources for rule, stage in STAGE_OF.items() if stage.job and stage.job.resources}
     assert all({"mem_mb"} <= {*one} for one in told.values())
     assert max(one["mem_mb"] for one in told.values()) <= held["resources"]["mem_mb"]
+    assert held["groups"] == {rule: stage.job.group for rule, stage in STAGES.items() if stage.job and stage.job.group}
     assert held["groups"].keys() == {"demo_photos", "demo_generator", "index", "split"} | {
         "train_head", "score_head", "score", "evaluate"
     }  # fmt: skip
@@ -115,3 +123,31 @@ def test_eight_gpus_and_eight_captioning_jobs_reach_the_jobs(name):
     assert "gpu=8" in asked["pretrain"] and "gpu=1" in asked["train"]
     assert name == "gpu" or "mem_mb=24000" in asked["train"]
     assert re.search(r"^caption_part +16$", said, flags=re.M) and re.search(r"^ground_part +16$", said, flags=re.M)
+
+
+def test_every_stage_has_a_record_a_module_and_a_rule_of_its_name():
+    modules = {path.stem for path in (ROOT / "src/tellsign/stages").glob("*.py")} - {"__init__", "registry"}
+    assert set(STAGES) == modules
+    assert set(STAGE_OF) == RULES
+    for name, stage in STAGES.items():
+        body = re.search(rf"^rule {name}:\n.*?(?=^\S|\Z)", RULE_FILES, flags=re.M | re.S)
+        assert body and ("directory(" in body[0]) == (stage.folder or name == "demo_weights")
+        assert not stage.path or stage.path in body[0] or name == "report"
+        assert "threads: 1\n" in body[0]
+
+
+def test_what_runs_beside_snakemake_has_no_job_on_a_cluster():
+    local = re.search(r"^localrules:\n(.*?)(?=^\S)", (ROOT / "Snakefile").read_text(), flags=re.M | re.S)
+    assert local
+    named = set(re.findall(r"^    (\w+),", local[1], flags=re.M)) & set(STAGES)
+    assert named == {name for name, stage in STAGES.items() if not stage.job and stage.path}
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"), [("--help", "usage: tellsign COMMAND"), ("--version", f"tellsign {__version__}\n")]
+)
+def test_the_command_line_lists_every_stage_and_knows_its_version(capsys, flag, words):
+    assert run([flag]) == 0
+    said = capsys.readouterr().out
+    assert words in said
+    assert flag != "--help" or all(f"  {name} " in said and stage.help in said for name, stage in STAGES.items())

@@ -22,31 +22,13 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from tellsign import __version__
 from tellsign.errors import UserError, near_miss
+from tellsign.stages.registry import STAGES
 from tellsign.system.gpus import reserve_gpus
 from tellsign.system.integrity import check_files
 from tellsign.system.progress import log_to_stderr
 
-STAGES = {
-    "demo_weights": "train the demo's tiny towers, captioner and grounder",
-    "demo_photos": "render one part of the demo's photographs",
-    "demo_generator": "train one of the demo's generators and sample it",
-    "index": "list every image of a benchmark with its facts and status",
-    "split": "draw a seeded, balanced sample of an index",
-    "crops": "decode a split's images once into one packed file",
-    "caption": "caption images",
-    "ground": "find the captions' objects",
-    "embed": "embed images, captions and objects by CLIP",
-    "pretrain": "pre-train an encoder by rescaling contrast",
-    "train": "train a detector on images",
-    "train_head": "train a head on cached features (TIDY)",
-    "score": "score test sets with a run's checkpoints",
-    "score_head": "score test sets with a run's heads (TIDY)",
-    "evaluate": "compute metrics from scores",
-    "table": "make one table",
-    "figure": "make one figure",
-    "report": "put all tables and figures on one page",
-}
 COMMANDS = {
     "doctor": "say what each table and figure needs, what is missing, and what it costs",
     "coverage": "list the papers' tables and figures, and what is run for each",
@@ -153,7 +135,8 @@ def usage() -> str:
         "usage: tellsign COMMAND [flags]\n       tellsign [--gpus N] STAGE [flags]\n\nReproduce four papers on "
         "detecting AI-generated images: run `snakemake --cores 8 tables`.\nFor people:\n\n"
         f"{listed(COMMANDS)}\n\nEach rule calls one stage, which can also be run by hand:\n\n"
-        f"{listed(STAGES)}\n\n`tellsign NAME --help` explains the files and flags of each.\n"
+        f"{listed({name: stage.help for name, stage in STAGES.items()})}\n\n"
+        "`tellsign NAME --help` explains the files and flags of each, `tellsign --version` gives the version.\n"
         "With --gpus N a stage waits for N free GPUs of this machine and sees no others; 0 takes none.\n"
     )
 
@@ -191,9 +174,13 @@ def run(argv: Sequence[str] | None = None) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         sys.stdout.write(usage())
         return 0
+    if argv[0] == "--version":
+        sys.stdout.write(f"tellsign {__version__}\n")
+        return 0
     stage = argv[0].replace("-", "_")
-    if stage not in STAGES | COMMANDS:
-        sys.stderr.write(f"tellsign: unknown stage {argv[0]!r}.{near_miss(stage, STAGES | COMMANDS)}\n\n{usage()}")
+    known = [*STAGES, *COMMANDS]
+    if stage not in known:
+        sys.stderr.write(f"tellsign: unknown stage {argv[0]!r}.{near_miss(stage, known)}\n\n{usage()}")
         return 2
     module = importlib.import_module(f"tellsign.{'stages' if stage in STAGES else 'commands'}.{stage}")
     flags = vars(stage_parser(stage, module.main, module.__doc__ or "").parse_args(argv[1:]))

@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 from tellsign.errors import UserError, choose
 from tellsign.data.inventory import FileDigests, watched_digests
 from tellsign.system.locks import clear_stale_lock
-from tellsign.plan.plan import STAGES, Plan
+from tellsign.plan.plan import Plan
+from tellsign.stages.registry import STAGES
 from tellsign.sharing.publish import publish
 from tellsign.system.devices import visible_gpus
 from tellsign.networks.weights import open_catalogue
@@ -110,7 +111,7 @@ def paths(artifacts):
 
 def artifact(stage, wildcards):
     """The artifact that a job of a stage makes."""
-    path = STAGES[stage].format(name=wildcards.name, fp=wildcards.fp)
+    path = STAGES[stage].path_of(wildcards.name, wildcards.fp)
     if path not in ARTIFACTS:
         raise WorkflowError(f"{path} is not part of this configuration's plan.")
     return ARTIFACTS[path]

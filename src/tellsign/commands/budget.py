@@ -20,6 +20,7 @@ from tellsign.schema.data import Benchmark, Split
 from tellsign.schema.fields import positive
 from tellsign.schema.loading import build, plain
 from tellsign.schema.strict_yaml import read_yaml
+from tellsign.stages.registry import STAGES
 from tellsign.system.parquet import read_rows
 
 # ------------------------------------------------------------------------------------------------ sums
@@ -362,18 +363,16 @@ class Costs:
 
     def of(self, artifact: Artifact) -> Cost:
         """What one artifact takes, without what it needs."""
-        known = {
-            "crops": self._crops,
-            "train": self._train,
-            "train_head": self._train_head,
-            "pretrain": self._pretrain,
-            "score": self._score,
-            "score_head": self._score,
-            "caption": self._annotated,
-            "ground": self._annotated,
-            "embed": self._annotated,
+        reckoned = {
+            "pixels": self._crops,
+            "training": self._train,
+            "head": self._train_head,
+            "pretraining": self._pretrain,
+            "scoring": self._score,
+            "annotation": self._annotated,
         }
-        return known[artifact.stage](artifact) if artifact.stage in known else Cost()
+        cost = STAGES[artifact.stage].cost
+        return reckoned[cost](artifact) if cost else Cost()
 
     def _hours(self, images: Amount, network: str, work: Literal["train", "score"], side: int | None) -> Cost:
         rate = self._machine.rates.get(network)

@@ -18,9 +18,8 @@ from tellsign.networks.weights import ResolvedWeights
 from tellsign.plan.plan import WANTED, Artifact, Plan
 from tellsign.schema.paper import PaperCoverage
 from tellsign.schema.strict_yaml import read_yaml
+from tellsign.stages.registry import TRAININGS
 from tellsign.system.files import write_text
-
-TRAININGS = ("train", "train_head", "pretrain")
 
 
 def main(*, configfile: Path = Path("config/paper.yaml"), out: Path | None = None) -> int:

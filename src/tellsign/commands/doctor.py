@@ -34,18 +34,10 @@ from tellsign.data.inventory import FileDigests, watched_digests
 from tellsign.errors import UserError, choose
 from tellsign.networks.weights import MissingWeightsError, ResolvedWeights, open_catalogue, shopping_list
 from tellsign.plan.plan import Artifact, Plan, missing_weights
+from tellsign.stages.registry import STAGES
 
 CACHE = Path("cache/files.json")
 RATES = Path("config/rates.yaml")
-TRAININGS = ("train", "train_head", "pretrain")
-KINDS = {
-    "crops": "crops (in cache/, made anew when deleted)",
-    "train": "checkpoints",
-    "pretrain": "checkpoints",
-    "embed": "features",
-    "score": "scores",
-    "score_head": "scores",
-}
 
 
 @dataclass(frozen=True)
@@ -250,12 +242,12 @@ def examine(
         for path in needed.keys() - facts.keys():
             look(needed[path])
         held = [facts[path] for path in sorted(needed)]
-        trainings = [path for path, artifact in needed.items() if artifact.stage in TRAININGS]
+        trainings = [path for path, artifact in needed.items() if STAGES[artifact.stage].trains]
         cost, disk_of = Cost(), {}
         for path, artifact in needed.items():
-            own, what = facts[path][0], KINDS.get(artifact.stage)
+            own, what = facts[path][0], STAGES[artifact.stage].disk
             cost += own
-            if what is not None:
+            if what:
                 disk_of[what] = disk_of.get(what, Amount()) + own.bytes
         return Row(
             name,
@@ -390,7 +382,8 @@ def notes(whole: Row, rates: Rates, machine: str, artifacts: Iterable[Artifact])
     """What takes the disk, where the times come from, and what they leave out."""
     rated = rates.machines[machine].rates
     used = sorted(networks_of(artifacts) & rated.keys())
-    held = {what: whole.disk[what] for what in dict.fromkeys(KINDS.values()) if what in whole.disk}
+    kinds = dict.fromkeys(stage.disk for stage in STAGES.values())
+    held = {what: whole.disk[what] for what in kinds if what in whole.disk}
     lines = ["Disk: " + ", ".join(f"{disk(amount)} {what}" for what, amount in held.items()) + "."] if held else []
     for basis in ("measured", "published", "estimated"):
         names = [name for name in used if rated[name].basis == basis]

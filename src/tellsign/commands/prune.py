@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tellsign.commands.configuration import plan_of, unknown_fingerprints
 from tellsign.errors import UserError
-from tellsign.plan.plan import STAGES, Artifact
+from tellsign.plan.plan import Artifact
 from tellsign.sharing.dvc import (
     ENTRY,
     entries_of,
@@ -34,8 +34,9 @@ from tellsign.sharing.dvc import (
     units_of,
     write_list,
 )
+from tellsign.stages.registry import FINGERPRINT, STAGES
 
-CROPS = re.compile(re.escape(STAGES["crops"]).replace(r"\{name\}", r"[^/]+").replace(r"\{fp\}", "[0-9a-f]{12}"))
+CROPS = re.compile(re.escape(STAGES["crops"].path).replace(r"\{name\}", r"[^/]+").replace(r"\{fp\}", FINGERPRINT))
 WORK = Path("data/work")
 
 

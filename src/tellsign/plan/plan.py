@@ -32,31 +32,9 @@ from tellsign.schema.paper import Paper, PaperFile
 from tellsign.schema.paper_files import read_paper_file, run_specs
 from tellsign.schema.strict_yaml import read_yaml
 from tellsign.schema.training import Data, EarlyStopping, FeatureRecipe, Pretrain, Recipe, Resize
+from tellsign.stages.registry import STAGES
 
 T = TypeVar("T")
-
-# Where each stage keeps its artifacts, and what ends their names. Crops are large and quick to remake: they live
-# in cache/, which is not versioned.
-STAGES = {
-    "demo_photos": "data/demo_photos/{name}.{fp}",
-    "demo_generator": "data/demo_generator/{name}.{fp}",
-    "index": "data/index/{name}.{fp}.parquet",
-    "split": "data/split/{name}.{fp}.parquet",
-    "crops": "cache/crops/{name}.{fp}",
-    "caption": "data/caption/{name}.{fp}.parquet",
-    "ground": "data/ground/{name}.{fp}.parquet",
-    "embed": "data/embed/{name}.{fp}",
-    "pretrain": "data/pretrain/{name}.{fp}",
-    "train": "data/train/{name}.{fp}",
-    "train_head": "data/train_head/{name}.{fp}",
-    "score": "data/score/{name}.{fp}.parquet",
-    "score_head": "data/score_head/{name}.{fp}.parquet",
-    "evaluate": "data/evaluate/{name}.{fp}.parquet",
-    "table": "data/table/{name}.{fp}",
-    "figure": "data/figure/{name}.{fp}",
-    "report": "data/report/{name}.{fp}.html",
-}
-
 
 # Settings of a benchmark that no number follows from: what is compared with the index once it is made, and prose.
 NOT_FINGERPRINTED = ("watch", "counts", "tolerance", "on_short", "page", "get", "licence", "gigabytes")
@@ -109,7 +87,7 @@ class Artifact:
     @functools.cached_property
     def path(self) -> str:
         """Where it lives, relative to the working folder."""
-        return STAGES[self.stage].format(name=self.name, fp=self.fingerprint)
+        return STAGES[self.stage].path_of(self.name, self.fingerprint)
 
 
 def digest(value: Any) -> str:

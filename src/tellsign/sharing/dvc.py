@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from tellsign.errors import UserError
-from tellsign.plan.plan import STAGES
+from tellsign.stages.registry import FINGERPRINT, STAGES, Stage
 from tellsign.system.files import part_of
 from tellsign.system.integrity import LISTED, PARQUET, listed_files, sealed, sha256_of_file
 
@@ -36,13 +36,13 @@ TRANSPORTS = ("aiobotocore", "asyncssh", "boto3", "botocore", "dvc_s3", "dvc_ssh
 STORE = re.compile(r"data/store/[^/]+\.[0-9a-f]{12}/(?:made\.json|[0-9a-f]{20}\.parquet)")
 
 
-def _pattern(template: str) -> str:
+def _pattern(stage: Stage) -> str:
     """A stage's path as a pattern; a folder's files lie below it."""
-    escaped = re.escape(template).replace(r"\{name\}", r"[^.][^\0]*?").replace(r"\{fp\}", "[0-9a-f]{12}")
-    return escaped if "." in template.rpartition("{fp}")[2] else rf"{escaped}(?=/|$)"
+    escaped = re.escape(stage.path).replace(r"\{name\}", r"[^.][^\0]*?").replace(r"\{fp\}", FINGERPRINT)
+    return rf"{escaped}(?=/|$)" if stage.folder else escaped
 
 
-UNITS = re.compile("|".join(_pattern(template) for template in STAGES.values() if template.startswith(f"{DATA}/")))
+UNITS = re.compile("|".join(_pattern(stage) for stage in STAGES.values() if stage.path.startswith(f"{DATA}/")))
 
 
 def unit_of(path: str) -> str | None:
