@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from tellsign.demo import generators as g
+from tellsign.demo import layers
 from tellsign.errors import UserError
 from tellsign.stages import demo_generator, demo_photos
 from tellsign.system.devices import seeded
@@ -25,12 +26,12 @@ def test_the_eight_names():
 
 def test_bytes_survive_the_way_to_signed_and_back():
     pixels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(1, 3, 16, 16)
-    assert (g.to_bytes(g.to_signed(pixels)) == pixels).all()
+    assert (layers.to_bytes(layers.to_signed(pixels)) == pixels).all()
 
 
 def test_crops_are_windows_of_the_photographs():
     source = list(photos(3, 24))
-    crops = g.to_bytes(g.random_crops(source, 8, 5, torch.Generator().manual_seed(1), CPU))
+    crops = layers.to_bytes(layers.random_crops(source, 8, 5, torch.Generator().manual_seed(1), CPU))
     windows = torch.stack([p.unfold(1, 8, 1).unfold(2, 8, 1) for p in source]).permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
     for crop in crops:
         assert (windows == crop).flatten(1).all(1).any()
@@ -39,7 +40,7 @@ def test_crops_are_windows_of_the_photographs():
 def test_radial_spectrum_finds_a_wave_on_its_ring():
     line = torch.cos(2 * torch.pi * 6 * torch.arange(32) / 32)
     wave = line.expand(1, 3, 32, 32)
-    spectrum = g.radial_spectrum(wave)[0, 0]
+    spectrum = layers.radial_spectrum(wave)[0, 0]
     assert spectrum.argmax() == 3  # six cycles lie on the ring of 6 and 7
     at = torch.fft.fft2(wave[0, 0].double()).abs().square() / 32**2
     fy, fx = torch.meshgrid(torch.fft.fftfreq(32) * 32, torch.fft.rfftfreq(32) * 32, indexing="ij")
@@ -49,29 +50,29 @@ def test_radial_spectrum_finds_a_wave_on_its_ring():
 
 def test_spectral_loss_is_zero_for_shifted_images_and_grows_with_blur():
     real = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    assert g.spectral_loss(real.roll((3, 5), (2, 3)), real) < 1e-4
-    assert g.spectral_loss(F.avg_pool2d(real, 3, 1, 1), real) > 0.5
+    assert layers.spectral_loss(real.roll((3, 5), (2, 3)), real) < 1e-4
+    assert layers.spectral_loss(F.avg_pool2d(real, 3, 1, 1), real) > 0.5
 
 
 def test_one_cycle_rises_then_falls():
-    rates = [g.one_cycle(step, 100) for step in range(100)]
+    rates = [layers.one_cycle(step, 100) for step in range(100)]
     assert max(rates) == pytest.approx(1, abs=1e-3) and rates.index(max(rates)) in (14, 15)
     assert rates[:15] == sorted(rates[:15]) and rates[15:] == sorted(rates[15:], reverse=True)
     assert 0 < rates[-1] < 0.01
 
 
-@pytest.mark.parametrize("upsampler", [g.Nearest, g.Bilinear, g.Shuffle, g.Transposed])
+@pytest.mark.parametrize("upsampler", [layers.Nearest, layers.Bilinear, layers.Shuffle, layers.Transposed])
 def test_colour_path_starts_as_bilinear_interpolation(upsampler):
     x = torch.randn(1, 3, 6, 5, generator=torch.Generator().manual_seed(0))
     wanted = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-    got = g.interpolating(upsampler)(x).detach()
+    got = layers.interpolating(upsampler)(x).detach()
     torch.testing.assert_close(got[..., 2:-2, 2:-2], wanted[..., 2:-2, 2:-2])
 
 
 def test_quantised_latent_has_few_levels_and_passes_the_gradient():
     with seeded(0):
-        model = g.Autoencoder(g.Nearest, levels=6)
-    z = model.encode(g.to_signed(photos(4, 32)))
+        model = g.Autoencoder(layers.Nearest, levels=6)
+    z = model.encode(layers.to_signed(photos(4, 32)))
     assert 3 <= z[:, 3:].unique().numel() <= 6
     first = next(model.encoder.parameters())
     assert torch.autograd.grad(z.sum(), first)[0].abs().sum() > 0
@@ -88,7 +89,7 @@ def test_layout_is_flat_and_hides_fine_grain():
 
 def test_untrained_denoiser_is_the_best_linear_shrinkage_and_training_beats_it():
     with seeded(0):
-        denoiser = g.to_device(g.Denoiser(3, 2, 16), CPU)
+        denoiser = layers.to_device(g.Denoiser(3, 2, 16), CPU)
     x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     got = denoiser(x, torch.full((2,), 0.5))
     torch.testing.assert_close(got, 0.5 * x)  # spread² / (spread² + sigma²)
@@ -107,26 +108,26 @@ def test_edit_with_a_perfect_denoiser_gives_its_answer():
             return torch.full_like(x, 0.25)
 
     oracle = Oracle(3, 1, 4)
-    draw = g.image_draw([torch.Generator().manual_seed(0)], CPU)
+    draw = layers.image_draw([torch.Generator().manual_seed(0)], CPU)
     torch.testing.assert_close(oracle.edit(torch.zeros(1, 3, 4, 4), draw, (0.5, 0.1)), torch.full((1, 3, 4, 4), 0.25))
 
 
 @pytest.mark.parametrize("name", g.GENERATORS)
 def test_each_learns_and_remakes_each_image_from_its_own_noise(name: str):
     with seeded(0):
-        model = g.to_device(g.GENERATORS[name](), CPU)
+        model = layers.to_device(g.GENERATORS[name](), CPU)
     before = [p.clone() for p in model.parameters()]
     source, generator = list(photos(3, 72)), torch.Generator().manual_seed(1)
-    losses = model.learn(lambda: g.random_crops(source, model.crop, 2, generator, CPU), 4, generator)
+    losses = model.learn(lambda: layers.random_crops(source, model.crop, 2, generator, CPU), 4, generator)
     assert np.isfinite(losses).all()
     assert any((a != b).any() for a, b in zip(before, model.parameters(), strict=True))
     model.eval()
-    batch = g.to_signed(photos(2, 40, seed=5))
+    batch = layers.to_signed(photos(2, 40, seed=5))
 
     def remake(rows: list[int], seeds: list[int]) -> torch.Tensor:
         noise = [torch.Generator().manual_seed(seed) for seed in seeds]
         with torch.inference_mode():
-            return model.remake(batch[rows], g.image_draw(noise, CPU))
+            return model.remake(batch[rows], layers.image_draw(noise, CPU))
 
     both = remake([0, 1], [7, 8])
     assert both.shape == batch.shape

@@ -209,39 +209,43 @@ def _paired(roots: Roots, settings: Settings, skipped: Counter[str]) -> list[Ima
     Real images in a generator's own folder (public copies are laid out so) are taken where no folder that it is
     paired with is there, so that none is counted twice.
     """
-    generators, sources = _aliases(settings["folders"]), _aliases(settings["reals"])
     files: list[ImageFile] = []
     for key, root in roots.items():
         part = key if key in PARTS else "test"
-        shared: dict[str, list[str]] = {}
-        own: dict[str, list[str]] = {}
-        seen: set[str] = set()
-        for path, *_ in walk(root, skipped, settings["exclude"]):
-            names = path.lower().split("/")[:-1]
-            at = next((i for i, name in enumerate(names) if name in generators or name in sources), None)
-            if at is None:
-                skipped[f"in no folder that is named (under {path.split('/')[0] if names else 'the root'})"] += 1
-                continue
-            label = next((LABEL_FOLDERS[name] for name in names[at + 1 :] if name in LABEL_FOLDERS), None)
-            if names[at] in sources:
-                if label == FAKE:
-                    skipped[f"fake in a folder of reals (under {path.split('/')[at]})"] += 1
-                    continue
-                for subset in sources[names[at]]:
-                    shared.setdefault(subset, []).append(path)
-                continue
-            for subset in generators[names[at]]:
-                seen.add(subset)
-                if label == REAL:
-                    own.setdefault(subset, []).append(path)
-                else:
-                    files.append(ImageFile(subset, part, FAKE, subset, key, path))
-        for subset in sorted(seen):
-            for path in shared.get(subset) or own.get(subset, []):
-                files.append(ImageFile(subset, part, REAL, "real", key, path))
+        fakes, own, shared = _sorted_by_subset(root, settings, skipped)
+        for subset in sorted(fakes.keys() | own.keys()):
+            files += [ImageFile(subset, part, FAKE, subset, key, path) for path in fakes.get(subset, [])]
+            reals = shared.get(subset) or own.get(subset, [])
+            files += [ImageFile(subset, part, REAL, "real", key, path) for path in reals]
             if subset in shared and subset in own:
                 skipped[f"real images beside the fakes (under {subset}: it is paired with others)"] += len(own[subset])
     return files
+
+
+Paths = dict[str, list[str]]
+
+
+def _sorted_by_subset(root: Path, settings: Settings, skipped: Counter[str]) -> tuple[Paths, Paths, Paths]:
+    """Paths by subset: fakes, real images in the generators' own folders, and those in folders paired with them."""
+    generators, sources = _aliases(settings["folders"]), _aliases(settings["reals"])
+    fakes, own, shared = Paths(), Paths(), Paths()
+    for path, *_ in walk(root, skipped, settings["exclude"]):
+        names = path.lower().split("/")[:-1]
+        at = next((i for i, name in enumerate(names) if name in generators or name in sources), None)
+        if at is None:
+            skipped[f"in no folder that is named (under {path.split('/')[0] if names else 'the root'})"] += 1
+            continue
+        label = next((LABEL_FOLDERS[name] for name in names[at + 1 :] if name in LABEL_FOLDERS), None)
+        if names[at] not in sources:
+            subsets, paths = generators[names[at]], own if label == REAL else fakes
+        elif label == FAKE:
+            skipped[f"fake in a folder of reals (under {path.split('/')[at]})"] += 1
+            continue
+        else:
+            subsets, paths = sources[names[at]], shared
+        for subset in subsets:
+            paths.setdefault(subset, []).append(path)
+    return fakes, own, shared
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ over.
 from __future__ import annotations
 
 import contextlib
-import json
 import pickle
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -37,11 +36,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tellsign.errors import UserError, choose
+from tellsign.networks.snapshots import GET, WEIGHTS, check_files, check_tensors, weights_file
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-GET = "`tellsign weights` says where it comes from, `tellsign weights --fetch` downloads it."
-LISTED = 8
 
 
 class VisionLanguage(nn.Module):
@@ -259,7 +256,7 @@ def load(settings: Mapping[str, Any], batch_size: int) -> VisionLanguage:
     """
     family = choose(FAMILIES, settings["name"], "captioner")
     folder = Path(settings["weights"])
-    _check_files(folder, settings["name"], family)
+    check_files(folder, settings["name"], family)
 
     import transformers
     from huggingface_hub.errors import StrictDataclassError
@@ -271,7 +268,7 @@ def load(settings: Mapping[str, Any], batch_size: int) -> VisionLanguage:
             model, found = getattr(transformers, family.model_class).from_pretrained(
                 folder,
                 local_files_only=True,
-                use_safetensors=_weights(folder) in WEIGHTS[:2],
+                use_safetensors=weights_file(folder) in WEIGHTS[:2],
                 weights_only=True,
                 dtype=torch.float32,
                 ignore_mismatched_sizes=True,  # listed below, with the others
@@ -283,7 +280,7 @@ def load(settings: Mapping[str, Any], batch_size: int) -> VisionLanguage:
     except (*damage, SafetensorError, StrictDataclassError) as problem:
         reason = next(iter(str(problem).strip().splitlines()), type(problem).__name__)
         raise UserError(f"{folder} cannot be read as a snapshot of {settings['name']}: {reason} {GET}") from problem
-    _check_tensors(folder, found)
+    check_tensors(folder, found)
     return family(model, processor, settings, batch_size)
 
 
@@ -349,71 +346,6 @@ def _numbers(tokens: int | list[int] | None) -> list[int]:
 def _refuse_prompt(name: str, prompt: str) -> None:
     if prompt:
         raise UserError(f"{name} captions without a prompt; {prompt!r} came. Set prompt: '' (llava takes one).")
-
-
-def _check_files(folder: Path, name: str, family: type[VisionLanguage]) -> None:
-    """Refuse a folder before anything slow is imported or read."""
-    if not folder.is_dir():
-        raise UserError(f"there is no folder {folder} with the weights of {name}. {GET}")
-    lacking = [wanted for wanted, ways in _wanted(family).items() if not any(_has(folder, way) for way in ways)]
-    if lacking:
-        raise UserError(f"{folder} has no {'; no '.join(lacking)}. {GET}")
-    texts = {path.name: _json(path) for path in sorted(folder.glob("*.json"))}
-    came = texts["config.json"].get("model_type")
-    if came != family.model_type:
-        raise UserError(
-            f"{folder} holds a model of type {came!r}; {name} needs {family.model_type!r}. Set weights to the folder "
-            f"of {name}, or name the captioner that the folder holds."
-        )
-    shards = set(texts.get(_weights(folder), {}).get("weight_map", {}).values())
-    absent = sorted(file for file in shards if not (folder / file).is_file())
-    if absent:
-        raise UserError(f"{folder} lacks {', '.join(absent)}, which its index names: an unfinished download? {GET}")
-
-
-def _weights(folder: Path) -> str:
-    """The file that holds or lists the weights: safetensors first, as transformers chooses."""
-    return next(file for file in WEIGHTS if (folder / file).is_file())
-
-
-def _wanted(family: type[VisionLanguage]) -> dict[str, tuple[tuple[str, ...], ...]]:
-    """What a snapshot is made of, and the sets of files that each part can be."""
-    return {
-        "config.json": (("config.json",),),
-        f"weights ({', '.join(WEIGHTS)})": tuple((file,) for file in WEIGHTS),
-        "preprocessor_config.json": (("preprocessor_config.json",), ("processor_config.json",)),
-        f"tokenizer ({' or '.join(' with '.join(files) for files in family.tokenizer_files)})": family.tokenizer_files,
-    }
-
-
-def _has(folder: Path, files: tuple[str, ...]) -> bool:
-    return all((folder / file).is_file() for file in files)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as problem:
-        raise UserError(f"{path} cannot be read as JSON: {problem}. {GET}") from problem
-    return content if isinstance(content, dict) else {}
-
-
-def _check_tensors(folder: Path, found: Mapping[str, Any]) -> None:
-    """Account for every tensor."""
-    misshapen = {f"{name} {tuple(came)} instead of {tuple(due)}" for name, came, due in found["mismatched_keys"]}
-    faults = {
-        "missing": found["missing_keys"],
-        "left over": found["unexpected_keys"],
-        "misshapen": misshapen,
-        "unreadable": found["error_msgs"],
-    }
-    told = [
-        f"{len(names)} {what}: {', '.join(sorted(names)[:LISTED])}{', …' if len(names) > LISTED else ''}"
-        for what, names in faults.items()
-        if names
-    ]
-    if told:
-        raise UserError(f"the tensors in {folder} are not this model's. {'; '.join(told)}. {GET}")
 
 
 @contextlib.contextmanager

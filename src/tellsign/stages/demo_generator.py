@@ -21,7 +21,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from tellsign.demo import generators
+from tellsign.demo import generators, layers
 from tellsign.demo.web import jpeg_bytes, jpeg_quality
 from tellsign.errors import UserError, choose
 from tellsign.system.devices import pick_device, seeded
@@ -64,12 +64,12 @@ def main(
     # generators that share a seed must not share their first weights and their crops
     seed = int.from_bytes(hashlib.sha256(f"{settings['name']} {settings['seed']}".encode()).digest()[:6], "big")
     with seeded(seed):
-        remaker = generators.to_device(build(), where)
+        remaker = layers.to_device(build(), where)
     photos = [_load(path) for path in _files(source)]
     generator = torch.Generator().manual_seed(seed)
 
     def crops() -> Tensor:
-        return generators.random_crops(photos, remaker.crop, settings["batch"], generator, where)
+        return layers.random_crops(photos, remaker.crop, settings["batch"], generator, where)
 
     remaker.train()
     remaker.learn(crops, settings["steps"], generator)
@@ -82,10 +82,10 @@ def main(
             batches = _batches(images, batch_size)
             for rows in progress(batches, len(batches), f"{settings['name']}: {part} batches"):
                 noise = [torch.Generator().manual_seed(_mix(seed, stream, row)) for row in rows]
-                batch = generators.to_signed(torch.stack([images[row] for row in rows]).to(where))
+                batch = layers.to_signed(torch.stack([images[row] for row in rows]).to(where))
                 with torch.inference_mode():
-                    fakes = remaker.remake(batch, generators.image_draw(noise, where))
-                for row, fake in zip(rows, generators.to_bytes(fakes).cpu(), strict=True):
+                    fakes = remaker.remake(batch, layers.image_draw(noise, where))
+                for row, fake in zip(rows, layers.to_bytes(fakes).cpu(), strict=True):
                     quality = jpeg_quality(np.random.default_rng([seed, stream, row]))
                     pixels = np.ascontiguousarray(fake.permute(1, 2, 0).numpy())
                     (target / f"{row:05d}.jpg").write_bytes(jpeg_bytes(pixels, quality))
