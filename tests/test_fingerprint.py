@@ -23,6 +23,18 @@ def test_a_docstring_alone_leaves_an_empty_body():
     assert stripped('def f():\n    """Only words."""') == stripped("def f():\n    pass")
 
 
+def test_a_packages_templates_enter(tmp_path, monkeypatch):
+    template = tmp_path / "tables/templates/table.md.j2"
+    template.parent.mkdir(parents=True)
+    (tmp_path / "tables/__init__.py").write_text("")
+    monkeypatch.setattr(fingerprint, "ROOT", tmp_path)
+    digests = set()
+    for text in ("one", "two"):
+        template.write_text(text)
+        digests.add(fingerprint.module_digest.__wrapped__("tellsign.tables"))
+    assert len(digests) == 2
+
+
 @pytest.mark.parametrize(
     ("stage", "inside", "outside"),
     [

@@ -13,7 +13,8 @@ import pytest
 
 from tellsign.errors import UserError
 from tellsign.results.published import Quoted
-from tellsign.results.tables import FORMATS, Document, build, escape_latex
+from tellsign.results.tables import FORMATS, Document, make_document
+from tellsign.results.tables.writers import escape_latex
 from tellsign.stages.evaluate import COLUMNS
 
 BANNER = "Demo: this exercises the pipeline; it says nothing about the papers' claims."
@@ -81,14 +82,14 @@ def spec(**change: object) -> dict:
     } | change  # fmt: skip
 
 
-def panel(document: Document, number: int = 0) -> tuple[list[str], dict[str, list[str]]]:
-    held = document.panels[number]
+def section(document: Document, number: int = 0) -> tuple[list[str], dict[str, list[str]]]:
+    held = document.sections[number]
     names = [f"{column.group} {column.name}".strip() for column in held.columns]
-    return names, {line.cells[0]: list(line.cells[1:]) for line in held.lines}
+    return names, {line.cells[0]: list(line.cells[1:]) for line in held.rows}
 
 
 def test_mean_panel_keeps_quoted_and_ours_apart() -> None:
-    names, lines = panel(build(spec(), TAM + BASE, PUBLISHED))
+    names, lines = section(make_document(spec(), TAM + BASE, PUBLISHED))
     assert names[1:] == [
         "accuracy quoted", "accuracy ours ± sd", "accuracy 95 % interval", "accuracy delta", "images seen",
         "seeds",
@@ -100,66 +101,66 @@ def test_mean_panel_keeps_quoted_and_ours_apart() -> None:
 
 
 def test_no_column_holds_quoted_and_own_numbers() -> None:
-    document = build(spec(), TAM + BASE, PUBLISHED)
+    document = make_document(spec(), TAM + BASE, PUBLISHED)
     ours = {f"{n.value:.1f}" for n in document.numbers if n.source == "ours"}
     quoted = {f"{n.value:.1f}" for n in document.numbers if n.source == "quoted"}
     assert not ours & quoted
-    for held in document.panels:
+    for held in document.sections:
         for column in range(1, len(held.columns)):
-            first = {line.cells[column].split(" ")[0].rstrip("†‡") for line in held.lines}
+            first = {line.cells[column].split(" ")[0].rstrip("†‡") for line in held.rows}
             assert not (first & ours and first & quoted), held.columns[column]
 
 
 def test_panels_by_subset() -> None:
-    document = build(spec(), TAM + BASE, PUBLISHED)
-    names, lines = panel(document, 1)
+    document = make_document(spec(), TAM + BASE, PUBLISHED)
+    names, lines = section(document, 1)
     assert names[1:] == ["ldm", "fsq", "mean"]
     assert lines["direct"] == ["81.0 ± –", "79.0 ± –", "80.0 ± –"]
     assert set(lines) == {"MPFT (TAM)", "direct"}
-    names, lines = panel(document, 2)
+    names, lines = section(document, 2)
     assert names[1:] == ["Avg", "ADM"]
     assert lines == {"MPFT (TAM)": ["98.2", "91.5"], "NPR": ["88.6", "76.9"]}
-    assert len(document.panels) == 3
+    assert len(document.sections) == 3
 
 
 def test_a_mean_over_more_than_is_shown_says_so() -> None:
-    assert build(spec(), TAM + BASE, PUBLISHED).panels[0].heading == "Mean over subsets"
-    shown = build(spec(columns=["ldm"]), TAM + BASE, PUBLISHED).panels
+    assert make_document(spec(), TAM + BASE, PUBLISHED).sections[0].heading == "Mean over subsets"
+    shown = make_document(spec(columns=["ldm"]), TAM + BASE, PUBLISHED).sections
     assert shown[0].heading == "Mean over all 2 tested subsets, of which 1 are shown below"
     assert [column.name for column in shown[1].columns][1:] == ["ldm", "mean"]
 
 
 def test_delta_only_where_it_may_be_compared() -> None:
     columns = [{"subset": "ldm", "quoted": "ADM"}, "fsq"]
-    document = build(spec(comparable=True, columns=columns), TAM + BASE, PUBLISHED)
-    assert panel(document)[1]["MPFT (TAM)"][3] == "−5.2"
-    names, lines = panel(document, 3)
+    document = make_document(spec(comparable=True, columns=columns), TAM + BASE, PUBLISHED)
+    assert section(document)[1]["MPFT (TAM)"][3] == "−5.2"
+    names, lines = section(document, 3)
     assert names[1:] == ["ldm"]
     assert lines == {"MPFT (TAM)": ["+2.5"]}  # 94.0 against 91.5
     deltas = [number.value for number in document.numbers if number.source == "delta"]
     assert deltas == pytest.approx([-5.2, 2.5])
-    apart = build(spec(), TAM + BASE, PUBLISHED)
+    apart = make_document(spec(), TAM + BASE, PUBLISHED)
     assert not [number for number in apart.numbers if number.source == "delta"]
     assert any("measured on demo" in note for note in apart.footnotes)
-    assert any(note == "† Other." for note in build(spec(why="Other."), TAM + BASE, PUBLISHED).footnotes)
+    assert any(note == "† Other." for note in make_document(spec(why="Other."), TAM + BASE, PUBLISHED).footnotes)
 
 
 def test_pairs_put_two_metrics_in_a_cell() -> None:
     rows = [{"run": "tam", "label": "TAM", "quoted": "MPFT"}]
-    document = build(spec(kind="pairs", metric=["accuracy", "ap_fake"], rows=rows), TAM, PUBLISHED)
-    assert panel(document)[1]["TAM"][4] == "99.9"
-    assert panel(document, 1)[1]["TAM"] == ["94.0 / 99.0", "92.0 / 97.0", "93.0 / 98.0"]
-    assert panel(document, 2)[1]["TAM"] == ["98.2 / 99.9", "91.5 / 99.0"]
+    document = make_document(spec(kind="pairs", metric=["accuracy", "ap_fake"], rows=rows), TAM, PUBLISHED)
+    assert section(document)[1]["TAM"][4] == "99.9"
+    assert section(document, 1)[1]["TAM"] == ["94.0 / 99.0", "92.0 / 97.0", "93.0 / 98.0"]
+    assert section(document, 2)[1]["TAM"] == ["98.2 / 99.9", "91.5 / 99.0"]
     assert any("which class" in note for note in document.footnotes)
-    document = build(spec(metric=["ap_fake", "ap_fake"], rows=rows), TAM, PUBLISHED)
-    assert panel(document, 2)[1]["TAM"] == ["99.9", "99.0"]  # the paper prints one AP
+    document = make_document(spec(metric=["ap_fake", "ap_fake"], rows=rows), TAM, PUBLISHED)
+    assert section(document, 2)[1]["TAM"] == ["99.9", "99.0"]  # the paper prints one AP
 
 
 def test_runs_have_a_block_of_columns_for_each_metric() -> None:
     accuracies = [quoted for quoted in PUBLISHED if quoted.metric == "accuracy"]
     held = spec(kind="runs", metric=["accuracy", "ap_fake"], cost=False)
-    document = build(held, TAM + BASE, accuracies)
-    names, lines = panel(document)
+    document = make_document(held, TAM + BASE, accuracies)
+    names, lines = section(document)
     assert names[1::4] == ["accuracy quoted", "AP (fake positive) quoted", "seeds"]
     assert lines["direct"] == ["–", "80.0 ± –", "78.0–82.0", "–", "–", "85.0 ± –", "83.0–87.0", "–", "1"]
     assert lines["MPFT (TAM)"][4] == "–"  # a table of the paper without any AP
@@ -169,18 +170,18 @@ def test_runs_have_a_block_of_columns_for_each_metric() -> None:
 def test_a_row_may_average_several_runs_seed_by_seed() -> None:
     other = metrics("other", {0: 0.70, 1: 0.90, 2: 0.91})
     rows = [{"runs": ["tam", "other"], "label": "both"}]
-    document = build(spec(rows=rows, quoted=None), TAM + other, [])
+    document = make_document(spec(rows=rows, quoted=None), TAM + other, [])
     sd = statistics.stdev([80.0, 91.0, 94.0])
-    assert panel(document)[1]["both"][1:] == [f"88.3 ± {sd:.1f}", "86.3–90.3", "–", "62", "3"]
+    assert section(document)[1]["both"][1:] == [f"88.3 ± {sd:.1f}", "86.3–90.3", "–", "62", "3"]
     with pytest.raises(UserError, match="different seeds"):
-        build(spec(rows=[{"runs": ["tam", "base"], "label": "both"}], quoted=None), TAM + BASE, [])
+        make_document(spec(rows=[{"runs": ["tam", "base"], "label": "both"}], quoted=None), TAM + BASE, [])
 
 
 def test_robustness_has_perturbations_as_rows() -> None:
     rows = [{"perturbation": "blur", "group": "Blurred"}, "none"]
     held = spec(kind="robustness", run="tam", rows=rows, quoted=None)
-    document = build(held, TAM + metrics("tam", {0: 0.6}, "blur"), [])
-    lines = document.panels[0].lines
+    document = make_document(held, TAM + metrics("tam", {0: 0.6}, "blur"), [])
+    lines = document.sections[0].rows
     assert [line.cells[:3] for line in lines] == [
         ("Blurred",), ("blur", "–", "60.0 ± –"), ("none", "–", "93.0 ± 3.6")
     ]  # fmt: skip
@@ -199,8 +200,8 @@ def grid_spec(**change: object) -> tuple[dict, list]:
 
 def test_grid_is_laid_out_by_recipe_fields() -> None:
     held, rows = grid_spec()
-    document = build(held, rows, GRID)
-    names, lines = panel(document)
+    document = make_document(held, rows, GRID)
+    names, lines = section(document)
     assert names[0] == "mask ratio"
     assert names[1::4] == ["(0.5, 2.0) quoted", "(1.0, 1.0) quoted", "images seen"]  # in numerical order
     assert lines["(0.6, 0.8)"][:2] == ["95.9 ± 0.9", "80.0 ± 0.7"]
@@ -212,14 +213,14 @@ def test_grid_is_laid_out_by_recipe_fields() -> None:
 def test_grid_axes_rename_values_and_map_printed_names() -> None:
     axis = {"field": "mask.ratio", "names": {"(0.6, 0.8)": "most"}, "quoted": {"(0.6, 0.8)": "(0.6, 0.8)"}}
     held, rows = grid_spec(rows=axis)
-    lines = panel(build(held, rows, GRID))[1]
+    lines = section(make_document(held, rows, GRID))[1]
     assert lines["most"][4] == "94.4 ± 1.5"
     assert lines["(0.0, 0.2)"][0] == "–"
     one = {name: recipe for name, recipe in held["recipes"].items() if recipe and recipe["mask"]["aspect"][0] == 1}
-    single = build(held | {"recipes": one, "columns": None, "quoted": None}, rows, [])
-    assert panel(single)[1]["most"][1] == "70.0 ± 0.7"
+    single = make_document(held | {"recipes": one, "columns": None, "quoted": None}, rows, [])
+    assert section(single)[1]["most"][1] == "70.0 ± 0.7"
     with pytest.raises(UserError, match="ratio-0 and ratio-1 both stand at"):
-        build(held | {"columns": None, "quoted": None}, rows, [])
+        make_document(held | {"columns": None, "quoted": None}, rows, [])
 
 
 @pytest.mark.parametrize(
@@ -241,37 +242,37 @@ def test_grid_axes_rename_values_and_map_printed_names() -> None:
 )
 def test_what_is_not_there_is_named(change: dict, problem: str) -> None:
     with pytest.raises(UserError, match=re.escape(problem)):
-        build(spec(**change), TAM + BASE, PUBLISHED)
+        make_document(spec(**change), TAM + BASE, PUBLISHED)
 
 
 def test_a_run_on_two_benchmarks_needs_to_be_told_which() -> None:
     rows = metrics("tam", {0: 0.9}) + metrics("tam", {0: 0.7}, benchmark="folder")
     held = spec(rows=[{"run": "tam"}], quoted=None)
     with pytest.raises(UserError, match="tested on demo, folder"):
-        build(held, rows, [])
-    assert panel(build(held | {"benchmark": "folder"}, rows, []))[1]["tam"][1] == "70.0 ± –"
+        make_document(held, rows, [])
+    assert section(make_document(held | {"benchmark": "folder"}, rows, []))[1]["tam"][1] == "70.0 ± –"
 
 
 def test_one_kept_epoch_has_no_mean_and_the_error_says_what_to_do() -> None:
     rows = [row for row in TAM if row["checkpoint"] == "last"]
     with pytest.raises(UserError, match="Keep more than one epoch"):
-        build(spec(rows=[{"run": "tam"}], checkpoint="mean"), rows, PUBLISHED)
+        make_document(spec(rows=[{"run": "tam"}], checkpoint="mean"), rows, PUBLISHED)
 
 
 @pytest.mark.parametrize("ending", FORMATS)
 def test_banner_stands_above_in_every_format_and_text_is_stable(ending: str) -> None:
     write = FORMATS[ending]
-    text = write(build(spec(), TAM + BASE, PUBLISHED))
-    assert text == write(build(spec(), list(reversed(BASE + TAM))[::-1], PUBLISHED))
+    text = write(make_document(spec(), TAM + BASE, PUBLISHED))
+    assert text == write(make_document(spec(), list(reversed(BASE + TAM))[::-1], PUBLISHED))
     plain = text.replace("\\", "").replace("&#x27;", "'")
     assert BANNER in plain
     if ending != "csv":
         assert plain.index(BANNER) < plain.index("98.2")
-        assert BANNER not in write(build(spec(banner=""), TAM + BASE, PUBLISHED)).replace("\\", "")
+        assert BANNER not in write(make_document(spec(banner=""), TAM + BASE, PUBLISHED)).replace("\\", "")
 
 
 def test_csv_holds_every_number_with_its_digests() -> None:
-    document = build(spec(), TAM + BASE, PUBLISHED)
+    document = make_document(spec(), TAM + BASE, PUBLISHED)
     rows = list(csv.DictReader(io.StringIO(FORMATS["csv"](document))))
     ours = [row for row in rows if row["source"] == "ours"]
     assert len(ours) == 2 * 3
@@ -287,7 +288,7 @@ def test_csv_holds_every_number_with_its_digests() -> None:
 
 def test_markdown_columns_agree_and_pipes_are_escaped() -> None:
     rows = [{"run": "tam", "label": "a|b_c*", "quoted": "MPFT"}]
-    text = FORMATS["md"](build(spec(rows=rows, banner=""), TAM, PUBLISHED))
+    text = FORMATS["md"](make_document(spec(rows=rows, banner=""), TAM, PUBLISHED))
     assert r"a\|b\_c\*" in text
     for block in text.split("\n\n"):
         widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines() if line.startswith("|")}
@@ -296,7 +297,7 @@ def test_markdown_columns_agree_and_pipes_are_escaped() -> None:
 
 def test_latex_is_escaped_and_its_columns_agree() -> None:
     assert escape_latex("R&D 5% a_b {x} ± −1 †") == r"R\&D 5\% a\_b \{x\} $\pm$ $-$1 $^\dagger$"
-    text = FORMATS["tex"](build(spec(title="50% & more_#1"), TAM + BASE, PUBLISHED))
+    text = FORMATS["tex"](make_document(spec(title="50% & more_#1"), TAM + BASE, PUBLISHED))
     assert r"50\% \& more\_\#1" in text
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 3
     for body in re.findall(r"\\begin\{tabular\}\{(l(?:r+))\}(.*?)\\end", text, re.DOTALL):
@@ -333,7 +334,7 @@ def test_html_is_whole_and_stands_alone() -> None:
     held = spec(title="a <b> & c", kind="runs", metric=["accuracy", "ap_fake"], quoted=None)
     held["rows"] = [{"run": "tam", "group": "G"}]
     page = Balance()
-    page.feed(FORMATS["html"](build(held, TAM, [])))
+    page.feed(FORMATS["html"](make_document(held, TAM, [])))
     assert page.open == []
     assert page.outside == []
     assert set(page.widths) == {1 + 2 * 4 + 2}
@@ -347,20 +348,20 @@ def test_protocols_stand_side_by_side_with_what_each_says() -> None:
         {"label": "batches", "protocol": "batch=16"},
         {"label": "last five", "checkpoint": "mean"},
     ]
-    document = build(spec(kind="protocols", run="tam", rows=wanted, quoted=None), rows, [])
-    _, lines = panel(document)
+    document = make_document(spec(kind="protocols", run="tam", rows=wanted, quoted=None), rows, [])
+    _, lines = section(document)
     assert [line[1].split(" ")[0] for line in lines.values()] == ["93.0", "46.5", "93.0"]
     assert "Protocol of batches: batch=16." in document.footnotes
     assert {number.row: number.protocol for number in document.numbers} == {
         "whole set": "", "batches": "batch=16", "last five": "",
     }  # fmt: skip
     with pytest.raises(UserError, match=r"no metrics of checkpoint 'best'.*protocol: {validation: NAME}"):
-        build(spec(kind="protocols", run="tam", rows=[{"label": "x", "checkpoint": "best"}]), rows, [])
+        make_document(spec(kind="protocols", run="tam", rows=[{"label": "x", "checkpoint": "best"}]), rows, [])
     with pytest.raises(UserError, match="no metrics of protocol 'batch=61'"):
-        build(spec(kind="protocols", run="tam", rows=[{"label": "x", "protocol": "batch=61"}]), rows, [])
+        make_document(spec(kind="protocols", run="tam", rows=[{"label": "x", "protocol": "batch=61"}]), rows, [])
 
 
 def test_a_table_under_one_protocol_says_so_once() -> None:
     rows = [row | {"protocol": "classes=mean"} for row in TAM + BASE]
-    document = build(spec(protocol="classes=mean"), rows, PUBLISHED)
+    document = make_document(spec(protocol="classes=mean"), rows, PUBLISHED)
     assert [note for note in document.footnotes if note.startswith("Protocol")] == ["Protocol: classes=mean."]

@@ -1,7 +1,8 @@
 """Digest of a module's code and of everything in this package that it imports, however deeply.
 
-Comments, docstrings, blank lines and formatting do not enter. Modules that only carry, check or write what others
-compute are neutral: what they say reaches the digest as settings, or cannot change a number.
+Comments, docstrings, blank lines and formatting do not enter; the templates in a package's folder do. Modules that
+only carry, check or write what others compute are neutral: what they say reaches the digest as settings, or cannot
+change a number.
 """
 
 from __future__ import annotations
@@ -63,9 +64,14 @@ def without_docstrings(tree: ast.Module) -> ast.Module:
 
 @functools.cache
 def module_digest(module: str) -> str:
-    """Digest of one module's syntax tree without docstrings."""
-    tree = without_docstrings(ast.parse(source_of(module).read_text(encoding="utf-8")))
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    """Digest of one module's syntax tree without docstrings, and of a package's templates."""
+    source = source_of(module)
+    tree = without_docstrings(ast.parse(source.read_text(encoding="utf-8")))
+    made_of = hashlib.sha256(ast.dump(tree).encode())
+    if source.name == "__init__.py":
+        for template in sorted(source.parent.glob("templates/*")):
+            made_of.update(f"\n{template.name}\n".encode() + template.read_bytes())
+    return made_of.hexdigest()
 
 
 @functools.cache

@@ -22,7 +22,7 @@ from tellsign.networks.grounders import GROUNDERS
 from tellsign.networks.weights import NLTK, MissingWeightsError, ResolvedWeights
 from tellsign.plan.fingerprint import code_digest
 from tellsign.results.figures import METRIC_KINDS, complete_spec
-from tellsign.results.tables import read_spec
+from tellsign.results.tables.specification import read_spec
 from tellsign.schema.annotation import Annotate, Glip, NoCaptioner, NoGrounder
 from tellsign.schema.config import Config
 from tellsign.schema.data import Bias, Perturbation, Test

@@ -6,7 +6,8 @@ Reads:
   --seen       WHAT=PATH: splits that were trained or pre-trained on; a footnote says what of them is tested on.
   --published  CSV of the paper's printed numbers; needed only where the table quotes.
 
-Settings: the table's specification (see tellsign.results.tables), with banner, comparable and the runs' recipes.
+Settings: the table's specification (see tellsign.results.tables.specification), with banner, comparable and the
+runs' recipes.
 
 Writes:
   --out  folder: table.csv (every number in long form, with its digests), table.md, table.tex (needs booktabs,
@@ -22,7 +23,7 @@ import numpy as np
 from tellsign.data.leaks import bits_per_pixel, bits_per_pixel_auc, seen_before
 from tellsign.errors import UserError
 from tellsign.results.published import Quoted, load
-from tellsign.results.tables import FORMATS, build
+from tellsign.results.tables import FORMATS, make_document
 from tellsign.system.files import folder_beside
 from tellsign.system.parquet import read_rows
 
@@ -102,7 +103,7 @@ def main(
     rows = [row for path in metrics for row in read_rows(path).to_pylist()]
     notes = [what_files_reveal(name, path) for name, path in (indexes or {}).items()]
     notes += what_was_seen(seen or {}, indexes or {})
-    document = build(settings | {"footnotes": [*settings.get("footnotes", ()), *notes]}, rows, quoted)
+    document = make_document(settings | {"footnotes": [*settings.get("footnotes", ()), *notes]}, rows, quoted)
     with folder_beside(out) as folder:
         for ending, write in FORMATS.items():
             (folder / f"table.{ending}").write_text(write(document), encoding="utf-8", newline="\n")

@@ -1,0 +1,76 @@
+"""How to read a table's numbers: deviation, interval, checkpoint, threshold, protocol, test images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tellsign.results.tables.document import TIMES, Number, distinct
+from tellsign.results.tables.layout import range_text
+from tellsign.results.tables.specification import Spec
+
+
+def explanations(spec: Spec, numbers: Sequence[Number]) -> list[str]:
+    """Footnotes that hold for the whole table."""
+    ours = [number for number in numbers if number.source == "ours"]
+    return [
+        *_deviation(spec),
+        *_checkpoint(ours),
+        *_threshold(ours),
+        *_protocols(spec, ours),
+        *_average_precision(numbers),
+        *_several_metrics(spec),
+        *_test_images(ours),
+    ]
+
+
+def _deviation(spec: Spec) -> list[str]:
+    over = "seeds" if spec.spread == "seeds" else "the kept epochs"
+    lone = " One seed has no deviation (–)." if spec.spread == "seeds" else ""
+    return [
+        f"Percent. Ours: mean over seeds {TIMES} standard deviation over {over}.{lone} Interval: 95 %, "
+        "bootstrap over the test images, ends averaged over seeds."
+    ]
+
+
+def _checkpoint(ours: Sequence[Number]) -> list[str]:
+    averaged = [number.epochs for number in ours if number.checkpoint == "mean"]
+    rules = {number.checkpoint for number in ours}
+    texts = ["last epoch"] if rules - {"mean", "best"} else []
+    texts += ["best of the kept epochs on the validation images"] if "best" in rules else []
+    texts += [f"mean of the last {range_text(averaged)} epochs"] if averaged else []
+    return [f"Checkpoint: {', '.join(texts)}."]
+
+
+def _threshold(ours: Sequence[Number]) -> list[str]:
+    rules = sorted({number.threshold_rule for number in ours} - {"none", "oracle"})
+    return [f"Accuracy: fake means a score above {' or '.join(rules)}."] if rules else []
+
+
+def _protocols(spec: Spec, ours: Sequence[Number]) -> list[str]:
+    shown_by_protocol: dict[str, list[str]] = {}
+    for number in ours:
+        shown = number.row if spec.kind == "protocols" else f"{number.row}, {number.column}"
+        if number.protocol:
+            shown_by_protocol.setdefault(number.protocol, []).append(shown)
+    everywhere = len({number.protocol for number in ours}) == 1
+    return [
+        f"Protocol{'' if everywhere else ' of ' + '; '.join(distinct(shown))}: {protocol}."
+        for protocol, shown in shown_by_protocol.items()
+    ]
+
+
+def _average_precision(numbers: Sequence[Number]) -> list[str]:
+    printed = any(number.source == "quoted" and number.metric.startswith("ap") for number in numbers)
+    return ["The paper does not say which class its AP takes as positive."] if printed else []
+
+
+def _several_metrics(spec: Spec) -> list[str]:
+    if spec.kind not in ("subsets", "pairs") or len(spec.metrics) == 1:
+        return []
+    return ["Cells of two numbers are without deviation and interval; table.csv holds them."]
+
+
+def _test_images(ours: Sequence[Number]) -> list[str]:
+    tested = sorted({(n.benchmark, n.n_real, n.n_fake) for n in ours if n.subset == "mean"})
+    parts = [f"{benchmark}, {real} real and {fake} fake images" for benchmark, real, fake in tested]
+    return [f"Tested on {'; '.join(parts)}."] if parts else []

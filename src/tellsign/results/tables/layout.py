@@ -1,0 +1,146 @@
+"""Sections of a table: which cells stand side by side, and the text of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from tellsign.results.tables.document import DASH, TIMES, Column, Marks, Number, Section, TextRow, distinct
+from tellsign.results.tables.numbers import Cell, Cells
+from tellsign.results.tables.specification import METRIC_LABELS, Slice, Spec
+
+
+@dataclass
+class Draft:
+    """A table being laid out: its specification, its cells and the marks of its footnotes."""
+
+    spec: Spec
+    cells: Cells
+    marks: Marks = field(default_factory=Marks)
+
+
+# ---------------------------------------------------------------------------------------------- texts of cells
+
+
+def digits(value: float) -> str:
+    """One digit after the point; a dash for NaN."""
+    return DASH if math.isnan(value) else f"{value:.1f}"
+
+
+def ours_text(cell: Cell, short: bool = False) -> str:
+    """``94.5 ± 0.3``, or ``94.5`` where it must be short; a dash where there is nothing."""
+    if cell.ours is None:
+        return DASH
+    value = f"{cell.ours.value:.1f}"
+    return value if short else f"{value} {TIMES} {digits(cell.ours.sd)}"
+
+
+def interval_text(cell: Cell) -> str:
+    """``91.0–95.0``; a dash where there is nothing."""
+    return f"{cell.ours.low:.1f}{DASH}{cell.ours.high:.1f}" if cell.ours else DASH
+
+
+def quoted_text(draft: Draft, cell: Cell) -> str:
+    """The printed digits, marked where a note must be read with them."""
+    if cell.quoted is None:
+        return DASH
+    text = cell.quoted.value + (f" {TIMES} {cell.quoted.std}" if cell.quoted.std else "")
+    note = cell.quoted.note
+    return text + (draft.marks.sign(f"Quoted: {note}.") if note.startswith(("as printed", "not printed")) else "")
+
+
+def delta_text(draft: Draft, cell: Cell) -> str:
+    """Ours less quoted, where they may be compared; else the mark of the footnote that says why not."""
+    if cell.ours is None or cell.quoted is None:
+        return DASH
+    if draft.spec.comparable:
+        return f"{cell.delta:+.1f}".replace("-", "−")
+    why = draft.spec.why or (
+        f"No difference is given: ours is measured on {cell.ours.benchmark}, the quoted number on the "
+        "paper's benchmark."
+    )
+    return "n/a" + draft.marks.sign(why)
+
+
+def label_text(draft: Draft, row: Slice, ran: bool) -> str:
+    """A row's label; rows that were not run are marked."""
+    return row.label + ("" if ran else draft.marks.sign("Quoted only; not run here."))
+
+
+def range_text(counts: Sequence[int]) -> str:
+    """``3``, or ``1–3`` where they differ; a dash where there are none."""
+    return DASH.join(distinct([str(min(counts)), str(max(counts))])) if counts else DASH
+
+
+def images_seen_text(numbers: Sequence[Number]) -> str:
+    """Images seen in training, of the distinct runs of a row."""
+    by_run = {number.run: number.images_seen for number in numbers}
+    total = sum(by_run.values())
+    return DASH if not by_run or math.isnan(total) else f"{total:.0f}"
+
+
+# ---------------------------------------------------------------------------------------------- sections
+
+
+def section(
+    heading: str, columns: Sequence[Column], rows: Sequence[Slice], cells_of: Callable[[Slice], Sequence[str]]
+) -> Section:
+    """A section with the rows' groups as headings between them.
+
+    Args:
+        heading: stands above it; may be empty.
+        columns: the column of labels and those of the cells.
+        rows: its rows, in order.
+        cells_of: the texts of a row, its label first.
+    """
+    texts: list[TextRow] = []
+    group = ""
+    for row in rows:
+        if row.group and row.group != group:
+            texts.append(TextRow((row.group,)))
+        group = row.group
+        texts.append(TextRow(tuple(cells_of(row))))
+    return Section(heading, tuple(columns), tuple(texts))
+
+
+def side_by_side(draft: Draft, columns: Sequence[tuple[Slice, str, str]], heading: str) -> Section:
+    """Quoted, ours, interval and delta side by side for each column; cost and seeds at the end.
+
+    Args:
+        draft: the table.
+        columns: what each selects, the metric it shows, and the heading of its four columns.
+        heading: stands above the section.
+    """
+    spec = draft.spec
+    heads = [Column("", spec.corner)]
+    for _, _, group in columns:
+        names = ("quoted", f"ours {TIMES} sd", "95 % interval", "delta")
+        heads += [Column(group, name, quoted=name == "quoted") for name in names]
+    heads += [Column("", "images seen")] if spec.cost else []
+    heads += [Column("", "seeds")]
+
+    def cells_of(row: Slice) -> list[str]:
+        cells = [draft.cells.at(row, column, metric) for column, metric, _ in columns]
+        ours = [cell.ours for cell in cells if cell.ours]
+        texts = [label_text(draft, row, bool(ours))]
+        for cell in cells:
+            texts += [quoted_text(draft, cell), ours_text(cell), interval_text(cell), delta_text(draft, cell)]
+        texts += [images_seen_text(ours)] if spec.cost else []
+        return [*texts, range_text([number.seeds for number in ours])]
+
+    return section(heading, heads, spec.rows, cells_of)
+
+
+def metrics_side_by_side(draft: Draft) -> list[Section]:
+    """One section with the specification's own columns, each of one metric."""
+    columns = []
+    for column in draft.spec.columns:
+        group = f"{column.group}: {column.label}" if column.group else column.label
+        columns.append((column, column.select.get("metric", draft.spec.metrics[0]), group))
+    return [side_by_side(draft, columns, draft.spec.heading)]
+
+
+def metric_labels(draft: Draft) -> str:
+    """The metrics of a table, as a heading."""
+    return " / ".join(METRIC_LABELS[metric] for metric in draft.spec.metrics)
