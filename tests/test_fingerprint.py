@@ -38,10 +38,10 @@ def test_a_packages_templates_enter(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("stage", "inside", "outside"),
     [
-        ("train", "tellsign.methods.masks", "tellsign.methods.lattice"),
-        ("pretrain", "tellsign.methods.lattice", "tellsign.methods.masks"),
-        ("train_head", "tellsign.methods.discrepancy", "tellsign.methods.masks"),
-        ("score", "tellsign.networks.backbones", "tellsign.methods.masks"),
+        ("train", "tellsign.methods.losses", "tellsign.methods.lattice"),
+        ("pretrain", "tellsign.methods.lattice", "tellsign.methods.masks.texture_aware"),
+        ("train_head", "tellsign.methods.discrepancy", "tellsign.methods.masks.texture_aware"),
+        ("score", "tellsign.networks.backbones", "tellsign.methods.masks.texture_aware"),
         ("evaluate", "tellsign.evaluation.metrics", "tellsign.networks.backbones"),
         ("split", "tellsign.stages.split", "tellsign.data.images"),
     ],

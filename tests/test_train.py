@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from tellsign.data.pixels import PixelTable, augment
 from tellsign.methods.losses import binary_cross_entropy
-from tellsign.methods.masks import random_box
+from tellsign.methods.masks.random_box import random_box
 from tellsign.networks.detectors import build_detector, load_detector, weight_files
 from tellsign.schema.loading import build, plain
 from tellsign.schema.training import Recipe
@@ -196,7 +196,7 @@ def test_without_augmentation_every_draw_is_made_in_the_order_it_always_was(data
     for rows in torch.randperm(12, generator=generator).split(4):
         pixels = augment(table.random_crops(rows, 32, generator), generator, flip=True, rotate=True)
         x = detector.backbone.preprocess(pixels)
-        x = x * random_box(x, generator, ratio=(0.6, 0.8))
+        x = x * random_box(x, generator, ratio=(0.6, 0.8), aspect=(0.33, 3.0), literal=False, distribution="uniform")
         adam.zero_grad()
         binary_cross_entropy(detector(x), labels[rows]).backward()
         adam.step()

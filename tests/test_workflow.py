@@ -90,15 +90,15 @@ def test_a_mask_ratio_of_mpft_reruns_nothing_of_lol(demo):
 
 
 def test_a_comment_and_a_docstring_rerun_nothing(demo):
-    source = demo / "src" / "tellsign" / "methods" / "masks.py"
+    source = demo / "src" / "tellsign" / "methods" / "masks" / "texture_aware.py"
     docstring = source.read_text().split('"""')[1]
-    with edited(source, docstring, "Another text."), edited(source, "import torch", "# a comment\nimport torch"):
+    with edited(source, docstring, "Another text."), edited(source, "import torch\n\n", "import torch  # why\n\n"):
         assert planned(demo, "all") == Counter()
 
 
-def test_an_edit_of_masks_reruns_the_trainings_that_import_it(demo):
-    source = demo / "src" / "tellsign" / "methods" / "masks.py"
-    with edited(source, "import torch\n", "import torch\n\nSOMETHING_NEW = 1\n"):
+def test_an_edit_of_what_masks_share_reruns_the_trainings_that_mask(demo):
+    helper = demo / "src" / "tellsign" / "methods" / "masks" / "draws.py"
+    with edited(helper, "def uniform(", "SOMETHING_NEW = 1\n\n\ndef uniform("):
         counts = planned(demo, "tables")
     assert counts["train"] > 20 and counts["table"] > 5
     assert not set(counts) & {"demo_generator", "index", "split", "crops", "pretrain", "train_head", "embed"}

@@ -1,4 +1,7 @@
-"""Digest of a module's code and of everything in this package that it imports, however deeply.
+"""Digest of modules' code and of everything in this package that they import, however deeply.
+
+What a stage chooses by name from a registry (`tellsign.registry`) it does not import: the plan names the module of the
+chosen entry beside the stage's. An edit of an entry thus moves what uses it and nothing else.
 
 Comments, docstrings, blank lines and formatting do not enter; the templates in a package's folder do. Modules that
 only carry, check or write what others compute are neutral: what they say reaches the digest as settings, or cannot
@@ -22,12 +25,14 @@ NEUTRAL = frozenset(
         "tellsign",  # the version
         "tellsign.__main__",  # turns flags into arguments
         "tellsign.errors",  # messages
+        "tellsign.methods.masks",  # registry: the chosen record enters, its neighbours do not
         "tellsign.networks.hub",  # fetches
+        "tellsign.registry",  # looks up
         "tellsign.schema",  # its values enter as settings, with defaults resolved
         "tellsign.system",  # files, locks, devices, progress
     }
 )
-"""Modules, and packages with all that is in them."""
+"""Modules, and packages of the first level with all that is in them."""
 
 
 def is_neutral(module: str) -> bool:
@@ -90,7 +95,8 @@ def closure(module: str) -> tuple[str, ...]:
 
 
 @functools.cache
-def code_digest(module: str) -> str:
-    """Digest of the code closure of a module: 16 hex digits."""
-    lines = "\n".join(f"{name} {module_digest(name)}" for name in closure(module))
+def code_digest(*modules: str) -> str:
+    """Digest of the code closure of one or more modules together: 16 hex digits."""
+    names = sorted({name for module in modules for name in closure(module)})
+    lines = "\n".join(f"{name} {module_digest(name)}" for name in names)
     return hashlib.sha256(lines.encode()).hexdigest()[:16]

@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tellsign.errors import UserError, choose
+from tellsign.methods.masks import MASKS
 from tellsign.networks.captioners import CAPTIONERS
 from tellsign.networks.grounders import GROUNDERS
 from tellsign.networks.weights import NLTK, MissingWeightsError, ResolvedWeights
 from tellsign.plan.fingerprint import code_digest
+from tellsign.registry import Record
 from tellsign.results.figures import METRIC_KINDS, complete_spec
 from tellsign.results.tables.specification import read_spec
 from tellsign.schema.annotation import Annotate, Glip, NoCaptioner, NoGrounder
@@ -53,6 +55,7 @@ class Artifact:
         name: What it is, for people: ``mpft/tam-s0``.
         settings: Everything outside its inputs that can change it.
         needs: Inputs by role; each is a list of (key, artifact), the key empty where order or kind says enough.
+        entries: Records of registries that the settings choose; their code enters, their neighbours' does not.
         raw: Content digests of folders outside the pipeline, by key.
         roots: Those folders, by key (they do not enter the fingerprint).
         pin: A fingerprint that the configuration holds for it.
@@ -66,6 +69,7 @@ class Artifact:
     name: str
     settings: dict[str, Any]
     needs: dict[str, list[tuple[str, Artifact]]] = field(default_factory=dict)
+    entries: tuple[Record, ...] = ()
     raw: dict[str, str] = field(default_factory=dict)
     roots: dict[str, str] = field(default_factory=dict)
     pin: str | None = None
@@ -76,8 +80,10 @@ class Artifact:
     def recipe(self) -> dict[str, Any]:
         """What the fingerprint is taken of."""
         needs = {role: [(key, a.fingerprint) for key, a in held] for role, held in self.needs.items()}
-        code = code_digest(f"tellsign.stages.{self.stage}")
-        return {"code": code, "settings": without_places(self.settings), "needs": needs, "raw": self.raw}
+        code = code_digest(f"tellsign.stages.{self.stage}", *(entry.module for entry in self.entries))
+        recipe = {"code": code, "settings": without_places(self.settings), "needs": needs, "raw": self.raw}
+        chosen = [[entry.attribute, dict(entry.options)] for entry in self.entries]
+        return recipe | {"entries": chosen} if chosen else recipe
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -341,14 +347,14 @@ class Plan:
 
     def _make(self, stage: str, name: str, settings: Any, **needs: Any) -> Artifact:
         raw, roots, store = needs.pop("raw", {}), needs.pop("roots", {}), needs.pop("store", "")
-        expected = needs.pop("expected", {})
+        expected, entries = needs.pop("expected", {}), needs.pop("entries", ())
         if (stage, name) in self._made:
             return self._made[stage, name]
         if {"", ".", ".."} & set(name.split("/")):
             raise UserError(f"{name!r} cannot name a {stage}: its files would lie outside data/{stage}/. Rename it.")
         held = {role: v if isinstance(v, list) else [("", v)] for role, v in needs.items() if v is not None}
         pin = self.config.pins.get(f"{stage}/{name}")
-        made = Artifact(stage, name, plain(settings), held, raw, roots, pin, store, expected)
+        made = Artifact(stage, name, plain(settings), held, entries, raw, roots, pin, store, expected)
         # equal recipes under two names (a main run and a grid's cell) are one artifact, made once
         made = self._by_recipe.setdefault((stage, made.fingerprint), made)
         self._made[stage, name] = made
@@ -692,7 +698,7 @@ class Plan:
             needs["validation_crops"] = self.crops(
                 stop.split, "center", run.recipe.crop, Perturbation(), run.recipe.bias, resize
             )
-        return self._make("train", name, settings, **needs)
+        return self._make("train", name, settings, **needs, entries=(MASKS.find(run.recipe.mask.name),))
 
     def _check_sample(self, asked: Data | EarlyStopping, where: str) -> None:
         split = self.config.splits[asked.split]

@@ -3,88 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Union
 
+from tellsign.methods.masks import MASKS
 from tellsign.schema.data import Bias, Perturbation
 from tellsign.schema.fields import fraction, positive, whole
 from tellsign.schema.networks import Head, Network
 
+MASK_SETTINGS = MASKS.settings()
 
-@dataclass(frozen=True)
-class NoMask:
-    """Nothing is masked."""
-
-    name: Literal["none"] = "none"
-
-
-@dataclass(frozen=True)
-class TextureAware:
-    """MPFT's texture-aware masking (Algorithm 1). The text draws r for "the image", hence ``ratio_per: image``."""
-
-    name: Literal["texture_aware"]
-    ratio: tuple[float, float] = fraction((0.6, 0.8))
-    patch_size: int = positive(14)
-    which: Literal["high", "low", "both"] = "high"
-    ratio_per: Literal["image", "batch"] = "image"
-
-
-@dataclass(frozen=True)
-class RandomBox:
-    """LoL's random mask (Algorithm 1), with its width formula corrected unless ``literal``.
-
-    How the aspect is distributed over its range is not said ("randomly selected within a specified range").
-    """
-
-    name: Literal["random_box"]
-    ratio: tuple[float, float] = fraction((0.6, 0.8))
-    aspect: tuple[float, float] = positive((0.33, 3.0))
-    literal: bool = False
-    distribution: Literal["uniform", "log_uniform"] = "uniform"
-
-
-@dataclass(frozen=True)
-class CutOut:
-    """CutOut: the share of the image that is masked."""
-
-    name: Literal["cutout"]
-    ratio: tuple[float, float] = fraction((0.6, 0.8))
-
-
-@dataclass(frozen=True)
-class GridMask:
-    """GridMask: the share that is masked, and the side of a cell as a fraction of the shorter side.
-
-    Chen et al. (2020) draw it from 96 to 224 pixels at crops of 224; MPFT gives no settings.
-    """
-
-    name: Literal["grid_mask"]
-    ratio: tuple[float, float] = fraction((0.6, 0.8))
-    period: tuple[float, float] = fraction((96 / 224, 1.0))
-
-
-@dataclass(frozen=True)
-class RandomErasing:
-    """Random erasing: the share that is masked, and its aspect (height to width, uniform in its logarithm).
-
-    Zhong et al. (2020) take 0.3 to 1/0.3; MPFT gives no settings.
-    """
-
-    name: Literal["random_erasing"]
-    ratio: tuple[float, float] = fraction((0.6, 0.8))
-    aspect: tuple[float, float] = positive((0.3, 3.3))
-
-
-MASK_SETTINGS: dict[str, type] = {
-    "none": NoMask,
-    "texture_aware": TextureAware,
-    "random_box": RandomBox,
-    "cutout": CutOut,
-    "grid_mask": GridMask,
-    "random_erasing": RandomErasing,
-}
-
-
-Mask = NoMask | TextureAware | RandomBox | CutOut | GridMask | RandomErasing
+if TYPE_CHECKING:
+    from tellsign.methods.masks.none import NoMask as Mask
+else:
+    Mask = Union[tuple(MASK_SETTINGS.values())]  # noqa: UP007
 
 
 @dataclass(frozen=True)
@@ -247,7 +178,7 @@ class Recipe:
     crop_test: int | None = positive(None)
     flip: bool = True
     rotate: bool = True
-    mask: Mask = field(default_factory=NoMask)
+    mask: Mask = field(default_factory=MASK_SETTINGS["none"])
     batch_norm: Literal["train", "frozen"] = "train"
     optimiser: Optimiser = field(default_factory=Optimiser)
     schedule: Schedule = field(default_factory=Schedule)

@@ -133,7 +133,7 @@ class Trainer:
         self.detector, self.images, self.validation = detector, images, validation
         self.settings, self.generator, self.device = settings, generator, device
         mask = dict(settings["mask"])
-        self.mask = MASKS[mask.pop("name")]
+        self.mask = MASKS.load(mask.pop("name"))
         self.mask_options = mask
         self.autocast = {"fp32": None, "bf16": torch.bfloat16}[settings["precision"]]
 
