@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from tellsign.networks.determinism import seeded
 from tellsign.networks.vision_language import Blip2
-from tellsign.system.devices import seeded, threads
+from tellsign.system.devices import threads
 
 LENGTH, ROWS, LINE_FEED, IMAGE = 20, 50304, 50118, 50265
 SMALL = {

@@ -19,10 +19,10 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from torch.nn import functional as F
 
+from tellsign.networks.determinism import seeded
 from tellsign.networks.glip.grounder import GlipGrounder
 from tellsign.networks.glip.model import GLIP_L, Glip
 from tellsign.networks.glip.text import WordPieces
-from tellsign.system.devices import seeded
 
 CAPTION, PHRASES = "a small dog and a cat on the green grass near the red house", ["dog", "cat", "grass", "house"]
 

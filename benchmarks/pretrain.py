@@ -26,12 +26,12 @@ from timing import seconds
 from tellsign.data.photos import Photos, on_the_fly, packed
 from tellsign.methods.losses import supervised_contrastive
 from tellsign.networks.backbones import load_backbone
+from tellsign.networks.determinism import seeded
 from tellsign.schema.loading import plain
 from tellsign.schema.networks import Network
 from tellsign.schema.training import Pretrain
 from tellsign.stages import crops
 from tellsign.stages.pretrain import Batches, Contrast, projection_head
-from tellsign.system.devices import seeded
 from tellsign.system.parquet import write_rows
 from tellsign.training.fit import Adam
 from tellsign.training.parallel import World

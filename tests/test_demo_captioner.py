@@ -16,7 +16,7 @@ from tellsign.demo.scenes import scene
 from tellsign.demo.towers import PlaceEncoder
 from tellsign.demo.words import END, LENGTH, PAD, START, text_of
 from tellsign.networks.captioners import load_captioner
-from tellsign.system.devices import seeded
+from tellsign.networks.determinism import seeded
 
 
 def photographs(count: int, first: int = 0) -> tuple[list[np.ndarray], list[set[str]]]:

@@ -9,8 +9,8 @@ from PIL import Image
 from tellsign.demo import generators as g
 from tellsign.demo import layers
 from tellsign.errors import UserError
+from tellsign.networks.determinism import seeded
 from tellsign.stages import demo_generator, demo_photos
-from tellsign.system.devices import seeded
 
 CPU = torch.device("cpu")
 

@@ -10,8 +10,8 @@ from tellsign.demo import words
 from tellsign.demo.camera import camera
 from tellsign.demo.grounder import CentreNetwork, DemoGrounder, Maps, phrases, places
 from tellsign.demo.scenes import caption, scene
+from tellsign.networks.determinism import seeded
 from tellsign.networks.grounders import NOWHERE, load_grounder
-from tellsign.system.devices import seeded
 
 
 def test_phrases_of_a_caption_in_order_each_once():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tellsign.errors import UserError, choose
-from tellsign.system.devices import pick_device, seeded
+from tellsign.networks.determinism import pick_device, seeded
 from tellsign.system.files import file_beside, folder_beside, host, owner, write_text
 from tellsign.system.integrity import check_files
 from tellsign.system.parquet import read_rows, write_rows

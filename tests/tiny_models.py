@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from tellsign.demo.words import COLOURS, SHAPES
-from tellsign.system.devices import seeded
+from tellsign.networks.determinism import seeded
 
 SIDE, PATCH = 16, 8
 WORDS = ("a", *COLOURS, *SHAPES)

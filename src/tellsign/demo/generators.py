@@ -40,7 +40,7 @@ from tellsign.demo.layers import (
     spectral_loss,
     to_device,
 )
-from tellsign.system.devices import seeded
+from tellsign.networks.determinism import seeded
 from tellsign.training.fit import Adam
 
 

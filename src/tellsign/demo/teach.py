@@ -29,7 +29,7 @@ from tellsign.demo.words import (
     tokenise,
 )
 from tellsign.networks.backbones import Clip, load_clip
-from tellsign.system.devices import seeded
+from tellsign.networks.determinism import seeded
 from tellsign.training.fit import Adam
 
 Words = Int64[Tensor, "n 24"]

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from tellsign.errors import UserError, choose
 from tellsign.networks import npr
-from tellsign.system.devices import seeded
+from tellsign.networks.determinism import seeded
 
 State = Mapping[str, Tensor]
 

@@ -14,8 +14,8 @@ from torch import nn
 
 from tellsign.errors import UserError, choose
 from tellsign.networks.backbones import Backbone, load_backbone, load_strictly, read_state
+from tellsign.networks.determinism import seeded
 from tellsign.networks.heads import HEADS, Detector
-from tellsign.system.devices import seeded
 from tellsign.system.files import file_beside, write_text
 from tellsign.system.integrity import sha256_of_file
 from tellsign.system.provenance import provenance

@@ -19,7 +19,7 @@ from typing import Any
 
 from tellsign.data.pixels import PixelTable
 from tellsign.networks.captioners import load_captioner
-from tellsign.system.devices import pick_device
+from tellsign.networks.determinism import pick_device
 from tellsign.system.parquet import write_rows
 from tellsign.system.store import Store, rows_of_part
 

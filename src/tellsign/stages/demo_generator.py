@@ -24,7 +24,7 @@ from torch import Tensor
 from tellsign.demo import generators, layers
 from tellsign.demo.web import jpeg_bytes, jpeg_quality
 from tellsign.errors import UserError, choose
-from tellsign.system.devices import pick_device, seeded
+from tellsign.networks.determinism import pick_device, seeded
 from tellsign.system.files import folder_beside
 from tellsign.system.progress import progress
 

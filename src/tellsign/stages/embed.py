@@ -20,8 +20,8 @@ import torch
 
 from tellsign.data.features import Features, captions_of
 from tellsign.data.pixels import PixelTable
+from tellsign.networks.determinism import pick_device
 from tellsign.networks.embedding import Box, Embedder
-from tellsign.system.devices import pick_device
 from tellsign.system.files import folder_beside, write_text
 from tellsign.system.parquet import read_rows
 from tellsign.system.provenance import provenance

@@ -440,7 +440,7 @@ class Networks:
         splits: Mapping[str, Path],
         device: str,
     ) -> None:
-        from tellsign.system.devices import pick_device
+        from tellsign.networks.determinism import pick_device
 
         self.spec, self.checkpoints, self.encoders, self.features = spec, checkpoints, encoders, features
         self.crops, self.device = crops, pick_device(device)

@@ -19,8 +19,8 @@ from typing import Any
 
 from tellsign.data.features import captions_of
 from tellsign.data.pixels import PixelTable
+from tellsign.networks.determinism import pick_device
 from tellsign.networks.grounders import load_grounder
-from tellsign.system.devices import pick_device
 from tellsign.system.parquet import write_rows
 from tellsign.system.store import Store, rows_of_part
 

@@ -34,7 +34,8 @@ from tellsign.methods.lattice import Draw, Ratio, cut_patches, draw_batch, small
 from tellsign.methods.losses import supervised_contrastive
 from tellsign.networks.backbones import Backbone, load_backbone
 from tellsign.networks.detectors import save_weights, seal
-from tellsign.system.devices import pick_device, seeded, threads
+from tellsign.networks.determinism import pick_device, seeded
+from tellsign.system.devices import threads
 from tellsign.system.files import folder_beside, write_text
 from tellsign.system.locks import exclusive_lock
 from tellsign.system.progress import progress

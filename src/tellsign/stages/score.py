@@ -14,8 +14,8 @@ import pyarrow as pa
 from tellsign.data.pixels import PixelTable
 from tellsign.evaluation.scores import join_scores, rows_of_subset
 from tellsign.networks.detectors import load_detector, weight_files
+from tellsign.networks.determinism import pick_device
 from tellsign.networks.inference import score_images
-from tellsign.system.devices import pick_device
 from tellsign.system.parquet import read_rows, write_rows
 
 

@@ -16,7 +16,7 @@ from tellsign.data.features import Features
 from tellsign.evaluation.scores import join_scores
 from tellsign.methods.representation import representation
 from tellsign.networks.detectors import build_head, load_weights, read_recipe, weight_files
-from tellsign.system.devices import pick_device
+from tellsign.networks.determinism import pick_device
 from tellsign.system.parquet import read_rows, write_rows
 
 

@@ -32,9 +32,10 @@ from tellsign.errors import UserError
 from tellsign.methods.losses import binary_cross_entropy
 from tellsign.methods.masks import MASKS
 from tellsign.networks.detectors import build_detector, kept_weights, load_encoder, load_weights, save_weights, seal
+from tellsign.networks.determinism import pick_device
 from tellsign.networks.heads import Detector, Nearest
 from tellsign.networks.inference import features_of, score_images
-from tellsign.system.devices import loader_threads, pick_device
+from tellsign.system.devices import loader_threads
 from tellsign.system.files import folder_beside, write_text
 from tellsign.system.integrity import sha256_of_file
 from tellsign.system.locks import exclusive_lock

@@ -18,7 +18,7 @@ from tellsign.data.rows import chosen_rows
 from tellsign.methods.losses import binary_cross_entropy
 from tellsign.methods.representation import representation
 from tellsign.networks.detectors import build_head, kept_weights, save_weights, seal
-from tellsign.system.devices import pick_device
+from tellsign.networks.determinism import pick_device
 from tellsign.system.files import folder_beside, write_text
 from tellsign.training.fit import Resume, balanced_batches, build_optimiser, fit, scheduled_rate, write_log
 

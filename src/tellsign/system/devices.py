@@ -1,15 +1,11 @@
-"""Devices and threads that a job may use."""
+"""Devices and threads that a job may use; what they are set to is `tellsign.networks.determinism`'s matter."""
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from tellsign.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -21,8 +17,6 @@ def threads() -> int:
 
 
 AMONG = "TELLSIGN_AMONG_GPUS"
-
-
 """Environment variable: among how many GPUs jobs choose, where the others are hidden (`tellsign.system.gpus`)."""
 
 
@@ -41,30 +35,3 @@ def loader_threads(device: torch.device) -> int:
         return threads()
     among = int(os.environ.get(AMONG, len(visible_gpus())))
     return max(1, len(os.sched_getaffinity(0)) // max(1, among))
-
-
-def pick_device(name: str) -> torch.device:
-    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` into a device and set the thread count.
-
-    Raises:
-        UserError: CUDA was asked for by name and there is none.
-    """
-    import torch
-
-    torch.set_num_threads(threads())
-    torch.set_flush_denormal(True)
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"device {name!r} was asked for, but torch sees no CUDA device. Try --device cpu.")
-    return torch.device(name)
-
-
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Run a block (the initialisation of a network) under a seed of its own; torch's global state is restored."""
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield

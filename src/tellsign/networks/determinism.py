@@ -1,0 +1,40 @@
+"""What the numbers of a computation depend on beside its code and settings: torch's global state, set in one place.
+
+This module enters the fingerprints of what is computed; `tellsign.system` does not and sets none of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+from tellsign.errors import UserError
+from tellsign.system.devices import threads
+
+
+def pick_device(name: str) -> torch.device:
+    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` into a device and set how this process computes.
+
+    It computes with as many threads as the job may use, and numbers too small for full precision are zero, which
+    spares a CPU a hundredfold slowdown on them.
+
+    Raises:
+        UserError: CUDA was asked for by name and there is none.
+    """
+    torch.set_num_threads(threads())
+    torch.set_flush_denormal(True)
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"device {name!r} was asked for, but torch sees no CUDA device. Try --device cpu.")
+    return torch.device(name)
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Run a block (the initialisation of a network) under a seed of its own; torch's global state is restored."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
