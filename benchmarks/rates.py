@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from tellsign.networks.backbones import BACKBONES, Backbone, load_backbone
 from tellsign.schema.loading import plain
 from tellsign.schema.training import Optimiser
-from tellsign.training.fit import build_optimiser
+from tellsign.training.optimisers import build_optimiser
 
 SIDES = {"demo-clip-vit": 72, "demo-clip-rn": 72, "demo-xception": 64, "legacy-xception": 128}
 

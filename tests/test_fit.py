@@ -3,18 +3,14 @@ import torch
 from torch import nn
 
 from tellsign.errors import UserError
-from tellsign.training.fit import (
-    Adam,
-    EarlyStop,
-    Resume,
-    Sgd,
-    balanced_batches,
-    build_optimiser,
-    fit,
-    scheduled_rate,
-    step_schedule,
-    write_log,
-)
+from tellsign.training.early_stopping import EarlyStop
+from tellsign.training.fit import fit, shuffled_batches, write_log
+from tellsign.training.optimisers import OPTIMISERS, build_optimiser
+from tellsign.training.optimisers.adam import Adam
+from tellsign.training.optimisers.sgd import Sgd
+from tellsign.training.resume import Resume
+from tellsign.training.schedules import SCHEDULES, scheduled_rate
+from tellsign.training.schedules.step import step_rate
 
 
 @pytest.mark.parametrize("decoupled", [False, True])
@@ -34,11 +30,11 @@ def test_adam_follows_its_equations(decoupled):
 
 
 def test_step_schedule_halves_every_epoch():
-    assert [step_schedule(1e-5, e, every=1, factor=0.5) for e in range(3)] == [1e-5, 5e-6, 2.5e-6]
+    assert [step_rate(1e-5, e, 3, {"every": 1, "factor": 0.5}) for e in range(3)] == [1e-5, 5e-6, 2.5e-6]
 
 
 def test_batches_hold_every_row_once():
-    parts = list(balanced_batches(torch.zeros(10, dtype=torch.int64), 4, torch.Generator().manual_seed(0)))
+    parts = list(shuffled_batches(10, 4, torch.Generator().manual_seed(0)))
     assert [len(p) for p in parts] == [4, 4, 2]
     assert sorted(torch.cat(parts).tolist()) == list(range(10))
 
@@ -57,7 +53,7 @@ def train(epochs, folder, stop_after=None):
     rows = fit(
         model,
         lambda rows: (model(inputs[rows]) * torch.rand(len(rows), 1, generator=generator)).square().mean(),
-        lambda: balanced_batches(torch.zeros(8), 3, generator),
+        lambda: shuffled_batches(8, 3, generator),
         Adam(model.parameters(), lr=0.05),
         epochs=epochs,
         rate=lambda epoch: 0.05 / (epoch + 1),
@@ -134,6 +130,61 @@ def test_an_optimiser_is_built_from_its_section_and_goes_on_from_its_state():
         assert torch.equal(a, b)
     with pytest.raises(UserError, match="momentum"):
         build_optimiser([], section | {"nesterov": True, "momentum": 0.0})
+
+
+TORCHS = {
+    "adam": (torch.optim.Adam, {"betas": (0.9, 0.99)}),
+    "adamw": (torch.optim.AdamW, {"betas": (0.9, 0.99)}),
+    "sgd": (torch.optim.SGD, {"momentum": 0.5, "nesterov": True}),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_an_optimisers_bytes_are_those_of_torch_optim(name):
+    draws = torch.Generator().manual_seed(7)
+    shapes = [(300, 5), (5,), (3, 2, 3, 3)]
+    ours, torchs = ([nn.Parameter(torch.full(shape, 0.3)) for shape in shapes] for _ in range(2))
+    section = {"name": name, "lr": 0.01, "betas": [0.9, 0.99], "weight_decay": 0.02, "momentum": 0.5, "nesterov": True}
+    mine = build_optimiser(ours, section)
+    kind, options = TORCHS[name]
+    theirs = kind(torchs, lr=0.01, weight_decay=0.02, **options)
+    for step in range(5):
+        lr = 0.01 / (step + 1)
+        theirs.param_groups[0]["lr"] = lr
+        for p, q in zip(ours, torchs, strict=True):
+            p.grad = torch.randn(p.shape, generator=draws)
+            q.grad = p.grad.clone()
+        ours[1].grad = torchs[1].grad = None if step == 2 else ours[1].grad  # one that takes no part in a step
+        mine.step(lr)
+        theirs.step()
+    assert all(torch.equal(p, q) for p, q in zip(ours, torchs, strict=True))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_on_cuda_a_step_is_fused_and_goes_on_from_a_cpus_state(name):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    section = {"name": name, "lr": 0.01, "betas": [0.9, 0.99], "weight_decay": 0.02, "momentum": 0.5, "nesterov": True}
+    here, there = nn.Parameter(torch.ones(9)), nn.Parameter(torch.ones(9, device="cuda"))
+    on_cpu, on_cuda = build_optimiser([here], section), build_optimiser([there], section)
+    assert on_cuda.fused and not on_cpu.fused  # pyright: ignore
+    for step in range(4):
+        here.grad = torch.full_like(here, 0.1 * step)
+        there.grad = here.grad.cuda()
+        on_cpu.step()
+        on_cuda.step()
+        if step == 1:
+            on_cuda.load_state(on_cpu.state())
+    torch.testing.assert_close(there.detach().cpu(), here.detach(), rtol=1e-5, atol=1e-7)
+
+
+def test_unknown_optimisers_and_schedules_are_named():
+    with pytest.raises(UserError, match="Did you mean 'adam'"):
+        build_optimiser([], {"name": "adams"})
+    with pytest.raises(UserError, match="Did you mean 'cosine'"):
+        scheduled_rate(0.1, 0, 1, SCHEDULE | {"kind": "cosin"})
+    assert list(SCHEDULES) == ["step", "constant", "cosine"]
 
 
 SCHEDULE = {"kind": "step", "every": 10, "factor": 0.9, "warmup": 0, "floor": 0.0}

@@ -30,7 +30,7 @@ from tellsign.demo.words import (
 )
 from tellsign.networks.backbones import Clip, load_clip
 from tellsign.networks.determinism import seeded
-from tellsign.training.fit import Adam
+from tellsign.training.optimisers.adam import Adam
 
 Words = Int64[Tensor, "n 24"]
 Loss = Float[Tensor, ""]

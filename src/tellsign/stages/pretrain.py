@@ -40,8 +40,11 @@ from tellsign.system.files import folder_beside, write_text
 from tellsign.system.locks import exclusive_lock
 from tellsign.system.progress import progress
 from tellsign.training import parallel
-from tellsign.training.fit import Resume, build_optimiser, fit, scheduled_rate, write_log
+from tellsign.training.fit import fit, write_log
+from tellsign.training.optimisers import build_optimiser
 from tellsign.training.parallel import Nodes, World
+from tellsign.training.resume import Resume
+from tellsign.training.schedules import scheduled_rate
 
 log = logging.getLogger(__name__)
 

@@ -39,7 +39,11 @@ from tellsign.system.devices import loader_threads
 from tellsign.system.files import folder_beside, write_text
 from tellsign.system.integrity import sha256_of_file
 from tellsign.system.locks import exclusive_lock
-from tellsign.training.fit import EarlyStop, Resume, balanced_batches, build_optimiser, fit, scheduled_rate, write_log
+from tellsign.training.early_stopping import EarlyStop
+from tellsign.training.fit import fit, shuffled_batches, write_log
+from tellsign.training.optimisers import build_optimiser
+from tellsign.training.resume import Resume
+from tellsign.training.schedules import scheduled_rate
 
 EVALUATED = 64
 """Images computed at once for validation and for the bank of the nearest neighbour."""
@@ -140,7 +144,7 @@ class Trainer:
 
     def batches(self) -> Iterator[Batch]:
         """The batches of one epoch."""
-        order = balanced_batches(self.images.labels, self.settings["batch_size"], self.generator)
+        order = shuffled_batches(len(self.images.labels), self.settings["batch_size"], self.generator)
         options = dict(self.settings["augment"])
         if options.pop("name") == "none":
             yield from map(Batch, order)

@@ -20,7 +20,10 @@ from tellsign.methods.representation import representation
 from tellsign.networks.detectors import build_head, kept_weights, save_weights, seal
 from tellsign.networks.determinism import pick_device
 from tellsign.system.files import folder_beside, write_text
-from tellsign.training.fit import Resume, balanced_batches, build_optimiser, fit, scheduled_rate, write_log
+from tellsign.training.fit import fit, shuffled_batches, write_log
+from tellsign.training.optimisers import build_optimiser
+from tellsign.training.resume import Resume
+from tellsign.training.schedules import scheduled_rate
 
 
 def main(*, settings: dict[str, Any], split: Path, features: Path, out: Path, device: str = "cpu") -> None:
@@ -44,7 +47,7 @@ def main(*, settings: dict[str, Any], split: Path, features: Path, out: Path, de
         rows = fit(
             head,
             lambda batch: binary_cross_entropy(head(inputs[batch]), targets[batch]),
-            lambda: balanced_batches(labels, recipe["batch_size"], generator),
+            lambda: shuffled_batches(len(labels), recipe["batch_size"], generator),
             build_optimiser(head.parameters(), optimiser),
             epochs=recipe["epochs"],
             rate=lambda epoch: scheduled_rate(optimiser["lr"], epoch, recipe["epochs"], recipe["schedule"]),

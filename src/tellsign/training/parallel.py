@@ -210,7 +210,8 @@ class _Gather(torch.autograd.Function):
 def gather(x: Tensor) -> Tensor:
     """The rows of all processes, by rank; every process must come with equally many.
 
-    Differentiable: the gradient of a process's rows is the sum of what all processes make of them.
+    Differentiable: the gradient of a process's rows is the sum of what all processes make of them. Torch 2.15 warns
+    that its own ``torch.distributed.nn.functional.all_gather`` is deprecated, in favour of one in a private module.
     """
     out: Any = _Gather.apply(x.contiguous())
     return out
