@@ -61,7 +61,7 @@ class Training:
     """The step of the stage, without its files."""
 
     def __init__(self, backbone: str, device: torch.device) -> None:
-        spec = Pretrain(Network(backbone, "none"), n_images=4)
+        spec = Pretrain(backbone=Network(name=backbone, weights="none"), n_images=4)
         self.settings, self.device = plain(spec), device
         encoder = load_backbone(backbone, "none", 0)
         with seeded(0):

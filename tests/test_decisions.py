@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import re
 import typing
@@ -14,11 +13,12 @@ import pytest
 
 from tellsign.data.perturbations import PERTURBATIONS
 from tellsign.results.figures import METRIC_KINDS, NETWORK_KINDS
-from tellsign.results.tables import SPECIFICATION
+from tellsign.results.tables.specification import SPECIFICATION
 from tellsign.schema import data
 from tellsign.schema.annotation import Annotate
 from tellsign.schema.evaluation import Evaluate
 from tellsign.schema.loading import build, differences, merge, plain
+from tellsign.schema.settings import ByName, Settings
 from tellsign.schema.training import FeatureRecipe, Pretrain, Recipe
 
 PAGE = (Path(__file__).parents[1] / "docs" / "decisions.md").read_text(encoding="utf-8")
@@ -34,8 +34,10 @@ SECTIONS: dict[str, tuple[type, ...]] = {
 
 def classes(hint: Any) -> Iterator[type]:
     """The settings that a field may hold."""
-    if dataclasses.is_dataclass(hint):
-        yield hint  # type: ignore[misc]
+    if isinstance(hint, ByName):
+        yield from hint.registry.values()
+    elif isinstance(hint, type) and issubclass(hint, Settings):
+        yield hint
     for part in typing.get_args(hint):
         yield from classes(part)
 
@@ -53,11 +55,11 @@ def exists(name: str) -> bool:
         if part == "options":
             taken = {key for apply in PERTURBATIONS.values() for key in inspect.signature(apply).parameters}
             return set(parts[number + 1 :]) <= taken
-        hints = [typing.get_type_hints(owner) for owner in owners]
-        found = [held[part] for held in hints if part in held]
-        if not found:
+        hints = [typing.get_type_hints(owner, include_extras=True) for owner in owners]
+        types = [fields[part] for fields in hints if part in fields]
+        if not types:
             return False
-        owners = tuple(one for hint in found for one in classes(hint))
+        owners = tuple(one for hint in types for one in classes(hint))
     return True
 
 
@@ -87,7 +89,7 @@ def test_a_field_that_does_not_exist_is_noticed() -> None:
 def test_the_example_of_the_page_is_a_table() -> None:
     import yaml
 
-    from tellsign.results.tables import read_spec
+    from tellsign.results.tables.specification import read_spec
 
     (example,) = re.findall(r"```yaml\n(.+?)```", PAGE, flags=re.S)
     spec = yaml.safe_load(example)["tables"]["protocols"]

@@ -111,7 +111,7 @@ def test_counts_are_expected_until_the_index_is_there(tmp_path):
 
 def test_pretraining_knows_no_fakes():
     benchmark = build(Benchmark, {"layout": "photos", "counts": {"photos": {"pretrain": {"real": 9}}}}, "b")
-    assert expected(benchmark, Split("b", "pretrain")) == {"photos": (9, 0)}
+    assert expected(benchmark, Split(benchmark="b", part="pretrain")) == {"photos": (9, 0)}
 
 
 def test_an_index_is_believed_before_expectations_and_a_split_before_both(tmp_path):

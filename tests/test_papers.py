@@ -248,13 +248,15 @@ def test_a_baseline_starts_from_its_own_recipe_and_not_from_the_base(tmp_path):
 
 def test_changes_merge_and_name_only_what_is_there(tmp_path):
     folder = written(tmp_path, runs={"a": {"crop": 32}}, tables={"t": {"rows": [1]}, "u": {}})
-    entry = PaperFile("p.yaml", {"runs": {"a": {"flip": False}}, "tables": {"t": {"rows": [2]}}}, tables=("t",))
+    entry = PaperFile(
+        file="p.yaml", changes={"runs": {"a": {"flip": False}}, "tables": {"t": {"rows": [2]}}}, tables=("t",)
+    )
     data = read_paper_file(entry, folder)
     assert data["runs"] == {"a": {"crop": 32, "flip": False}} and data["tables"] == {"t": {"rows": [2]}}
     with pytest.raises(UserError, match=r"unknown name in changes\.runs of p\.yaml 'aa'.*Did you mean 'a'"):
-        read_paper_file(PaperFile("p.yaml", {"runs": {"aa": {}}}), folder)
+        read_paper_file(PaperFile(file="p.yaml", changes={"runs": {"aa": {}}}), folder)
     with pytest.raises(UserError, match=r"unknown name in tables of p\.yaml 'v'"):
-        read_paper_file(PaperFile("p.yaml", tables=("v",)), folder)
+        read_paper_file(PaperFile(file="p.yaml", tables=("v",)), folder)
 
 
 def test_a_run_that_looks_like_a_cell_of_a_grid_is_refused(tmp_path):

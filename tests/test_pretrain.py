@@ -34,7 +34,8 @@ from tellsign.training.parallel import Nodes, World
 
 CPU = torch.device("cpu")
 RECIPE = Pretrain(
-    Network("tiny", "none"), ratios=("16/9", "8/5", "4/3"), n_ratios=3, n_phases=2, n_images=2, n_patches=2, patch=24,
+    backbone=Network.model_construct(name="tiny", weights="none"),  # no backbone of the pipeline
+    ratios=("16/9", "8/5", "4/3"), n_ratios=3, n_phases=2, n_images=2, n_patches=2, patch=24,
     temperature=0.1, projection=(8, 4), optimiser=Optimiser(lr=1e-2, weight_decay=1e-4), schedule=Schedule(factor=0.5),
     epochs=3, steps=3, seed=5,
 )  # fmt: skip

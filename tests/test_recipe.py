@@ -4,11 +4,15 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import Field, ValidationError
 
 from tellsign.errors import UserError
 from tellsign.schema.data import Split
-from tellsign.schema.evaluation import Evaluate
+from tellsign.schema.evaluation import Evaluate, Sample
+from tellsign.schema.fields import Named, Several
 from tellsign.schema.loading import build, differences, expand_grid, merge, plain
+from tellsign.schema.paper import PaperFile
+from tellsign.schema.settings import RENAMED, Settings
 from tellsign.schema.strict_yaml import read_yaml
 from tellsign.schema.training import Optimiser, Recipe
 
@@ -56,6 +60,86 @@ def test_unknown_mask_lists_the_known_ones():
 @pytest.mark.parametrize("value", ["many", 1.5, True, None])
 def test_count_must_be_a_number_or_all(value):
     assert "count" in said(Split, {"benchmark": "b", "part": "train", "count": value})
+
+
+def test_all_that_is_wrong_is_said_at_once_a_line_each():
+    data = {
+        "backbone": {"name": "resnet5", "weight": "none"},
+        "mask": {"name": "random_box", "ratio": [60, 0.8], "literal": "yes"},
+        "augment": {"name": "blur_jpeg", "quality": [90, 30]},
+        "optimiser": {"lr": "fast", "betas": [0.9]},
+        "stop": {"subsets": "all", "count": 0},
+        "crop": True,
+        "colour": 3,
+    }
+    assert said(Recipe, data).splitlines() == [
+        "place.backbone.name: got 'resnet5'. Did you mean 'resnet50'? Allowed: clip-rn101, clip-rn50, clip-vit-b16, "
+        "clip-vit-l14, demo-clip-rn, demo-clip-vit, demo-xception, legacy-xception, npr, open-clip, resnet50, swin-b, "
+        "swin-t.",
+        "place.backbone: unknown key 'weight'. Did you mean 'weights'? Known: name, weights.",
+        "place.augment.quality: the range [90, 30] runs backwards.",
+        "place.crop: expected int, got True.",
+        "place.mask.ratio[0]: 60 is outside [0, 1]. Percent? Write 0.6.",
+        "place.mask.literal: expected bool, got 'yes'.",
+        "place.optimiser.lr: expected a number, got the text 'fast'.",
+        "place.optimiser.betas: expected 2 values, got [0.9].",
+        "place.stop.subsets: expected a list, got 'all'.",
+        "place.stop.count: 0 must be above 0.",
+        f"place: unknown key 'colour'. Known: {', '.join(Recipe.model_fields)}.",
+    ]
+
+
+class Either(Settings):
+    """Settings with fields of several types."""
+
+    split: str | Several[str] = "test"
+    papers: Several[PaperFile | str] = ()
+    sets: Named[Sample] = Field(default_factory=dict)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("text", "p: expected a mapping, got 'text'."),
+        ({True: 1}, "p: unknown key True. Known: split, papers, sets."),
+        ({"split": 3}, "p.split: expected str, got 3."),
+        ({"split": ["a", 3]}, "p.split[1]: expected str, got 3."),  # what fits furthest was meant
+        ({"papers": ["a", 3]}, "p.papers[1]: expected a mapping, got 3."),
+        ({"papers": ["a", {}]}, "p.papers[1]: key 'file' is missing."),
+        ({"papers": [{"fil": "a", "file": "b"}]},
+         "p.papers[0]: unknown key 'fil'. Did you mean 'file'? Known: file, changes, tables, figures."),
+        ({"sets": {True: {}}}, "p.sets: YAML reads a key such as on, yes or no as True; put it in quotes."),
+        ({"sets": {2020: {"limit": 1.5}}}, "p.sets.2020.limit: expected int, got 1.5."),
+        ({"sets": []}, "p.sets: expected a mapping, got []."),
+    ],
+)  # fmt: skip
+def test_a_fault_is_placed_where_the_data_are_wrong(data, message):
+    with pytest.raises(UserError) as caught:
+        build(Either, data, "p")
+    assert str(caught.value) == message
+
+
+def test_a_mask_of_unknown_name_and_one_that_is_a_bare_text():
+    message = said(Recipe, BASE | {"mask": {"name": "cutuot"}})
+    assert message.startswith("unknown mask at place.mask 'cutuot'. Did you mean 'cutout'? Known: cutout, grid_mask,")
+    assert said(Recipe, BASE | {"mask": "cutout"}) == "place.mask: expected a mapping, got 'cutout'."
+
+
+def test_a_key_of_old_names_the_new_one(monkeypatch):
+    monkeypatch.setitem(RENAMED, "Sample", {"number": "limit"})
+    assert said(Evaluate, {"sample": {"number": 3}}) == "place.sample: key 'number' is called 'limit' now."
+
+
+def test_a_whole_number_is_taken_where_a_float_is_meant_and_nothing_else_is_converted():
+    lr = build(Optimiser, {"lr": 1}, "p").lr
+    assert lr == 1.0 and isinstance(lr, float)
+    for wrong in ("1", True, None, [1]):
+        assert "place.lr: expected" in said(Optimiser, {"lr": wrong})
+
+
+def test_settings_cannot_change():
+    with pytest.raises(ValidationError, match="frozen"):
+        Optimiser().lr = 3.0  # type: ignore[misc]
 
 
 def test_zero_rate_is_refused():

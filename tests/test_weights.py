@@ -38,7 +38,7 @@ def sha(data: bytes) -> str:
 
 def entry(*files: str, **change) -> Entry:
     facts = {"repository": "owner/name", "revision": COMMIT, "megabytes": 5, "licence": "MIT", "papers": ("tidy",)}
-    return Entry(files, page="https://huggingface.co/owner/name", **(facts | change))
+    return Entry(files=files, page="https://huggingface.co/owner/name", **(facts | change))
 
 
 CATALOGUE = {

@@ -17,8 +17,9 @@ from tellsign.errors import UserError
 from tellsign.plan.plan import Artifact
 from tellsign.schema.config import Config
 from tellsign.schema.data import Benchmark, Split
-from tellsign.schema.fields import positive
+from tellsign.schema.fields import Named, Positive
 from tellsign.schema.loading import build, plain
+from tellsign.schema.settings import Settings
 from tellsign.schema.strict_yaml import read_yaml
 from tellsign.stages.registry import STAGES
 from tellsign.system.parquet import read_rows
@@ -56,8 +57,7 @@ def total(amounts: Iterable[Amount]) -> Amount:
 # ------------------------------------------------------------------------------------------------ rates
 
 
-@dataclass(frozen=True)
-class Rate:
+class Rate(Settings):
     """Images per second of one network; null where nobody has measured.
 
     Attributes:
@@ -70,37 +70,33 @@ class Rate:
 
     basis: Literal["measured", "published", "estimated"]
     source: str
-    side: int | None = positive(None)
-    train: float | None = positive(None)
-    score: float | None = positive(None)
+    side: Positive[int] | None = None
+    train: Positive[float] | None = None
+    score: Positive[float] | None = None
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(Settings):
     """A machine and what each network does on it."""
 
     what: str
-    rates: dict[str, Rate]
+    rates: Named[Rate]
 
 
-@dataclass(frozen=True)
-class Size:
+class Size(Settings):
     """Size of a network: its parameters and the width of its features."""
 
-    parameters: int = positive()
-    dim: int = positive()
+    parameters: Positive[int]
+    dim: Positive[int]
 
 
-@dataclass(frozen=True)
-class ImageSize:
+class ImageSize(Settings):
     """Pixels of a benchmark's average image, in millions."""
 
-    megapixels: float = positive()
+    megapixels: Positive[float]
     source: str = ""
 
 
-@dataclass(frozen=True)
-class Rates:
+class Rates(Settings):
     """All of ``config/rates.yaml``.
 
     Attributes:
@@ -110,10 +106,10 @@ class Rates:
         score_bytes: Bytes on disk of one score.
     """
 
-    machines: dict[str, Machine]
-    networks: dict[str, Size]
-    pictures: dict[str, ImageSize]
-    score_bytes: float = positive()
+    machines: Named[Machine]
+    networks: Named[Size]
+    pictures: Named[ImageSize]
+    score_bytes: Positive[float]
 
 
 def read_rates(path: Path) -> Rates:

@@ -14,14 +14,17 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from tellsign.errors import UserError, near_miss
 from tellsign.networks.hub import COMMIT, NLTK_COMMAND, cached_snapshot, fetched_commit, nltk_folders
-from tellsign.schema.fields import positive
+from tellsign.schema.fields import Named, Positive, Several
 from tellsign.schema.loading import build
+from tellsign.schema.settings import Settings
 from tellsign.schema.strict_yaml import read_yaml
 from tellsign.system.files import write_text
 from tellsign.system.locks import exclusive_lock
@@ -41,19 +44,18 @@ FILE_SUFFIXES = frozenset([".safetensors", ".pt", ".pth", ".bin", ".ckpt"])
 Locked = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Settings):
     """One entry of the catalogue; ``config/weights.yaml`` explains the fields."""
 
-    files: tuple[str, ...]
-    megabytes: int = positive()
-    licence: str = field(kw_only=True)
-    papers: tuple[Literal["mpft", "lol", "rescale", "tidy"], ...] = field(kw_only=True)
-    page: str = field(kw_only=True)
+    files: Several[str]
+    megabytes: Positive[int]
+    licence: str
+    papers: Several[Literal["mpft", "lol", "rescale", "tidy"]]
+    page: str
     repository: str | None = None
     revision: str = "main"
     url: str | None = None
-    sha256: dict[str, str] = field(default_factory=dict)
+    sha256: Named[str] = Field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:

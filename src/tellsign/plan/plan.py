@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -320,10 +320,11 @@ class Plan:
         annotations = {recipe.annotate for recipe in recipes if isinstance(recipe, FeatureRecipe)}
         starts = {str(recipe.start) for recipe in recipes if isinstance(recipe, Recipe)}
         encoders = {start.removeprefix("pretrain:") for start in starts} | {*named_under(paper.figures, "encoder")}
-        return replace(
-            paper,
-            annotate={name: spec for name, spec in paper.annotate.items() if name in annotations},
-            pretrain={name: spec for name, spec in paper.pretrain.items() if name in encoders},
+        return paper.model_copy(
+            update={
+                "annotate": {name: spec for name, spec in paper.annotate.items() if name in annotations},
+                "pretrain": {name: spec for name, spec in paper.pretrain.items() if name in encoders},
+            }
         )
 
     def _shown(self, paper: Paper) -> set[str]:

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
-from tellsign.schema.fields import fraction, positive
+from tellsign.schema.fields import Fraction, NonNegative, Positive
 from tellsign.schema.networks import Network
+from tellsign.schema.settings import ByName, Settings
 
 
-@dataclass(frozen=True)
-class NoCaptioner:
+class NoCaptioner(Settings):
     """Whole images only."""
 
     name: Literal["none"] = "none"
 
 
-@dataclass(frozen=True)
-class DemoCaptioner:
+class DemoCaptioner(Settings):
     """The demo's captioner; its weights ship with the package."""
 
     name: Literal["demo"]
     weights: Literal["shipped"] = "shipped"
 
 
-@dataclass(frozen=True)
-class VisionLanguage:
+class VisionLanguage(Settings):
     """A captioner of Hugging Face's transformers, and how it decodes.
 
     Attributes:
@@ -41,30 +38,27 @@ class VisionLanguage:
 
     name: Literal["blip2", "blip", "llava"]
     weights: str
-    beams: int = positive(5)
-    max_new_tokens: int = positive(30)
-    min_new_tokens: int = field(default=0, metadata={"above": -1})
+    beams: Positive[int] = 5
+    max_new_tokens: Positive[int] = 30
+    min_new_tokens: NonNegative[int] = 0
     prompt: str = ""
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
 
 
-@dataclass(frozen=True)
-class NoGrounder:
+class NoGrounder(Settings):
     """No objects."""
 
     name: Literal["none"] = "none"
 
 
-@dataclass(frozen=True)
-class DemoGrounder:
+class DemoGrounder(Settings):
     """The demo's grounder; its weights ship with the package."""
 
     name: Literal["demo"]
     weights: Literal["shipped"] = "shipped"
 
 
-@dataclass(frozen=True)
-class Glip:
+class Glip(Settings):
     """GLIP and its inference.
 
     Attributes:
@@ -84,13 +78,13 @@ class Glip:
     weights: str
     tokenizer: str = "bert-base-uncased"
     grammar: Literal["nltk", "demo"] = "nltk"
-    min_side: int = positive(800)
-    max_side: int | None = positive(1333)
+    min_side: Positive[int] = 800
+    max_side: Positive[int] | None = 1333
     aggregate: Literal["mean", "max"] = "mean"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
 
 
-CAPTIONER_SETTINGS: dict[str, type] = {
+CAPTIONER_SETTINGS: dict[str, type[Settings]] = {
     "none": NoCaptioner,
     "demo": DemoCaptioner,
     "blip2": VisionLanguage,
@@ -99,10 +93,10 @@ CAPTIONER_SETTINGS: dict[str, type] = {
 }
 
 
-Captioner = NoCaptioner | DemoCaptioner | VisionLanguage
+Captioner = Annotated[NoCaptioner | DemoCaptioner | VisionLanguage, ByName("captioner", CAPTIONER_SETTINGS)]
 
 
-GROUNDER_SETTINGS: dict[str, type] = {
+GROUNDER_SETTINGS: dict[str, type[Settings]] = {
     "none": NoGrounder,
     "demo": DemoGrounder,
     "glip-l": Glip,
@@ -111,11 +105,10 @@ GROUNDER_SETTINGS: dict[str, type] = {
 }
 
 
-Grounder = NoGrounder | DemoGrounder | Glip
+Grounder = Annotated[NoGrounder | DemoGrounder | Glip, ByName("grounder", GROUNDER_SETTINGS)]
 
 
-@dataclass(frozen=True)
-class Annotate:
+class Annotate(Settings):
     """How TIDY's captions, boxes and embeddings are made.
 
     Attributes:
@@ -126,6 +119,6 @@ class Annotate:
     """
 
     clip: Network
-    captioner: Captioner = field(default_factory=NoCaptioner)
-    grounder: Grounder = field(default_factory=NoGrounder)
-    threshold: float = fraction(0.5)
+    captioner: Captioner = NoCaptioner()
+    grounder: Grounder = NoGrounder()
+    threshold: Fraction = 0.5

@@ -2,47 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal
+
+from pydantic import Field
 
 from tellsign.schema.data import Benchmark, Split
 from tellsign.schema.evaluation import Evaluate
-from tellsign.schema.fields import positive
+from tellsign.schema.fields import Named, Positive, Several
 from tellsign.schema.paper import PaperFile
+from tellsign.schema.settings import Settings
 
 
-@dataclass(frozen=True)
-class DemoPhotos:
+class DemoPhotos(Settings):
     """One part of the demo's photographs."""
 
     part: Literal["pretrain", "source", "train", "test", "prompt_train", "prompt_test"]
-    count: int = positive()
-    side: int = positive(176)
+    count: Positive[int]
+    side: Positive[int] = 176
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class DemoGenerator:
+class DemoGenerator(Settings):
     """Training and sampling of one of the demo's generators."""
 
     name: str
-    steps: int = positive()
-    train_count: int = positive()
-    test_count: int = positive()
-    batch: int = positive(12)
+    steps: Positive[int]
+    train_count: Positive[int]
+    test_count: Positive[int]
+    batch: Positive[int] = 12
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Demo:
+class Demo(Settings):
     """The embedded world: photographs by part, generators by name."""
 
-    photos: dict[str, DemoPhotos]
-    generators: dict[str, DemoGenerator]
+    photos: Named[DemoPhotos]
+    generators: Named[DemoGenerator]
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """A whole configuration.
 
     Attributes:
@@ -63,17 +61,17 @@ class Config:
     """
 
     name: str
-    papers: tuple[PaperFile | str, ...]
-    benchmarks: dict[str, Benchmark]
-    splits: dict[str, Split]
+    papers: Several[PaperFile | str]
+    benchmarks: Named[Benchmark]
+    splits: Named[Split]
     banner: str = ""
     comparable: bool = False
     on_bad: Literal["fail", "drop"] = "fail"
-    evaluate: Evaluate = field(default_factory=Evaluate)
+    evaluate: Evaluate = Evaluate()
     demo: Demo | None = None
-    pins: dict[str, str] = field(default_factory=dict)
-    roots: dict[str, str] = field(default_factory=dict)
-    caption_jobs: int = field(default=1, metadata={"above": 0})
+    pins: Named[str] = Field(default_factory=dict)
+    roots: Named[str] = Field(default_factory=dict)
+    caption_jobs: Positive[int] = 1
     root: str | None = None
     photos: str | None = None
     train: str | None = None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tellsign.schema.fields import fraction, positive
+from pydantic import Field
+
+from tellsign.schema.fields import Fraction, Named, Positive, Several
+from tellsign.schema.settings import Settings
 
 
-@dataclass(frozen=True)
-class Count:
+class Count(Settings):
     """How many images a subset's part should hold.
 
     Attributes:
@@ -23,8 +24,7 @@ class Count:
     inferred: bool = False
 
 
-@dataclass(frozen=True)
-class Benchmark:
+class Benchmark(Settings):
     """Where a benchmark's images are and how its folders are laid out.
 
     Attributes:
@@ -53,28 +53,27 @@ class Benchmark:
     """
 
     layout: str
-    roots: dict[str, str] = field(default_factory=dict)
-    subsets: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    folders: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    reals: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    parts: dict[str, Literal["train", "val", "test"]] = field(default_factory=dict)
-    min_side: int = positive(8)
-    max_pixels: int = positive(100_000_000)
-    test_fraction: float = fraction(0.5)
+    roots: Named[str] = Field(default_factory=dict)
+    subsets: Several[str] = ()
+    exclude: Several[str] = ()
+    folders: Named[Several[str]] = Field(default_factory=dict)
+    reals: Named[Several[str]] = Field(default_factory=dict)
+    parts: Named[Literal["train", "val", "test"]] = Field(default_factory=dict)
+    min_side: Positive[int] = 8
+    max_pixels: Positive[int] = 100_000_000
+    test_fraction: Fraction = 0.5
     seed: int = 3407
     watch: Literal["contents", "listing"] = "contents"
-    counts: dict[str, dict[str, Count]] = field(default_factory=dict)
-    tolerance: float = fraction(0.0)
+    counts: Named[Named[Count]] = Field(default_factory=dict)
+    tolerance: Fraction = 0.0
     on_short: Literal["fail", "warn"] = "fail"
     page: str = ""
     get: str = ""
     licence: str = ""
-    gigabytes: float | None = positive(None)
+    gigabytes: Positive[float] | None = None
 
 
-@dataclass(frozen=True)
-class Split:
+class Split(Settings):
     """A seeded, balanced sample of a benchmark's part.
 
     Attributes:
@@ -91,15 +90,14 @@ class Split:
 
     benchmark: str
     part: Literal["train", "val", "test", "pretrain"]
-    subsets: tuple[str, ...] = ()
-    count: int | Literal["all"] = positive("all")
+    subsets: Several[str] = ()
+    count: Positive[int] | Literal["all"] = "all"
     seed: int = 3407
-    per_class: int | None = positive(None)
-    fallback: int | None = positive(None)
+    per_class: Positive[int] | None = None
+    fallback: Positive[int] | None = None
 
 
-@dataclass(frozen=True)
-class Bias:
+class Bias(Settings):
     """Bias control of the crops: common crop and common re-encoding for both labels.
 
     Attributes:
@@ -109,12 +107,11 @@ class Bias:
     """
 
     control: Literal["none", "jpeg", "jpeg+size"] = "none"
-    size: int = positive(256)
-    quality: int = positive(90)
+    size: Positive[int] = 256
+    quality: Positive[int] = 90
 
 
-@dataclass(frozen=True)
-class Perturbation:
+class Perturbation(Settings):
     """A perturbation of decoded images.
 
     Attributes:
@@ -124,12 +121,11 @@ class Perturbation:
     """
 
     name: str = "none"
-    options: dict[str, Any] = field(default_factory=dict)
+    options: Named[Any] = Field(default_factory=dict)
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Test:
+class Test(Settings):
     """A test set as the scores see it: a split, perturbed or not.
 
     Attributes:
@@ -138,8 +134,8 @@ class Test:
         perturbation: What is done to its images.
     """
 
-    split: str | tuple[str, ...] = "test"
-    perturbation: Perturbation = field(default_factory=Perturbation)
+    split: str | Several[str] = "test"
+    perturbation: Perturbation = Perturbation()
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal
 
-from tellsign.schema.fields import fraction, positive
+from tellsign.schema.fields import Fraction, Positive, Several
+from tellsign.schema.settings import Settings
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(Settings):
     """Which of the scored images count, in the order of the split's seed.
 
     UniversalFakeDetect's code is limit 1000, fallback 100: at most 1,000 of each label, and 100 of each where one
@@ -21,13 +20,12 @@ class Sample:
         per: What the limit holds for: a ``subset``, or each ``class`` folder of it.
     """
 
-    limit: int | None = positive(None)
-    fallback: int | None = positive(None)
+    limit: Positive[int] | None = None
+    fallback: Positive[int] | None = None
     per: Literal["subset", "class"] = "subset"
 
 
-@dataclass(frozen=True)
-class Evaluate:
+class Evaluate(Settings):
     """How metrics are computed from scores: the protocol. A table's ``protocol`` says what differs in a cell.
 
     Attributes:
@@ -44,12 +42,12 @@ class Evaluate:
             no such rule.
     """
 
-    threshold: Literal["oracle"] | float = fraction(0.5)
-    resamples: int = positive(1000)
+    threshold: Literal["oracle"] | Fraction = 0.5
+    resamples: Positive[int] = 1000
     seed: int = 0
-    batch: int | None = positive(None)
+    batch: Positive[int] | None = None
     sampler: Literal["balanced", "shuffled"] = "balanced"
-    sample: Sample = field(default_factory=Sample)
+    sample: Sample = Sample()
     classes: Literal["pooled", "mean"] = "pooled"
-    pooled_reals: Literal["none", "all"] | tuple[str, ...] = "none"
+    pooled_reals: Literal["none", "all"] | Several[str] = "none"
     validation: str | None = None

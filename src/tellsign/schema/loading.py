@@ -2,123 +2,102 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-import types
-import typing
-from collections.abc import Mapping
-from dataclasses import MISSING
-from typing import Any, Literal, TypeVar, Union
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
 
-from tellsign.errors import UserError, choose, near_miss
-from tellsign.schema.annotation import CAPTIONER_SETTINGS, GROUNDER_SETTINGS, Captioner, Grounder
-from tellsign.schema.training import AUGMENT_SETTINGS, MASK_SETTINGS, Augment, Mask
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
-T = TypeVar("T")
+from tellsign.errors import UserError, near_miss
+from tellsign.schema.settings import Settings, UnknownKeyError, UnknownNameError
+
+T = TypeVar("T", bound=Settings)
+Path = tuple[str | int, ...]
+
+# What pydantic calls a wrong type: what we call the right one.
+TYPES = {"int_type": "int", "float_type": "float", "string_type": "str", "bool_type": "bool"}
 
 
 def build(cls: type[T], data: Any, where: str) -> T:
-    """Build a dataclass from plain YAML data, strictly.
+    """Build settings from plain YAML data, strictly.
 
     Raises:
-        UserError: an unknown key (with the near miss), a missing key, a wrong type, or a value out of range;
-            ``where`` names the place.
+        UserError: everything that is wrong, a line each: unknown keys (with the near miss), missing keys, wrong types,
+            values out of range. ``where`` names the place.
     """
-    if not isinstance(data, Mapping):
-        raise UserError(f"{where}: expected a mapping, got {data!r}.")
-    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    for key in data:
-        if key not in fields:
-            raise UserError(f"{where}: unknown key {key!r}.{near_miss(str(key), fields)} Known: {', '.join(fields)}.")
-    hints = typing.get_type_hints(cls)
-    values: dict[str, Any] = {}
-    for name, spec in fields.items():
-        if name in data:
-            values[name] = _convert(hints[name], data[name], f"{where}.{name}")
-            _in_range(values[name], spec.metadata, f"{where}.{name}")
-        elif spec.default is MISSING and spec.default_factory is MISSING:
-            raise UserError(f"{where}: key {name!r} is missing.")
-    return cls(**values)
+    try:
+        return cls.model_validate(dict(data) if isinstance(data, Mapping) else data)
+    except ValidationError as problem:
+        raise UserError("\n".join(_faults(problem, data, where))) from None
 
 
-# Settings whose fields depend on what their ``name`` says.
-KINDS: tuple[tuple[str, Any, dict[str, type]], ...] = (
-    ("mask", Mask, MASK_SETTINGS),
-    ("augmentation", Augment, AUGMENT_SETTINGS),
-    ("captioner", Captioner, CAPTIONER_SETTINGS),
-    ("grounder", Grounder, GROUNDER_SETTINGS),
-)
+def _faults(problem: ValidationError, data: Any, where: str) -> Iterator[str]:
+    """What is wrong, a line each; where several types are allowed, what is wrong with the one that was meant."""
+    errors = [(error, *_place(error, data)) for error in problem.errors(include_url=False)]
+    meant: dict[Path, str | int] = {}
+    for _, _, tried in sorted(errors, key=lambda one: (-len(one[1]), _of_another_type(one[0]))):
+        meant = tried | meant  # the type that fits furthest, or the first
+    for error, path, tried in errors:
+        if all(meant[at] == option for at, option in tried.items()):
+            place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+            yield _sentence(error, where + place)
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any:
-        return value
-    for what, kind, known in KINDS:
-        if hint == kind:
-            name = value.get("name", "none") if isinstance(value, Mapping) else value
-            return build(choose(known, str(name), f"{what} at {where}"), value, where)
-    if origin in (Union, types.UnionType):
-        if value is None and type(None) in args:
-            return None
-        problems = []
-        for option in (a for a in args if a is not type(None)):
-            try:
-                return _convert(option, value, where)
-            except UserError as problem:
-                problems.append(str(problem))
-        raise UserError(problems[0])
-    if origin is Literal:
-        if value not in args:
-            names = [str(a) for a in args]
-            raise UserError(f"{where}: got {value!r}.{near_miss(str(value), names)} Allowed: {', '.join(names)}.")
-        return value
-    if origin is tuple:
-        return _convert_tuple(args, value, where)
-    if origin is dict:
-        if not isinstance(value, Mapping):
-            raise UserError(f"{where}: expected a mapping, got {value!r}.")
-        for key in value:
-            if isinstance(key, bool):
-                raise UserError(f"{where}: YAML reads a key such as on, yes or no as {key}; put it in quotes.")
-        return {str(k): _convert(args[1], v, f"{where}.{k}") for k, v in value.items()}
-    if dataclasses.is_dataclass(hint):
-        return build(hint, value, where)  # type: ignore[arg-type]
-    return _convert_scalar(hint, value, where)
+def _place(error: ErrorDetails, data: Any) -> tuple[Path, dict[Path, str | int]]:
+    """Where in the data an error is, and which of several allowed types was tried on the way, by place."""
+    path: Path = ()
+    tried: dict[Path, str | int] = {}
+    missing = error["type"] == "missing"
+    for step in error["loc"][:-1] if missing or isinstance(_cause(error), UnknownKeyError) else error["loc"]:
+        inside: Any = data
+        if isinstance(data, Mapping):
+            inside = {str(key): value for key, value in data.items()}
+        elif isinstance(data, (list, tuple)):
+            inside = dict(enumerate(data))
+        if isinstance(inside, dict) and step in inside:
+            data, path = inside[step], (*path, step)
+        else:
+            tried.setdefault(path, step)
+    return path, tried
 
 
-def _convert_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
-    if not isinstance(value, (list, tuple)):
-        raise UserError(f"{where}: expected a list, got {value!r}.")
-    if args[-1] is Ellipsis:
-        return tuple(_convert(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
-    if len(value) != len(args):
-        raise UserError(f"{where}: expected {len(args)} values, got {value!r}.")
-    return tuple(_convert(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(args, value, strict=True)))
+def _of_another_type(error: ErrorDetails) -> bool:
+    """Whether what came is not even of the type that was tried, rather than out of its range."""
+    return error["type"].endswith("_type") or error["type"] == "literal_error"
 
 
-def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
-    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if hint is float and isinstance(value, str):
-        raise UserError(f"{where}: expected a number, got the text {value!r}.")
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise UserError(f"{where}: expected {hint.__name__}, got {value!r}.")
-    return value
+def _cause(error: ErrorDetails) -> Any:
+    """The exception that a validator of ours raised, if one did."""
+    return error.get("ctx", {}).get("error")
 
 
-def _in_range(value: Any, limits: Mapping[str, float], where: str) -> None:
-    numbers = [v for v in (value if isinstance(value, tuple) else (value,)) if isinstance(v, (int, float))]
-    for number in numbers:
-        if "high" in limits and not limits["low"] <= number <= limits["high"]:
-            percent = f" Percent? Write {number / 100:g}." if 1 < number <= 100 else ""
-            raise UserError(f"{where}: {number:g} is outside [{limits['low']:g}, {limits['high']:g}].{percent}")
-        if "above" in limits and number <= limits["above"]:
-            raise UserError(f"{where}: {number:g} must be above {limits['above']:g}.")
-        if "least" in limits and number < limits["least"]:
-            raise UserError(f"{where}: {number:g} must be at least {limits['least']:g}.")
-    if "high" in limits and where.endswith("ratio") and len(numbers) == 2 and numbers[0] > numbers[1]:
-        raise UserError(f"{where}: the range {numbers} runs backwards.")
+def _sentence(error: ErrorDetails, where: str) -> str:
+    """One fault in words that a user can act on: what came, what is allowed."""
+    kind, came, context, cause = error["type"], error["input"], error.get("ctx", {}), _cause(error)
+    if isinstance(cause, UnknownNameError):
+        return cause.at(where)
+    if cause is not None:
+        return f"{where}: {cause}"
+    if kind == "missing":
+        return f"{where}: key {error['loc'][-1]!r} is missing."
+    if kind in ("model_type", "dict_type"):
+        return f"{where}: expected a mapping, got {came!r}."
+    if kind == "tuple_type":
+        return f"{where}: expected a list, got {came!r}."
+    if kind == "literal_error":
+        allowed = re.findall(r"'([^']*)'", context["expected"])
+        return f"{where}: got {came!r}.{near_miss(str(came), allowed)} Allowed: {', '.join(allowed)}."
+    if kind == "float_type" and isinstance(came, str):
+        return f"{where}: expected a number, got the text {came!r}."
+    if kind in TYPES:
+        return f"{where}: expected {TYPES[kind]}, got {came!r}."
+    if kind == "greater_than":
+        return f"{where}: {came:g} must be above {context['gt']:g}."
+    if kind == "greater_than_equal":
+        return f"{where}: {came:g} must be at least {context['ge']:g}."
+    return f"{where}: {error['msg']}, got {came!r}."
 
 
 def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,14 +150,14 @@ def slug(value: Any) -> str:
 def differences(value: Any, other: Any) -> str:
     """What differs between two settings of one class, as ``field=value`` texts; empty where nothing does."""
 
-    def flat(held: Any, where: str) -> dict[str, Any]:
-        if not isinstance(held, Mapping):
-            return {where: held}
-        parts = (flat(part, f"{where}.{key}" if where else key) for key, part in held.items())
-        return {key: part for found in parts for key, part in found.items()}
+    def flat(node: Any, where: str) -> dict[str, Any]:
+        if not isinstance(node, Mapping):
+            return {where: node}
+        parts = (flat(child, f"{where}.{key}" if where else key) for key, child in node.items())
+        return {key: leaf for part in parts for key, leaf in part.items()}
 
-    one, rival = flat(plain(value), ""), flat(plain(other), "")
-    return ", ".join(f"{key}={_spelled(held)}" for key, held in one.items() if held != rival.get(key))
+    fields, rivals = flat(plain(value), ""), flat(plain(other), "")
+    return ", ".join(f"{key}={_spelled(leaf)}" for key, leaf in fields.items() if leaf != rivals.get(key))
 
 
 def _spelled(value: Any) -> str:
@@ -186,11 +165,11 @@ def _spelled(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A dataclass as plain data (dicts, lists, scalars), for JSON."""
+    """Settings as plain data (dicts, lists, scalars), for JSON."""
     if value is None or isinstance(value, (str, int, float)):
         return value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Settings):
+        return {name: plain(part) for name, part in value}
     if isinstance(value, (list, tuple)):
         return [plain(v) for v in value]
     if isinstance(value, Mapping):

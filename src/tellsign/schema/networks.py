@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
-from tellsign.schema.fields import fraction, positive
+from tellsign.schema.fields import Fraction, Positive
+from tellsign.schema.settings import Settings
 
 
-@dataclass(frozen=True)
-class Network:
+class Network(Settings):
     """A network and the weights it starts from.
 
     Attributes:
@@ -25,8 +24,7 @@ class Network:
     weights: str = "shipped"
 
 
-@dataclass(frozen=True)
-class Head:
+class Head(Settings):
     """The classifier on top of the features.
 
     Attributes:
@@ -40,7 +38,7 @@ class Head:
     """
 
     name: Literal["linear", "mlp", "mlp2", "nearest"] = "linear"
-    hidden: int = positive(512)
-    dropout: float = fraction(0.0)
-    init_std: float | None = positive(None)
-    k: int = positive(1)
+    hidden: Positive[int] = 512
+    dropout: Fraction = 0.0
+    init_std: Positive[float] | None = None
+    k: Positive[int] = 1

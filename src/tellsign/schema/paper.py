@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
+
+from pydantic import Field
 
 from tellsign.schema.annotation import Annotate
 from tellsign.schema.data import Test
+from tellsign.schema.fields import Named, Several
+from tellsign.schema.settings import Settings
 from tellsign.schema.training import Pretrain
 
 
-@dataclass(frozen=True)
-class PaperCoverage:
+class PaperCoverage(Settings):
     """What stands here for one table or figure of the printed paper; ``docs/coverage.md`` is made of these.
 
     Attributes:
@@ -20,14 +22,13 @@ class PaperCoverage:
         note: What a reader should know.
     """
 
-    tables: tuple[str, ...] = ()
-    figures: tuple[str, ...] = ()
+    tables: Several[str] = ()
+    figures: Several[str] = ()
     without: str = ""
     note: str = ""
 
 
-@dataclass(frozen=True)
-class Paper:
+class Paper(Settings):
     """One paper file: the base recipe, the runs (each states only what differs), grids, tables, figures.
 
     Attributes:
@@ -39,21 +40,20 @@ class Paper:
 
     paper: str
     title: str
-    seeds: tuple[int, ...]
-    base: dict[str, Any]
-    runs: dict[str, Any]
-    baselines: dict[str, Any] = field(default_factory=dict)
-    artifacts: dict[str, PaperCoverage] = field(default_factory=dict)
-    grids: dict[str, Any] = field(default_factory=dict)
-    annotate: dict[str, Annotate] = field(default_factory=dict)
-    pretrain: dict[str, Pretrain] = field(default_factory=dict)
-    tests: dict[str, Test] = field(default_factory=lambda: {"test": Test()})
-    tables: dict[str, Any] = field(default_factory=dict)
-    figures: dict[str, Any] = field(default_factory=dict)
+    seeds: Several[int]
+    base: Named[Any]
+    runs: Named[Any]
+    baselines: Named[Any] = Field(default_factory=dict)
+    artifacts: Named[PaperCoverage] = Field(default_factory=dict)
+    grids: Named[Any] = Field(default_factory=dict)
+    annotate: Named[Annotate] = Field(default_factory=dict)
+    pretrain: Named[Pretrain] = Field(default_factory=dict)
+    tests: Named[Test] = Field(default_factory=lambda: {"test": Test()})
+    tables: Named[Any] = Field(default_factory=dict)
+    figures: Named[Any] = Field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class PaperFile:
+class PaperFile(Settings):
     """A paper file of which a configuration takes a part, or in which it changes something.
 
     Attributes:
@@ -63,6 +63,6 @@ class PaperFile:
     """
 
     file: str
-    changes: dict[str, Any] = field(default_factory=dict)
-    tables: tuple[str, ...] | None = None
-    figures: tuple[str, ...] | None = None
+    changes: Named[Any] = Field(default_factory=dict)
+    tables: Several[str] | None = None
+    figures: Several[str] | None = None

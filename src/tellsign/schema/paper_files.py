@@ -28,7 +28,7 @@ def read_paper_file(entry: PaperFile | str, folder: Path) -> dict[str, Any]:
     Raises:
         UserError: no such file, no mapping, or a change or selection of something that is not there.
     """
-    chosen = entry if isinstance(entry, PaperFile) else PaperFile(entry)
+    chosen = entry if isinstance(entry, PaperFile) else PaperFile(file=entry)
     where = Path(chosen.file).name
     data = read_yaml(folder / chosen.file)
     if not isinstance(data, Mapping):

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tellsign.methods.masks import MASKS
 from tellsign.schema.data import Bias, Perturbation
-from tellsign.schema.fields import fraction, positive, whole
+from tellsign.schema.fields import Fraction, Interval, NonNegative, Pair, Positive, Several
 from tellsign.schema.networks import Head, Network
+from tellsign.schema.settings import ByName, Settings
 
 MASK_SETTINGS = MASKS.settings()
 
 if TYPE_CHECKING:
     from tellsign.methods.masks.none import NoMask as Mask
 else:
-    Mask = Union[tuple(MASK_SETTINGS.values())]  # noqa: UP007
+    Mask = Annotated[Settings, ByName(MASKS.kind, MASK_SETTINGS)]
 
 
-@dataclass(frozen=True)
-class Resize:
+class Resize(Settings):
     """Images are resized before anything is cut out of them.
 
     Attributes:
@@ -30,19 +29,17 @@ class Resize:
     """
 
     mode: Literal["squash", "shorter"]
-    size: int = positive()
+    size: Positive[int]
     filter: Literal["bilinear", "bicubic"] = "bilinear"
 
 
-@dataclass(frozen=True)
-class NoAugment:
+class NoAugment(Settings):
     """Images are blurred and compressed by nobody."""
 
     name: Literal["none"] = "none"
 
 
-@dataclass(frozen=True)
-class BlurJpeg:
+class BlurJpeg(Settings):
     """CNNDet's augmentation (Wang et al. 2020), which UniFD keeps: blur, then JPEG, each by its own coin.
 
     Attributes:
@@ -52,31 +49,29 @@ class BlurJpeg:
     """
 
     name: Literal["blur_jpeg"]
-    probability: float = fraction(0.5)
-    sigma: tuple[float, float] = field(default=(0.0, 3.0), metadata={"least": 0.0})
-    quality: tuple[int, int] = positive((30, 100))
+    probability: Fraction = 0.5
+    sigma: Interval[NonNegative[float]] = (0.0, 3.0)
+    quality: Interval[Positive[int]] = (30, 100)
 
 
-AUGMENT_SETTINGS: dict[str, type] = {"none": NoAugment, "blur_jpeg": BlurJpeg}
+AUGMENT_SETTINGS: dict[str, type[Settings]] = {"none": NoAugment, "blur_jpeg": BlurJpeg}
 
 
-Augment = NoAugment | BlurJpeg
+Augment = Annotated[NoAugment | BlurJpeg, ByName("augmentation", AUGMENT_SETTINGS)]
 
 
-@dataclass(frozen=True)
-class Optimiser:
+class Optimiser(Settings):
     """Adam, AdamW or SGD and its constants: ``betas`` are Adam's, ``momentum`` and ``nesterov`` SGD's."""
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
-    lr: float = positive(1e-4)
-    betas: tuple[float, float] = fraction((0.9, 0.999))
+    lr: Positive[float] = 1e-4
+    betas: Pair[Fraction] = (0.9, 0.999)
     weight_decay: float = 0.0
-    momentum: float = fraction(0.9)
+    momentum: Fraction = 0.9
     nesterov: bool = False
 
 
-@dataclass(frozen=True)
-class Schedule:
+class Schedule(Settings):
     """The learning rate of each epoch.
 
     Attributes:
@@ -88,14 +83,13 @@ class Schedule:
     """
 
     kind: Literal["step", "constant", "cosine"] = "step"
-    every: int = positive(1)
-    factor: float = fraction(1.0)
-    warmup: int = whole(0)
-    floor: float = whole(0.0)
+    every: Positive[int] = 1
+    factor: Fraction = 1.0
+    warmup: NonNegative[int] = 0
+    floor: NonNegative[float] = 0.0
 
 
-@dataclass(frozen=True)
-class EarlyStopping:
+class EarlyStopping(Settings):
     """Early stopping as in CNNDet (Wang et al. 2020), by the accuracy at 0.5 on a validation split.
 
     The best epoch's weights are kept. The paper drops the rate tenfold when five epochs did not raise the accuracy by
@@ -112,16 +106,15 @@ class EarlyStopping:
     """
 
     split: str = "val"
-    subsets: tuple[str, ...] = ()
-    count: int | Literal["all"] = positive("all")
-    patience: int = positive(5)
-    factor: float = fraction(0.1)
-    min_lr: float = positive(1e-6)
+    subsets: Several[str] = ()
+    count: Positive[int] | Literal["all"] = "all"
+    patience: Positive[int] = 5
+    factor: Fraction = 0.1
+    min_lr: Positive[float] = 1e-6
     delta: float = 0.001
 
 
-@dataclass(frozen=True)
-class Data:
+class Data(Settings):
     """What a run is trained on.
 
     Attributes:
@@ -132,13 +125,12 @@ class Data:
     """
 
     split: str = "train"
-    subsets: tuple[str, ...] = ()
-    count: int | Literal["all"] = positive("all")
-    perturbation: Perturbation = field(default_factory=Perturbation)
+    subsets: Several[str] = ()
+    count: Positive[int] | Literal["all"] = "all"
+    perturbation: Perturbation = Perturbation()
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(Settings):
     """Everything that can change a number of one training on images.
 
     Attributes:
@@ -167,33 +159,32 @@ class Recipe:
     """
 
     backbone: Network
-    data: Data = field(default_factory=Data)
+    data: Data = Data()
     start: str | None = None
     trainable: Literal["all", "head"] = "all"
-    head: Head = field(default_factory=Head)
+    head: Head = Head()
     resize: Resize | None = None
-    augment: Augment = field(default_factory=NoAugment)
-    crop: int = positive(224)
+    augment: Augment = NoAugment()
+    crop: Positive[int] = 224
     resize_test: Resize | None = None
-    crop_test: int | None = positive(None)
+    crop_test: Positive[int] | None = None
     flip: bool = True
     rotate: bool = True
-    mask: Mask = field(default_factory=MASK_SETTINGS["none"])
+    mask: Mask = MASK_SETTINGS["none"]()
     batch_norm: Literal["train", "frozen"] = "train"
-    optimiser: Optimiser = field(default_factory=Optimiser)
-    schedule: Schedule = field(default_factory=Schedule)
-    epochs: int = whole(10)
+    optimiser: Optimiser = Optimiser()
+    schedule: Schedule = Schedule()
+    epochs: NonNegative[int] = 10
     stop: EarlyStopping | None = None
-    batch_size: int = positive(4)
+    batch_size: Positive[int] = 4
     precision: Literal["fp32", "bf16"] = "fp32"
-    keep: int = positive(1)
-    shots: int | None = positive(None)
-    bias: Bias = field(default_factory=Bias)
+    keep: Positive[int] = 1
+    shots: Positive[int] | None = None
+    bias: Bias = Bias()
     method: Literal["image"] = "image"
 
 
-@dataclass(frozen=True)
-class Discrepancy:
+class Discrepancy(Settings):
     """TIDY's representation (Eq. 2 to 6) and the choices the paper leaves open.
 
     Attributes:
@@ -204,30 +195,28 @@ class Discrepancy:
     """
 
     use: Literal["both", "global", "local", "image", "text"] = "both"
-    weights: tuple[float, float] = (1.0, 1.0)
+    weights: Pair[float] = (1.0, 1.0)
     normalise: bool = True
     no_object: Literal["global", "zero"] = "global"
 
 
-@dataclass(frozen=True)
-class FeatureRecipe:
+class FeatureRecipe(Settings):
     """Everything that can change a number of one training on cached features (TIDY)."""
 
     method: Literal["features"]
-    data: Data = field(default_factory=Data)
+    data: Data = Data()
     annotate: str = "default"
-    discrepancy: Discrepancy = field(default_factory=Discrepancy)
-    head: Head = field(default_factory=lambda: Head(name="mlp2"))
-    optimiser: Optimiser = field(default_factory=lambda: Optimiser(name="adamw", lr=1e-3, weight_decay=1e-3))
-    schedule: Schedule = field(default_factory=Schedule)
-    epochs: int = positive(50)
-    batch_size: int = positive(256)
-    keep: int = positive(1)
-    bias: Bias = field(default_factory=Bias)
+    discrepancy: Discrepancy = Discrepancy()
+    head: Head = Head(name="mlp2")
+    optimiser: Optimiser = Optimiser(name="adamw", lr=1e-3, weight_decay=1e-3)
+    schedule: Schedule = Schedule()
+    epochs: Positive[int] = 50
+    batch_size: Positive[int] = 256
+    keep: Positive[int] = 1
+    bias: Bias = Bias()
 
 
-@dataclass(frozen=True)
-class Pretrain:
+class Pretrain(Settings):
     """Rescaling-contrastive pre-training (rescale §4.2).
 
     Attributes:
@@ -253,22 +242,22 @@ class Pretrain:
 
     backbone: Network
     split: str = "photos"
-    ratios: tuple[str, ...] = ("16/9", "8/5", "16/11", "4/3", "16/13", "8/7")
-    n_ratios: int = positive(4)
-    n_phases: int = positive(4)
-    n_images: int = positive(2)
-    n_patches: int = positive(2)
-    patch: int = positive(128)
+    ratios: Several[str] = ("16/9", "8/5", "16/11", "4/3", "16/13", "8/7")
+    n_ratios: Positive[int] = 4
+    n_phases: Positive[int] = 4
+    n_images: Positive[int] = 2
+    n_patches: Positive[int] = 2
+    patch: Positive[int] = 128
     quantise: bool = True
-    temperature: float = positive(0.07)
+    temperature: Positive[float] = 0.07
     reduction: Literal["sum", "mean"] = "sum"
     normalise: bool = True
-    projection: tuple[int, int] = positive((2048, 128))
-    optimiser: Optimiser = field(default_factory=lambda: Optimiser(lr=2e-4, weight_decay=2e-4))
-    schedule: Schedule = field(default_factory=Schedule)
-    epochs: int = positive(200)
-    steps: int | None = positive(None)
+    projection: Pair[Positive[int]] = (2048, 128)
+    optimiser: Optimiser = Optimiser(lr=2e-4, weight_decay=2e-4)
+    schedule: Schedule = Schedule()
+    epochs: Positive[int] = 200
+    steps: Positive[int] | None = None
     decode: Literal["packed", "on_the_fly"] = "packed"
     too_small: Literal["fail", "drop"] = "fail"
-    batch_norm_parts: int = positive(1)
+    batch_norm_parts: Positive[int] = 1
     seed: int = 0

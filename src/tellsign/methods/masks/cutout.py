@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from tellsign.methods.masks.boxes import boxes
 from tellsign.methods.masks.draws import Range, integers, uniform
-from tellsign.schema.fields import fraction
+from tellsign.schema.fields import Fraction, Interval
+from tellsign.schema.settings import Settings
 
 if TYPE_CHECKING:
     import torch
@@ -15,12 +15,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True)
-class CutOut:
+class CutOut(Settings):
     """CutOut: the share of the image that is masked."""
 
     name: Literal["cutout"]
-    ratio: tuple[float, float] = fraction((0.6, 0.8))
+    ratio: Interval[Fraction] = (0.6, 0.8)
 
 
 def cutout(x: Float[Tensor, "b c h w"], generator: torch.Generator, *, ratio: Range) -> Float[Tensor, "b 1 h w"]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from tellsign.methods.masks.draws import Range, integers, uniform
-from tellsign.schema.fields import fraction
+from tellsign.schema.fields import Fraction, Interval
+from tellsign.schema.settings import Settings
 
 if TYPE_CHECKING:
     import torch
@@ -14,16 +14,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True)
-class GridMask:
+class GridMask(Settings):
     """GridMask: the share that is masked, and the side of a cell as a fraction of the shorter side.
 
     Chen et al. (2020) draw it from 96 to 224 pixels at crops of 224; MPFT gives no settings.
     """
 
     name: Literal["grid_mask"]
-    ratio: tuple[float, float] = fraction((0.6, 0.8))
-    period: tuple[float, float] = fraction((96 / 224, 1.0))
+    ratio: Interval[Fraction] = (0.6, 0.8)
+    period: Interval[Fraction] = (96 / 224, 1.0)
 
 
 def grid_mask(

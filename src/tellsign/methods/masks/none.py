@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from tellsign.schema.settings import Settings
 
 if TYPE_CHECKING:
     import torch
@@ -11,8 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True)
-class NoMask:
+class NoMask(Settings):
     """Nothing is masked."""
 
     name: Literal["none"] = "none"

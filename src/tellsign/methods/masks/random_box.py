@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from tellsign.errors import choose
 from tellsign.methods.masks.boxes import boxes
 from tellsign.methods.masks.draws import ASPECTS, Range, integers, uniform
-from tellsign.schema.fields import fraction, positive
+from tellsign.schema.fields import Fraction, Interval, Positive
+from tellsign.schema.settings import Settings
 
 if TYPE_CHECKING:
     import torch
@@ -16,16 +16,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True)
-class RandomBox:
+class RandomBox(Settings):
     """LoL's random mask (Algorithm 1), with its width formula corrected unless ``literal``.
 
     How the aspect is distributed over its range is not said ("randomly selected within a specified range").
     """
 
     name: Literal["random_box"]
-    ratio: tuple[float, float] = fraction((0.6, 0.8))
-    aspect: tuple[float, float] = positive((0.33, 3.0))
+    ratio: Interval[Fraction] = (0.6, 0.8)
+    aspect: Interval[Positive[float]] = (0.33, 3.0)
     literal: bool = False
     distribution: Literal["uniform", "log_uniform"] = "uniform"
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from tellsign.methods.masks.boxes import boxes
 from tellsign.methods.masks.draws import ASPECTS, Range, integers, uniform
-from tellsign.schema.fields import fraction, positive
+from tellsign.schema.fields import Fraction, Interval, Positive
+from tellsign.schema.settings import Settings
 
 if TYPE_CHECKING:
     import torch
@@ -19,16 +19,15 @@ ATTEMPTS = 10
 """Rectangles drawn an image, as in torchvision."""
 
 
-@dataclass(frozen=True)
-class RandomErasing:
+class RandomErasing(Settings):
     """Random erasing: the share that is masked, and its aspect (height to width, uniform in its logarithm).
 
     Zhong et al. (2020) take 0.3 to 1/0.3; MPFT gives no settings.
     """
 
     name: Literal["random_erasing"]
-    ratio: tuple[float, float] = fraction((0.6, 0.8))
-    aspect: tuple[float, float] = positive((0.3, 3.3))
+    ratio: Interval[Fraction] = (0.6, 0.8)
+    aspect: Interval[Positive[float]] = (0.3, 3.3)
 
 
 def random_erasing(

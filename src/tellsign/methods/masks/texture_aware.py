@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from tellsign.errors import UserError, choose
 from tellsign.methods.masks.draws import Range, uniform
-from tellsign.schema.fields import fraction, positive
+from tellsign.schema.fields import Fraction, Interval, Positive
+from tellsign.schema.settings import Settings
 
 if TYPE_CHECKING:
     import torch
@@ -15,13 +15,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True)
-class TextureAware:
+class TextureAware(Settings):
     """MPFT's texture-aware masking (Algorithm 1). The text draws r for "the image", hence ``ratio_per: image``."""
 
     name: Literal["texture_aware"]
-    ratio: tuple[float, float] = fraction((0.6, 0.8))
-    patch_size: int = positive(14)
+    ratio: Interval[Fraction] = (0.6, 0.8)
+    patch_size: Positive[int] = 14
     which: Literal["high", "low", "both"] = "high"
     ratio_per: Literal["image", "batch"] = "image"
 
