@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from tellsign.__main__ import run
+from tellsign.data.benchmarks import PASSED_OVER
 from tellsign.errors import UserError
 from tellsign.stages.index import main
 from tellsign.system.integrity import sha256_of_file
-from tellsign.system.parquet import read_rows
+from tellsign.system.parquet import read_notes, read_rows
 
 SETTINGS = {
     "benchmark": "mine",
@@ -94,6 +95,19 @@ def test_a_row_states_the_facts_of_its_file(root, tmp_path):
         "root",
     )
     assert not (tmp_path / "i.bad.csv").exists()
+
+
+def test_the_index_carries_what_was_passed_over(root, tmp_path):
+    index(root, tmp_path / "whole.parquet")
+    assert read_notes(tmp_path / "whole.parquet") == {PASSED_OVER: "{}"}
+    for name in ("sd/1_fake/a.heic", "sd/1_fake/b.heic", "sd/0_real/.hidden.png", "sd/elsewhere/c.png"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(b"")
+    rows = index(root, tmp_path / "more.parquet")
+    assert len(rows) == 8
+    passed_over = json.loads(read_notes(tmp_path / "more.parquet")[PASSED_OVER])
+    assert sorted(passed_over.values()) == [1, 1, 2]
+    assert sum(count for why, count in passed_over.items() if "heic" in why) == 2
 
 
 def test_parts_made_by_hash_follow_the_image_not_the_folder(root, tmp_path):

@@ -18,6 +18,8 @@ GENIMAGE_LABELS = {"nature": REAL, "ai": FAKE}
 PART_FOLDERS = ("train", "test")
 PARTS = ("pretrain", "train", "val", "test")
 """From the first that may be looked at to the last: a part's images may not appear in any part before it."""
+PASSED_OVER = "passed over"
+"""The note of an index that says, as JSON, how many files had no meaning for its layout, by reason."""
 
 FOLDER_TREE = """\
   <root>/<subset>/{0_real,1_fake}/*.jpg                      parts are made by the setting test_fraction

@@ -6,7 +6,9 @@ quality, bytes, status, reason.
 
 A file that cannot be used keeps its row, with a status and a reason; nothing is put in its place. With
 `on_bad: fail` the stage ends after the last file with one list of all such files; with `on_bad: drop` they
-stay in the index and no split draws them. Either way they are listed in OUT's neighbour `.bad.csv`.
+stay in the index and no split draws them. Either way they are listed in OUT's neighbour `.bad.csv`. Files that are
+no images of the benchmark (another format, hidden, in a folder of no meaning) have no row: the file's footer holds
+how many there are of each kind.
 
 Two more things make a row unusable, because they would falsify every number: an image that is both real and
 fake (status `two labels`, all its rows) and an image that is also in a part which is looked at later (status
@@ -22,6 +24,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -30,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from tellsign.data.benchmarks import PARTS, ImageFile, list_images, part_of
+from tellsign.data.benchmarks import PARTS, PASSED_OVER, ImageFile, list_images, part_of
 from tellsign.data.images import Facts, in_order, inspect
 from tellsign.data.leaks import validation_photographs
 from tellsign.errors import UserError
@@ -184,6 +187,7 @@ def main(*, settings: dict, roots: dict[str, Path], out: Path, expected: dict | 
     listing = list_images(roots, settings)
     for why, count in listing.skipped.items():
         log.info("passed over: %d × %s", count, why)
+    notes = {PASSED_OVER: json.dumps(listing.skipped, ensure_ascii=False)}
     short: list[str] = []
     if expected:
         listed = (((f.subset, f.part, f.label), f.root, f.path) for f in listing.files)
@@ -228,4 +232,4 @@ def main(*, settings: dict, roots: dict[str, Path], out: Path, expected: dict | 
         usable = (((r["subset"], r["part"], r["label"]), r["root"], r["path"]) for r in rows if r["status"] == "ok")
         check_counts(usable, "usable images", roots, expected, told=short)
     columns = {name: [row[name] for row in rows] for name in COLUMNS}
-    write_rows(out, {n: v if COLUMNS[n] is TEXT else np.array(v, COLUMNS[n]) for n, v in columns.items()})
+    write_rows(out, {n: v if COLUMNS[n] is TEXT else np.array(v, COLUMNS[n]) for n, v in columns.items()}, notes)

@@ -2,7 +2,8 @@
 
 Reads:
   --metrics    Parquet files of evaluate, one a run that the table names.
-  --indexes    BENCHMARK=PATH: indexes of the benchmarks tested on; a footnote says what file sizes alone reveal.
+  --indexes    BENCHMARK=PATH: indexes of the benchmarks tested on; footnotes say what file sizes alone reveal, and
+               which files were left out or passed over.
   --seen       WHAT=PATH: splits that were trained or pre-trained on; a footnote says what of them is tested on.
   --published  CSV of the paper's printed numbers; needed only where the table quotes.
 
@@ -11,21 +12,41 @@ runs' recipes.
 
 Writes:
   --out  folder: table.csv (every number in long form, with its digests), table.md, table.tex (needs booktabs,
-         graphicx) and table.html (a page of its own). Equal inputs give equal bytes.
+         graphicx), table.html (a page of its own) and table.json (what it shows, for the report). Equal inputs
+         give equal bytes.
 """
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
+from tellsign.data.benchmarks import PASSED_OVER
 from tellsign.data.leaks import bits_per_pixel, bits_per_pixel_auc, seen_before
 from tellsign.errors import UserError
 from tellsign.results.published import Quoted, load
 from tellsign.results.tables import FORMATS, make_document
 from tellsign.system.files import folder_beside
-from tellsign.system.parquet import read_rows
+from tellsign.system.parquet import read_notes, read_rows
+
+REASONS = 8
+"""A footnote lists the most frequent reasons for passing a file over, up to this many."""
+
+
+def what_was_passed_over(benchmark: str, index: Path) -> list[str]:
+    """A footnote: files in the benchmark's folders that are none of its images, by reason; none without any."""
+    by_reason = Counter(json.loads(read_notes(index).get(PASSED_OVER, "{}")))
+    if not by_reason:
+        return []
+    frequent = sorted(by_reason.items(), key=lambda pair: (-pair[1], pair[0]))
+    listed = [f"{count} × {reason}" for reason, count in frequent[:REASONS]]
+    rest = sum(count for _, count in frequent[REASONS:])
+    listed += [f"{rest} for other reasons"] if rest else []
+    total = by_reason.total()
+    return [f"{total} other {'file' if total == 1 else 'files'} in {benchmark}'s folders: {'; '.join(listed)}."]
 
 
 def what_files_reveal(benchmark: str, index: Path) -> str:
@@ -39,22 +60,22 @@ def what_files_reveal(benchmark: str, index: Path) -> str:
     bits: dict[str, tuple[list[float], list[float]]] = {}
     for row, value in zip(rows, spent.tolist(), strict=True):
         bits.setdefault(row["subset"], ([], []))[row["label"]].append(value)
-    told = [
+    by_subset = [
         f"{subset} {bits_per_pixel_auc(np.array(real), np.array(fake)):.2f}"
         for subset, (real, fake) in sorted(bits.items())
         if real and fake
     ]
-    bad = listed.filter(pc.invert(usable)).to_pylist()  # pyright: ignore[reportAttributeAccessIssue]
-    dropped = len({(row["root"], row["path"]) for row in bad})
-    doubled = len({(row["root"], row["path"]) for row in bad if row["status"] == "two parts"})
+    unusable = listed.filter(pc.invert(usable)).to_pylist()  # pyright: ignore[reportAttributeAccessIssue]
+    dropped = len({(row["root"], row["path"]) for row in unusable})
+    repeated = len({(row["root"], row["path"]) for row in unusable if row["status"] == "two parts"})
     files = len(listed.group_by(["root", "path"]).aggregate([]))
     left_out = (
         f"{dropped} of {benchmark}'s {files} files cannot be used and were left out"
-        + (f", {doubled} of them because the same image is in a later part" if doubled else "")
+        + (f", {repeated} of them because the same image is in a later part" if repeated else "")
         + f"; data/index/{index.stem}.bad.csv names them. "
     )
     return (left_out if dropped else "") + (
-        f"Bits per pixel of {benchmark}'s test files alone tell fake from real with AUC {', '.join(told)} "
+        f"Bits per pixel of {benchmark}'s test files alone tell fake from real with AUC {', '.join(by_subset)} "
         "(0.5 is chance; above it fakes cost more bits)."
     )
 
@@ -65,9 +86,10 @@ def what_was_seen(seen: dict[str, Path], indexes: dict[str, Path]) -> list[str]:
     tested = {}
     for name, path in indexes.items():
         rows = read_rows(path, ["id", "part", "status"])
-        parts, states = rows["part"].to_pylist(), rows["status"].to_pylist()
-        held = zip(rows["id"].to_pylist(), parts, states, strict=True)
-        tested[name] = {image for image, part, state in held if part == "test" and state == "ok"}
+        images, parts, states = (rows[column].to_pylist() for column in ("id", "part", "status"))
+        tested[name] = {
+            image for image, part, state in zip(images, parts, states, strict=True) if part == "test" and state == "ok"
+        }
     notes = [
         f"{count} of {benchmark}'s {len(tested[benchmark])} test images are in the {split} of a run in this table."
         for (split, benchmark), count in sorted(seen_before(before, tested).items())
@@ -101,7 +123,9 @@ def main(
             raise UserError(f"table {settings.get('name')} quotes the paper: give --published FILE.")
         quoted = load(published)
     rows = [row for path in metrics for row in read_rows(path).to_pylist()]
-    notes = [what_files_reveal(name, path) for name, path in (indexes or {}).items()]
+    notes = []
+    for name, path in (indexes or {}).items():
+        notes += [what_files_reveal(name, path), *what_was_passed_over(name, path)]
     notes += what_was_seen(seen or {}, indexes or {})
     document = make_document(settings | {"footnotes": [*settings.get("footnotes", ()), *notes]}, rows, quoted)
     with folder_beside(out) as folder:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tellsign.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+    import pyarrow.parquet as pq
 from tellsign.system.devices import threads
 from tellsign.system.files import file_beside
 from tellsign.system.integrity import PARQUET, UNSEALED, sealed, write_seal
+
+T = TypeVar("T")
 
 
 def column(values: Sequence[Any] | np.ndarray) -> pa.Array:
@@ -44,11 +47,20 @@ def column(values: Sequence[Any] | np.ndarray) -> pa.Array:
     return pa.array(values)
 
 
-def write_rows(path: Path, columns: Mapping[str, Sequence[Any] | np.ndarray] | pa.Table) -> None:
+def write_rows(
+    path: Path,
+    columns: Mapping[str, Sequence[Any] | np.ndarray] | pa.Table,
+    notes: Mapping[str, str] | None = None,
+) -> None:
     """Write a Parquet file whole or not at all; equal columns give equal bytes.
 
     Texts are stored once a file and numbered, however many there are (ids of images repeat in every checkpoint's
     scores); single-precision numbers, which do not repeat, byte by byte, which compresses best.
+
+    Args:
+        path: the file.
+        columns: its columns by name.
+        notes: texts by name about all rows, for :func:`read_notes`; they stand in the file's footer.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -62,7 +74,7 @@ def write_rows(path: Path, columns: Mapping[str, Sequence[Any] | np.ndarray] | p
     repeated: Any = [name for name in table.column_names if name not in single]
     with file_beside(path) as part:
         pq.write_table(
-            table.replace_schema_metadata({"sha256": UNSEALED}),
+            table.replace_schema_metadata({**(notes or {}), "sha256": UNSEALED}),
             part,
             compression="zstd",
             use_dictionary=repeated,
@@ -84,6 +96,22 @@ def read_rows(path: Path, columns: Sequence[str] | None = None, codes: Sequence[
     Raises:
         UserError: it is missing or damaged.
     """
+    whole = _read(path, codes, lambda stored: stored.read(None if columns is None else list(columns), threads() > 1))
+    return whole.replace_schema_metadata(None)
+
+
+def read_notes(path: Path) -> dict[str, str]:
+    """The notes that :func:`write_rows` left in a Parquet file.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    footer = _read(path, (), lambda stored: stored.metadata.metadata or {})
+    return {key.decode(): text.decode() for key, text in footer.items() if key not in (b"sha256", b"ARROW:schema")}
+
+
+def _read(path: Path, codes: Sequence[str], read: Callable[[pq.ParquetFile], T]) -> T:
+    """What ``read`` makes of a Parquet file that is whole."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -99,8 +127,6 @@ def read_rows(path: Path, columns: Sequence[str] | None = None, codes: Sequence[
         with pq.ParquetFile(pa.BufferReader(data), read_dictionary=list(codes), pre_buffer=False) as stored:
             if whole is None and set(stored.metadata.metadata or {}) - {b"ARROW:schema"}:
                 raise UserError(f"{path} is damaged: its footer is not the one that was written. {again}")
-            return stored.read(
-                None if columns is None else list(columns), use_threads=threads() > 1
-            ).replace_schema_metadata(None)
+            return read(stored)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as problem:
         raise UserError(f"{path} cannot be read as Parquet: {str(problem).splitlines()[0]}. {again}") from problem
