@@ -1,5 +1,8 @@
 import base64
+import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
@@ -7,6 +10,8 @@ import pytest
 
 from tellsign.errors import UserError
 from tellsign.results.figures import bars, png_bytes, svg_bytes
+from tellsign.results.tables import FORMATS
+from tellsign.results.tables.document import Column, Document, Section, TextRow
 from tellsign.stages import report
 
 SETTINGS = {
@@ -40,11 +45,10 @@ class Page(HTMLParser):
 def table(tmp_path, name="tidy/main.0123456789ab"):
     folder = tmp_path / "table" / name
     folder.mkdir(parents=True)
-    (folder / "table.html").write_text(
-        "<html><head><style>td { color: red }</style></head><body>\n<h1>ACC &amp; AP</h1><h2>panel</h2>"
-        "<table><tr><td>9 &lt; 10</td></tr></table>"
-        "<p>footnote</p></body></html>"
-    )
+    rows = (TextRow(("a", "9 < 10")),)
+    section = Section("panel", (Column("", ""), Column("", "ours")), rows)
+    document = Document("tidy", "main", "ACC & AP", "", "", (section,), ("footnote",), ())
+    (folder / "table.json").write_text(FORMATS["json"](document))
     (folder / "table.csv").write_text("method,recipe,code,data\na,r<1>,c1,d1\nb,r2,c1,d1\n")
     return folder
 
@@ -75,7 +79,12 @@ def test_page_holds_everything_and_fetches_nothing(tmp_path):
     assert base64.b64decode(source.partition(",")[2]) == (drawn / "figure.svg").read_bytes()
     outside = re.sub(r'src="data:[^"]*"', "", text)
     assert "http" not in outside and "url(" not in outside and "color: red" not in outside
-    assert page.all("img", "alt") == ['"Bars" < 2'] and "<p>footnote</p>" in text and "<h4>panel</h4>" in text
+    assert (
+        page.all("img", "alt") == ['"Bars" < 2']
+        and "<li>footnote</li>" in text
+        and "<td>9 &lt; 10</td>" in text
+        and "<h4>panel</h4>" in text
+    )
 
 
 def test_contents_link_to_every_section_in_the_papers_order(tmp_path):
@@ -118,3 +127,60 @@ def test_unknown_paper_and_missing_file_are_named(tmp_path):
     (broken / "figure.svg").unlink()
     with pytest.raises(UserError, match=r"has no figure.svg"):
         make(tmp_path, [], [broken])
+
+
+MEASURE = """
+<script>
+const page = document.documentElement, boxes = [...document.querySelectorAll(".scroll")];
+document.title = JSON.stringify({
+  page: page.scrollWidth - page.clientWidth,
+  boxes: boxes.map(box => {
+    const style = getComputedStyle(box), place = box.getBoundingClientRect();
+    return {
+      hidden: box.scrollWidth - box.clientWidth,
+      scrolls: ["auto", "scroll"].includes(style.overflowX),
+      beyond: place.right - page.clientWidth,
+    };
+  }),
+});
+</script>
+"""
+
+
+def measured_by_a_browser(page, width, tmp_path):
+    """How far the page and the boxes of its tables are wider than what is seen of them, in pixels."""
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        pytest.skip("no browser here: `apt-get install chromium` brings one")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", f"--window-size={width},800"]
+    flags += [f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    measuring = tmp_path / "measuring.html"
+    measuring.write_text(page.replace("</body>", f"{MEASURE}</body>"))
+    made = subprocess.run(
+        [browser, *flags, measuring.as_uri()], check=True, capture_output=True, text=True, timeout=120
+    )
+    return json.loads(re.search(r"<title>(.*?)</title>", made.stdout)[1])
+
+
+@pytest.mark.parametrize(("width", "fits"), [(1280, True), (600, False)])
+def test_a_table_of_eight_subsets_is_seen_whole_or_scrolls_in_its_own_box(tmp_path, width, fits):
+    subsets = (
+        "ae_nearest",
+        "fsq",
+        "layout_gan",
+        "ldm",
+        "pixel_ddpm",
+        "sr_bilinear",
+        "sr_shuffle",
+        "vae_deconv",
+        "mean",
+    )
+    columns = (Column("", ""), *(Column("", subset) for subset in subsets))
+    rows = tuple(TextRow((label, *["100.0 ± 10.0"] * 9)) for label in ("Frozen CLIP, nearest neighbour", "MPFT"))
+    document = Document("tidy", "main", "T", "", "", (Section("Ours, by subset", columns, rows),), (), ())
+    folder = table(tmp_path)
+    (folder / "table.json").write_text(FORMATS["json"](document))
+    shown = measured_by_a_browser(make(tmp_path, [folder], []), width, tmp_path)
+    (box,) = shown["boxes"]
+    assert shown["page"] <= 0 and box["beyond"] <= 0 and box["scrolls"]
+    assert (box["hidden"] <= 0) == fits

@@ -7,6 +7,7 @@ import io
 import math
 import re
 import statistics
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from tellsign.errors import UserError
 from tellsign.results.published import Quoted
 from tellsign.results.tables import FORMATS, Document, make_document
-from tellsign.results.tables.writers import escape_latex
+from tellsign.results.tables.writers import document_from_json, escape_latex
 from tellsign.stages.evaluate import COLUMNS
 
 BANNER = "Demo: this exercises the pipeline; it says nothing about the papers' claims."
@@ -83,9 +84,9 @@ def spec(**change: object) -> dict:
 
 
 def section(document: Document, number: int = 0) -> tuple[list[str], dict[str, list[str]]]:
-    held = document.sections[number]
-    names = [f"{column.group} {column.name}".strip() for column in held.columns]
-    return names, {line.cells[0]: list(line.cells[1:]) for line in held.rows}
+    whole = document.sections[number]
+    names = [f"{column.group} {column.name}".strip() for column in whole.columns]
+    return names, {row.cells[0]: list(row.cells[1:]) for row in whole.rows}
 
 
 def test_mean_panel_keeps_quoted_and_ours_apart() -> None:
@@ -161,9 +162,13 @@ def test_runs_have_a_block_of_columns_for_each_metric() -> None:
     held = spec(kind="runs", metric=["accuracy", "ap_fake"], cost=False)
     document = make_document(held, TAM + BASE, accuracies)
     names, lines = section(document)
-    assert names[1::4] == ["accuracy quoted", "AP (fake positive) quoted", "seeds"]
-    assert lines["direct"] == ["–", "80.0 ± –", "78.0–82.0", "–", "–", "85.0 ± –", "83.0–87.0", "–", "1"]
-    assert lines["MPFT (TAM)"][4] == "–"  # a table of the paper without any AP
+    assert names[1:] == [
+        "accuracy quoted", "accuracy ours ± sd", "accuracy 95 % interval", "accuracy delta",
+        "AP (fake positive) ours ± sd", "AP (fake positive) 95 % interval", "seeds",
+    ]  # fmt: skip
+    # the paper's table has no AP at all: no column for one
+    assert lines["direct"] == ["–", "80.0 ± –", "78.0–82.0", "–", "85.0 ± –", "83.0–87.0", "1"]
+    assert lines["MPFT (TAM)"][3] == "n/a†"
     assert all(math.isnan(number.images_seen) for number in document.numbers)
 
 
@@ -172,7 +177,7 @@ def test_a_row_may_average_several_runs_seed_by_seed() -> None:
     rows = [{"runs": ["tam", "other"], "label": "both"}]
     document = make_document(spec(rows=rows, quoted=None), TAM + other, [])
     sd = statistics.stdev([80.0, 91.0, 94.0])
-    assert section(document)[1]["both"][1:] == [f"88.3 ± {sd:.1f}", "86.3–90.3", "–", "62", "3"]
+    assert section(document)[1]["both"] == [f"88.3 ± {sd:.1f}", "86.3–90.3", "62", "3"]
     with pytest.raises(UserError, match="different seeds"):
         make_document(spec(rows=[{"runs": ["tam", "base"], "label": "both"}], quoted=None), TAM + BASE, [])
 
@@ -183,7 +188,7 @@ def test_robustness_has_perturbations_as_rows() -> None:
     document = make_document(held, TAM + metrics("tam", {0: 0.6}, "blur"), [])
     lines = document.sections[0].rows
     assert [line.cells[:3] for line in lines] == [
-        ("Blurred",), ("blur", "–", "60.0 ± –"), ("none", "–", "93.0 ± 3.6")
+        ("Blurred",), ("blur", "60.0 ± –", "58.0–62.0"), ("none", "93.0 ± 3.6", "91.0–95.0")
     ]  # fmt: skip
     assert {number.row for number in document.numbers} == {"Blurred: blur", "none"}
 
@@ -218,7 +223,7 @@ def test_grid_axes_rename_values_and_map_printed_names() -> None:
     assert lines["(0.0, 0.2)"][0] == "–"
     one = {name: recipe for name, recipe in held["recipes"].items() if recipe and recipe["mask"]["aspect"][0] == 1}
     single = make_document(held | {"recipes": one, "columns": None, "quoted": None}, rows, [])
-    assert section(single)[1]["most"][1] == "70.0 ± 0.7"
+    assert section(single)[1]["most"][0] == "70.0 ± 0.7"
     with pytest.raises(UserError, match="ratio-0 and ratio-1 both stand at"):
         make_document(held | {"columns": None, "quoted": None}, rows, [])
 
@@ -250,7 +255,7 @@ def test_a_run_on_two_benchmarks_needs_to_be_told_which() -> None:
     held = spec(rows=[{"run": "tam"}], quoted=None)
     with pytest.raises(UserError, match="tested on demo, folder"):
         make_document(held, rows, [])
-    assert section(make_document(held | {"benchmark": "folder"}, rows, []))[1]["tam"][1] == "70.0 ± –"
+    assert section(make_document(held | {"benchmark": "folder"}, rows, []))[1]["tam"][0] == "70.0 ± –"
 
 
 def test_one_kept_epoch_has_no_mean_and_the_error_says_what_to_do() -> None:
@@ -337,7 +342,7 @@ def test_html_is_whole_and_stands_alone() -> None:
     page.feed(FORMATS["html"](make_document(held, TAM, [])))
     assert page.open == []
     assert page.outside == []
-    assert set(page.widths) == {1 + 2 * 4 + 2}
+    assert set(page.widths) == {1 + 2 * 2 + 2}  # nothing is quoted
 
 
 def test_protocols_stand_side_by_side_with_what_each_says() -> None:
@@ -350,7 +355,7 @@ def test_protocols_stand_side_by_side_with_what_each_says() -> None:
     ]
     document = make_document(spec(kind="protocols", run="tam", rows=wanted, quoted=None), rows, [])
     _, lines = section(document)
-    assert [line[1].split(" ")[0] for line in lines.values()] == ["93.0", "46.5", "93.0"]
+    assert [line[0].split(" ")[0] for line in lines.values()] == ["93.0", "46.5", "93.0"]
     assert "Protocol of batches: batch=16." in document.footnotes
     assert {number.row: number.protocol for number in document.numbers} == {
         "whole set": "", "batches": "batch=16", "last five": "",
@@ -365,3 +370,17 @@ def test_a_table_under_one_protocol_says_so_once() -> None:
     rows = [row | {"protocol": "classes=mean"} for row in TAM + BASE]
     document = make_document(spec(protocol="classes=mean"), rows, PUBLISHED)
     assert [note for note in document.footnotes if note.startswith("Protocol")] == ["Protocol: classes=mean."]
+
+
+def test_columns_without_any_content_are_left_out_but_for_the_csv() -> None:
+    document = make_document(spec(quoted=None, cost=False), TAM + BASE, [])
+    assert [column.name for column in document.sections[0].columns[1:]] == ["ours ± sd", "95 % interval", "seeds"]
+    for ending in ("md", "tex", "html"):
+        assert "delta" not in FORMATS[ending](document)
+    header = FORMATS["csv"](document).partition("\n")[0].split(",")
+    assert {"printed", "images_seen"} <= set(header)
+
+
+def test_a_document_is_read_back_as_it_was_written() -> None:
+    document = make_document(spec(), TAM + BASE, PUBLISHED)
+    assert document_from_json(FORMATS["json"](document)) == replace(document, numbers=())

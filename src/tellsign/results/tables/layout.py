@@ -10,6 +10,9 @@ from tellsign.results.tables.document import DASH, TIMES, Column, Marks, Number,
 from tellsign.results.tables.numbers import Cell, Cells
 from tellsign.results.tables.specification import METRIC_LABELS, Slice, Spec
 
+EMPTY = f"{DASH}{TIMES} /"
+"""What a cell without content is made of: a dash, or one for each of its metrics."""
+
 
 @dataclass
 class Draft:
@@ -86,7 +89,7 @@ def images_seen_text(numbers: Sequence[Number]) -> str:
 def section(
     heading: str, columns: Sequence[Column], rows: Sequence[Slice], cells_of: Callable[[Slice], Sequence[str]]
 ) -> Section:
-    """A section with the rows' groups as headings between them.
+    """A section with the rows' groups as headings between them; columns without any content are left out.
 
     Args:
         heading: stands above it; may be empty.
@@ -101,7 +104,15 @@ def section(
             texts.append(TextRow((row.group,)))
         group = row.group
         texts.append(TextRow(tuple(cells_of(row))))
-    return Section(heading, tuple(columns), tuple(texts))
+    return without_empty_columns(Section(heading, tuple(columns), tuple(texts)))
+
+
+def without_empty_columns(whole: Section) -> Section:
+    """The section without the columns that hold nothing but dashes; the labels stay."""
+    rows = [row for row in whole.rows if not row.is_heading]
+    kept = [0, *(at for at in range(1, len(whole.columns)) if any(row.cells[at].strip(EMPTY) for row in rows))]
+    texts = (row if row.is_heading else TextRow(tuple(row.cells[at] for at in kept)) for row in whole.rows)
+    return Section(whole.heading, tuple(whole.columns[at] for at in kept), tuple(texts))
 
 
 def side_by_side(draft: Draft, columns: Sequence[tuple[Slice, str, str]], heading: str) -> Section:

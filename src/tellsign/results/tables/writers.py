@@ -1,4 +1,4 @@
-"""Writers of a table's files. Equal documents give equal text; everything but the CSV is a Jinja2 template."""
+"""Writers of a table's files. Equal documents give equal text; Markdown, LaTeX and HTML are Jinja2 templates."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import csv
 import functools
 import html
 import io
+import json
 import math
 import re
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from tellsign.results.tables.document import Document, Number
+from tellsign.results.tables.document import Column, Document, Number, Section, TextRow
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -54,11 +55,16 @@ LATEX_DELIMITERS: dict[str, Any] = {
 
 
 @functools.cache
-def environment(ending: str) -> jinja2.Environment:
-    """Templates of one format. Every value is escaped; what a template itself says is not."""
+def environment(ending: str, *folders: Path) -> jinja2.Environment:
+    """Templates of one format. Every value is escaped; what a template itself says is not.
+
+    Args:
+        ending: the format, a key of :data:`ESCAPES`.
+        folders: where the templates are; none for those of tables.
+    """
     escape = ESCAPES[ending]
     return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
+        loader=jinja2.FileSystemLoader(folders or [TEMPLATES]),
         undefined=jinja2.StrictUndefined,
         finalize=lambda value: escape(str(value)),
         trim_blocks=True,
@@ -86,6 +92,26 @@ def _plain(value: Any, source: str) -> str:
     return "" if source == "quoted" and value == 0 else str(value)
 
 
+def as_json(document: Document) -> str:
+    """What the table shows, for the report; its numbers are in the CSV."""
+    shown = {key: value for key, value in asdict(document).items() if key != "numbers"}
+    return json.dumps(shown, ensure_ascii=False, indent=1) + "\n"
+
+
+def document_from_json(text: str) -> Document:
+    """Read what :func:`as_json` wrote: a document without its numbers."""
+    stored = json.loads(text)
+    sections = [
+        Section(
+            section["heading"],
+            tuple(Column(**column) for column in section["columns"]),
+            tuple(TextRow(tuple(row["cells"])) for row in section["rows"]),
+        )
+        for section in stored.pop("sections")
+    ]
+    return Document(**stored | {"sections": tuple(sections), "footnotes": tuple(stored["footnotes"]), "numbers": ()})
+
+
 def as_markdown(document: Document) -> str:
     """GitHub's Markdown."""
     return environment("md").get_template("table.md.j2").render(document=document)
@@ -104,6 +130,7 @@ def as_html(document: Document) -> str:
 
 FORMATS: dict[str, Callable[[Document], str]] = {
     "csv": as_csv,
+    "json": as_json,
     "md": as_markdown,
     "tex": as_latex,
     "html": as_html,
