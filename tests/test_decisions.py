@@ -98,5 +98,5 @@ def test_the_example_of_the_page_is_a_table() -> None:
         change = row.get("protocol", {})
         named = build(Evaluate, merge(plain(base), change), row["label"])
         row["protocol"] = differences(named, base)
-    read, _ = read_spec(spec | {"paper": "mpft", "name": "protocols"})
+    read = read_spec(spec | {"paper": "mpft", "name": "protocols"})
     assert len({(entry.select.get("protocol"), entry.select.get("checkpoint")) for entry in read.rows}) == 8

@@ -20,9 +20,8 @@ from tellsign.networks.weights import NLTK
 from tellsign.plan.plan import Artifact, Plan
 from tellsign.results.figures import FIGURES, METRIC_KINDS
 from tellsign.results.published import load
-from tellsign.results.tables import KINDS
-from tellsign.results.tables import as_markdown as table_text
-from tellsign.results.tables import build as build_table
+from tellsign.results.tables import FORMATS, make_document
+from tellsign.results.tables.specification import KINDS
 from tellsign.schema.loading import build
 from tellsign.schema.paper import Paper, PaperFile
 from tellsign.schema.paper_files import read_paper_file, run_specs
@@ -176,10 +175,10 @@ def test_every_table_finds_its_numbers_and_every_quoted_row_says_so(which, reque
         published = load(ROOT / "config" / "published" / f"{name}.csv")
         for table, spec in held.tables.items():
             made = plan.table(name, table)
-            document = build_table(made.settings, made_up_metrics(plan, made), published)
+            document = make_document(made.settings, made_up_metrics(plan, made), published)
             sources = {number.source for number in document.numbers}
             assert sources == {"ours", "quoted", "delta"} if plan.config.comparable else {"ours", "quoted"}, table
-            text = table_text(document)
+            text = FORMATS["md"](document)
             rows = [] if {"run", "grid"} & spec.keys() else spec["rows"]
             quoted = [row["label"] for row in rows if not {"run", "grid"} & row.keys()]
             assert ("Quoted only; not run here." in text) == bool(quoted), f"{name}/{table}"
