@@ -2,8 +2,9 @@ import pytest
 import torch
 import yaml
 
+from tellsign.detectors.build import build_detector, build_head, load_detector
+from tellsign.detectors.checkpoints import save_weights, seal, weight_files
 from tellsign.errors import UserError
-from tellsign.networks.detectors import build_detector, build_head, load_detector, save_weights, seal, weight_files
 
 SETTINGS = {
     "backbone": {"name": "demo-xception", "weights": "none", "digest": "none"},

@@ -135,9 +135,13 @@ def test_costs_of_a_run_follow_from_its_recipe(tmp_path):
     crops = Artifact("crops", "c", whole, {"split": [("", made["split"])]})
     recipe = {"data": {"subsets": ["a"], "count": 60}, "shots": None, "backbone": {"name": "net"}, "crop": 20}
     recipe |= {"keep": 2, "epochs": 4, "trainable": "all", "stop": None}
-    train = Artifact("train", "p/r-s0", recipe, {"split": [("", made["split"])], "crops": [("", crops)]})
-    needs = {"checkpoints": [("0", train), ("1", train)], "splits": [("t", made["split"])], "crops": [("t", crops)]}
-    score = Artifact("score", "p/r", {"crop": 20, "keep": 2}, needs)
+    train = Artifact("train", "p/r-s0", recipe, {"split": [("", made["split"])], "inputs": [("crops", crops)]})
+    needs = {
+        "checkpoints": [("0", train), ("1", train)],
+        "splits": [("t", made["split"])],
+        "inputs": [("crops@t", crops)],
+    }
+    score = Artifact("score", "p/r", {"view": {"crop": 20}, "keep": 2}, needs)
     costs = Costs(counter(config, tmp_path), RATES, "one")
     assert costs.of(crops).bytes == Amount(80 * 500_000 * 3)
     trained = costs.of(train)

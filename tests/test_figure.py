@@ -10,8 +10,8 @@ import yaml
 from torch import nn
 
 from tellsign.data.features import Features
+from tellsign.detectors import build as detectors
 from tellsign.errors import UserError
-from tellsign.networks import detectors
 from tellsign.stages import figure
 from tellsign.system.parquet import read_rows, write_rows
 

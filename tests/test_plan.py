@@ -316,14 +316,14 @@ def test_what_happens_at_test_alone_trains_nothing_anew(tmp_path):
     plan = with_runs(tmp_path, plain={}, squashed={"resize_test": squash, "crop_test": 80, "seeds": [0]})
     assert checkpoint_of(plan, "squashed") is checkpoint_of(plan, "plain")
     scores = plan.score(plan.run("mpft", "squashed"))
-    assert scores.settings["crop"] == 80
-    assert all(crops.settings["resize"]["mode"] == "squash" for _, crops in scores.needs["crops"])
+    assert scores.settings["view"]["crop"] == 80
+    assert all(crops.settings["resize"]["mode"] == "squash" for _, crops in scores.needs["inputs"])
     assert scores.path != plan.score(plan.run("mpft", "plain")).path
 
 
 def test_resized_training_images_are_crops_of_their_own(demo, tmp_path):
     plan = with_runs(tmp_path, plain={}, shorter={"resize": {"mode": "shorter", "size": 80}, "seeds": [0]})
-    (_, mine), (_, other) = (checkpoint_of(plan, name).needs["crops"][0] for name in ("shorter", "plain"))
+    (_, mine), (_, other) = (checkpoint_of(plan, name).needs["inputs"][0] for name in ("shorter", "plain"))
     assert mine.settings == other.settings | {"resize": {"mode": "shorter", "size": 80, "filter": "bilinear"}}
     assert "shorter80" in mine.name and other.path in {a.path for a in demo.everything().values()}
 
@@ -334,7 +334,7 @@ def test_early_stopping_reads_a_validation_split_resized_like_the_training(tmp_p
     checkpoint = checkpoint_of(plan, "early")
     assert checkpoint.settings["stop"]["patience"] == 5 and "split" not in checkpoint.settings["stop"]
     assert checkpoint.needs["validation_split"] == [("", plan.split("test"))]
-    ((_, crops),) = checkpoint.needs["validation_crops"]
+    ((_, crops),) = checkpoint.needs["validation_inputs"]
     assert (crops.settings["store"], crops.settings["size"]) == ("center", plan.run("mpft", "early").recipe.crop)
     assert crops.settings["resize"]["mode"] == "squash"
     with pytest.raises(UserError, match="Did you mean 'test'"):

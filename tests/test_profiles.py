@@ -19,7 +19,7 @@ from tellsign.stages.registry import STAGES, Job
 
 PROFILES = ROOT / "workflow" / "profiles"
 RULE_FILES = "".join(path.read_text() for path in ROOT.glob("workflow/rules/*.smk"))
-RULES = set(re.findall(r"^rule (\w+):", RULE_FILES, flags=re.M))
+RULES = set(re.findall(r"^(?:rule|use rule \w+ as) (\w+)(?::| with:)", RULE_FILES, flags=re.M))
 PARTS = {f"{stage.name}_part": stage for stage in STAGES.values() if stage.parts}
 STAGE_OF = STAGES | PARTS  # the stage of each rule
 GPU_RULES = {rule for rule, stage in STAGE_OF.items() if stage.gpu}
@@ -130,7 +130,7 @@ def test_every_stage_has_a_record_a_module_and_a_rule_of_its_name():
     assert set(STAGES) == modules
     assert set(STAGE_OF) == RULES
     for name, stage in STAGES.items():
-        body = re.search(rf"^rule {name}:\n.*?(?=^\S|\Z)", RULE_FILES, flags=re.M | re.S)
+        body = re.search(rf"^(?:use rule \w+ as |rule ){name}(?: with)?:\n.*?(?=^\S|\Z)", RULE_FILES, flags=re.M | re.S)
         assert body and ("directory(" in body[0]) == (stage.folder or name == "demo_weights")
         assert not stage.path or stage.path in body[0] or name == "report"
         assert "threads: 1\n" in body[0]

@@ -11,9 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 from tellsign.data.pixels import PixelTable, augment
+from tellsign.detectors import image
+from tellsign.detectors.build import build_detector, load_detector
+from tellsign.detectors.checkpoints import weight_files
 from tellsign.methods.losses import binary_cross_entropy
 from tellsign.methods.masks.random_box import random_box
-from tellsign.networks.detectors import build_detector, load_detector, weight_files
 from tellsign.schema.loading import build, plain
 from tellsign.schema.training import Recipe
 from tellsign.stages import score, train
@@ -93,11 +95,11 @@ def settings_of(recipe: dict, seed: int = 0) -> dict:
 
 def trained(data: Path, out: Path, recipe: dict, **changes) -> tuple[dict[str, torch.Tensor], list[dict[str, str]]]:
     """Weights and log of a training."""
-    validation = {"validation_split": data / "val.parquet", "validation_crops": data / "val"}
+    validation = {"validation_split": data / "val.parquet", "validation_inputs": {"crops": data / "val"}}
     train.main(
         settings=settings_of(recipe),
         split=data / "train.parquet",
-        crops=data / "train",
+        inputs={"crops": data / "train"},
         out=out,
         **{"work": out.with_name(f"{out.name}-work"), "device": "cpu"}
         | (validation if "stop" in recipe else {})
@@ -122,11 +124,12 @@ def test_every_baselines_recipe_trains_and_scores(data, tmp_path, recipe):
     assert all(torch.isfinite(value).all() for value in weights.values())
     assert 1 <= len(log) <= recipe["epochs"] and all(float(row["loss"]) > 0 for row in log)
     score.main(
-        settings={"paper": "p", "run": "r", "keep": 1, "crop": 72 if "clip" in recipe["backbone"]["name"] else 32,
+        settings={"paper": "p", "run": "r", "keep": 1, "method": "image",
+                  "view": {"crop": 72 if "clip" in recipe["backbone"]["name"] else 32},
                   "tests": {"t": {"benchmark": "b", "perturbation": "none"}}},
         checkpoints={"0": tmp_path / "run"},
         splits={"t": data / "val.parquet"},
-        crops={"t": data / "val"},
+        inputs={"crops@t": data / "val"},
         out=tmp_path / "scores.parquet",
         device="cpu",
     )  # fmt: skip
@@ -153,12 +156,12 @@ def test_a_killed_early_stopping_training_resumes_to_the_same_bytes(data, tmp_pa
 
 def test_the_best_epochs_weights_are_kept_and_told(data, tmp_path, monkeypatch):
     accuracies = iter([0.5, 0.9, 0.6, 0.6])
-    monkeypatch.setattr(train, "accuracy_of", lambda *_: next(accuracies))
+    monkeypatch.setattr(image, "accuracy_of", lambda *_: next(accuracies))
     best, log = trained(data, tmp_path / "best", CNNDET)
     assert [row["accuracy"] for row in log] == ["0.5", "0.9", "0.6", "0.6"]
     assert [float(row["lr"]) for row in log] == pytest.approx([1e-3, 1e-3, 1e-3, 1e-4])
     assert list(weight_files(tmp_path / "best")) == [(2, "", "model.safetensors")]
-    monkeypatch.setattr(train, "accuracy_of", lambda *_: 1.0)
+    monkeypatch.setattr(image, "accuracy_of", lambda *_: 1.0)
     second, _ = trained(data, tmp_path / "second", CNNDET | {"epochs": 2, "stop": STOP | {"delta": 0.0}})
     assert all(torch.equal(best[key], second[key]) for key in best)
 
@@ -173,7 +176,7 @@ def test_validation_leaves_the_training_as_it_was(data, tmp_path):
 def test_the_nearest_neighbour_stores_the_training_images_and_nothing_random(data, tmp_path):
     weights, log = trained(data, tmp_path / "a", NEAREST)
     again = settings_of(NEAREST, seed=5)
-    train.main(settings=again, split=data / "train.parquet", crops=data / "train", out=tmp_path / "b",
+    train.main(settings=again, split=data / "train.parquet", inputs={"crops": data / "train"}, out=tmp_path / "b",
                work=tmp_path / "work", device="cpu")  # fmt: skip
     assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
     assert not log and weights["head.real"].shape == weights["head.fake"].shape == (6, 96)

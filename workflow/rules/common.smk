@@ -191,6 +191,16 @@ def optional_flag(stage, role):
     return flag
 
 
+def optional_pairs(stage, role):
+    """Params function: the flag of a role that may be empty, with its values as key=path, or nothing at all."""
+
+    def flag(wildcards):
+        pairs = [f"{key}={a.path}" for key, a in artifact(stage, wildcards).needs.get(role, [])]
+        return [f"--{role.replace('_', '-')}", *pairs] if pairs else []
+
+    return flag
+
+
 def published(wildcards):
     """Params function: the flag of the table's quoted numbers, if the paper has any."""
     held = artifact("table", wildcards).roots.get("published")

@@ -1,8 +1,8 @@
 # One scoring job covers all seeds and test sets of a run; metrics come from scores alone.
 #
-# reads   checkpoints, test splits, their crops or features
+# reads   checkpoints, test splits, and what the run's method looks at of them (crops, features)
 # writes  data/score/PAPER/RUN.FP.parquet       p(fake) of every image
-#         data/score_head/PAPER/RUN.FP.parquet  the same for TIDY's heads
+#         data/score_head/PAPER/RUN.FP.parquet  the same by a method that needs no GPU (TIDY's heads)
 #         data/evaluate/PAPER/RUN.FP.parquet    metrics with intervals
 
 
@@ -10,7 +10,7 @@ rule score:
     input:
         checkpoints=inputs_for("score", "checkpoints"),
         splits=inputs_for("score", "splits"),
-        crops=inputs_for("score", "crops"),
+        inputs=inputs_for("score", "inputs"),
     output:
         scores="data/score/{name}.{fp}.parquet",
     log:
@@ -20,43 +20,40 @@ rule score:
     resources:
         gpu=1,
     params:
+        stage="score",
         settings=settings("score"),
         checkpoints=key_path_pairs("score", "checkpoints"),
         splits=key_path_pairs("score", "splits"),
-        crops=key_path_pairs("score", "crops"),
+        inputs=key_path_pairs("score", "inputs"),
     shell:
-        "tellsign --gpus {resources.gpu} score"
+        "tellsign --gpus {resources.gpu} {params.stage}"
         " --settings {params.settings:q}"
         " --checkpoints {params.checkpoints:q}"
         " --splits {params.splits:q}"
-        " --crops {params.crops:q}"
+        " --inputs {params.inputs:q}"
         " --out {output.scores:q}"
         " > {log:q} 2>&1"
 
 
-rule score_head:
+use rule score as score_head with:
     input:
         checkpoints=inputs_for("score_head", "checkpoints"),
         splits=inputs_for("score_head", "splits"),
-        features=inputs_for("score_head", "features"),
+        inputs=inputs_for("score_head", "inputs"),
     output:
         scores="data/score_head/{name}.{fp}.parquet",
     log:
         "logs/score_head/{name}.{fp}.log",
     threads: 1
+    priority: 0
+    resources:
+        gpu=0,
     params:
+        stage="score_head",
         settings=settings("score_head"),
         checkpoints=key_path_pairs("score_head", "checkpoints"),
         splits=key_path_pairs("score_head", "splits"),
-        features=key_path_pairs("score_head", "features"),
-    shell:
-        "tellsign score_head"
-        " --settings {params.settings:q}"
-        " --checkpoints {params.checkpoints:q}"
-        " --splits {params.splits:q}"
-        " --features {params.features:q}"
-        " --out {output.scores:q}"
-        " > {log:q} 2>&1"
+        inputs=key_path_pairs("score_head", "inputs"),
 
 
 rule evaluate:

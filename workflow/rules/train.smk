@@ -1,18 +1,19 @@
-# One job a run and seed.
+# One job a run and seed, by the run's method. Which inputs a method looks at, and in which roles, the plan says.
 #
-# reads   the split, its crops or features, and what the recipe starts from
-# writes  data/train/PAPER/RUN-sSEED.FP/        checkpoint of a detector trained on images
-#         data/train_head/PAPER/RUN-sSEED.FP/   checkpoint of a head trained on features (TIDY)
+# reads   the split, the method's inputs (crops, features), and what the recipe starts from
+# writes  data/train/PAPER/RUN-sSEED.FP/        checkpoint
+#         data/train_head/PAPER/RUN-sSEED.FP/   the same of a method that needs no GPU (TIDY's heads): a rule of its
+#                                               own, so that a cluster gives it less
 # resumes from data/work/FP/, the last whole epoch
 
 
 rule train:
     input:
         split=inputs_for("train", "split"),
-        crops=inputs_for("train", "crops"),
+        inputs=inputs_for("train", "inputs"),
         start=inputs_for("train", "start"),
         validation_split=inputs_for("train", "validation_split"),
-        validation_crops=inputs_for("train", "validation_crops"),
+        validation_inputs=inputs_for("train", "validation_inputs"),
     output:
         checkpoint=directory("data/train/{name}.{fp}"),
     log:
@@ -22,38 +23,44 @@ rule train:
     resources:
         gpu=1,
     params:
+        stage="train",
         settings=settings("train"),
+        inputs=key_path_pairs("train", "inputs"),
         start=optional_flag("train", "start"),
         validation_split=optional_flag("train", "validation_split"),
-        validation_crops=optional_flag("train", "validation_crops"),
+        validation_inputs=optional_pairs("train", "validation_inputs"),
     shell:
-        "tellsign --gpus {resources.gpu} train"
+        "tellsign --gpus {resources.gpu} {params.stage}"
         " --settings {params.settings:q}"
         " --split {input.split:q}"
-        " --crops {input.crops:q}"
+        " --inputs {params.inputs:q}"
         " {params.start:q}"
         " {params.validation_split:q}"
-        " {params.validation_crops:q}"
+        " {params.validation_inputs:q}"
         " --work data/work/{wildcards.fp}"
         " --out {output.checkpoint:q}"
         " > {log:q} 2>&1"
 
 
-rule train_head:
+use rule train as train_head with:
     input:
         split=inputs_for("train_head", "split"),
-        features=inputs_for("train_head", "features"),
+        inputs=inputs_for("train_head", "inputs"),
+        start=inputs_for("train_head", "start"),
+        validation_split=inputs_for("train_head", "validation_split"),
+        validation_inputs=inputs_for("train_head", "validation_inputs"),
     output:
         checkpoint=directory("data/train_head/{name}.{fp}"),
     log:
         "logs/train_head/{name}.{fp}.log",
     threads: 1
+    priority: 0
+    resources:
+        gpu=0,
     params:
+        stage="train_head",
         settings=settings("train_head"),
-    shell:
-        "tellsign train_head"
-        " --settings {params.settings:q}"
-        " --split {input.split:q}"
-        " --features {input.features:q}"
-        " --out {output.checkpoint:q}"
-        " > {log:q} 2>&1"
+        inputs=key_path_pairs("train_head", "inputs"),
+        start=optional_flag("train_head", "start"),
+        validation_split=optional_flag("train_head", "validation_split"),
+        validation_inputs=optional_pairs("train_head", "validation_inputs"),

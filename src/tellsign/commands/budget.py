@@ -446,7 +446,7 @@ class Costs:
         rows = total(d.images() for d in drawn) * factor
         made = Cost(scored=scored, bytes=rows * self._rates.score_bytes)
         if artifact.stage == "score":
-            made += self._hours(scored, first["backbone"]["name"], "score", artifact.settings["crop"])
+            made += self._hours(scored, first["backbone"]["name"], "score", artifact.settings["view"]["crop"])
         return made
 
     def _annotated(self, artifact: Artifact) -> Cost:

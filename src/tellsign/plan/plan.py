@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tellsign.detectors.registry import METHODS
 from tellsign.errors import UserError, choose
 from tellsign.methods.masks import MASKS
 from tellsign.networks.captioners import CAPTIONERS
@@ -676,13 +677,15 @@ class Plan:
             "keep": self._keeps[self._training[f"{run.paper}/{run.name}"], seed],
         }
         settings["data"] = {"subsets": list(data.subsets), "count": data.count}
-        del settings["bias"], settings["method"]
+        method, needs = METHODS.find(run.recipe.method), dict[str, Any]()
+        del settings["bias"]
         resize = run.recipe.resize if isinstance(run.recipe, Recipe) else None
         crops = self.crops(data.split, "whole", 0, data.perturbation, run.recipe.bias, resize)
         if isinstance(run.recipe, FeatureRecipe):
             settings.pop("annotate")
             features = self.embed(run.paper, run.recipe.annotate, crops)
-            return self._make("train_head", name, settings, split=split, features=features)
+            needs = {"split": split, "inputs": [("features", features)]}
+            return self._make("train_head", name, settings, **needs, entries=(method,))
         settings["backbone"] = self.network(run.recipe.backbone.name, run.recipe.backbone.weights, where)
         start = self._start(run, seed)
         settings["start"] = run.recipe.start.partition(":")[0] if run.recipe.start else None
@@ -690,16 +693,15 @@ class Plan:
             settings["backbone"] |= {"weights": "none", "digest": "none"}
         # resizing enters by the crops; tests enter nothing
         del settings["resize"], settings["resize_test"], settings["crop_test"]
-        needs: dict[str, Any] = {"split": split, "crops": crops, "start": start}
+        needs = {"split": split, "inputs": [("crops", crops)], "start": start}
         if (stop := run.recipe.stop) is not None:
             validation = self.split(stop.split)
             self._check_sample(stop, where)
             del settings["stop"]["split"]
             needs["validation_split"] = validation
-            needs["validation_crops"] = self.crops(
-                stop.split, "center", run.recipe.crop, Perturbation(), run.recipe.bias, resize
-            )
-        return self._make("train", name, settings, **needs, entries=(MASKS.find(run.recipe.mask.name),))
+            looked_at = self.crops(stop.split, "center", run.recipe.crop, Perturbation(), run.recipe.bias, resize)
+            needs["validation_inputs"] = [("crops", looked_at)]
+        return self._make("train", name, settings, **needs, entries=(method, MASKS.find(run.recipe.mask.name)))
 
     def _check_sample(self, asked: Data | EarlyStopping, where: str) -> None:
         split = self.config.splits[asked.split]
@@ -740,7 +742,8 @@ class Plan:
         name = f"{run.paper}/{run.name}"
         checkpoints = [(str(seed), self.checkpoint(run, seed)) for seed in run.seeds]
         settings: dict[str, Any] = {"paper": run.paper, "run": run.name, "keep": run.recipe.keep, "tests": {}}
-        splits, pixels = [], []
+        settings |= {"method": run.recipe.method, "view": {}}
+        splits, inputs = [], []
         for test_name in run.tests:
             test: Test = self.papers[run.paper].tests[test_name]
             for split in test.splits:
@@ -750,15 +753,15 @@ class Plan:
                 splits.append((key, self.split(split)))
                 if isinstance(run.recipe, FeatureRecipe):
                     crops = self.crops(split, "whole", 0, test.perturbation, run.recipe.bias)
-                    pixels.append((key, self.embed(run.paper, run.recipe.annotate, crops)))
+                    inputs.append((f"features@{key}", self.embed(run.paper, run.recipe.annotate, crops)))
                 else:
-                    settings["crop"] = side = run.recipe.crop_test or run.recipe.crop
+                    settings["view"]["crop"] = side = run.recipe.crop_test or run.recipe.crop
                     resize = run.recipe.resize_test
                     crops = self.crops(split, "center", side, test.perturbation, run.recipe.bias, resize)
-                    pixels.append((key, crops))
-        if isinstance(run.recipe, FeatureRecipe):
-            return self._make("score_head", name, settings, checkpoints=checkpoints, splits=splits, features=pixels)
-        return self._make("score", name, settings, checkpoints=checkpoints, splits=splits, crops=pixels)
+                    inputs.append((f"crops@{key}", crops))
+        stage = "score_head" if isinstance(run.recipe, FeatureRecipe) else "score"
+        needs = {"checkpoints": checkpoints, "splits": splits, "inputs": inputs}
+        return self._make(stage, name, settings, **needs, entries=(METHODS.find(run.recipe.method),))
 
     def _benchmark_of(self, test: Test) -> str:
         """What the benchmark of a test set is called: that of its split, or those of its splits."""

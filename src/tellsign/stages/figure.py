@@ -496,7 +496,8 @@ class Networks:
         Raises:
             UserError: the row names none that was given, or the stored crops are smaller than it needs.
         """
-        from tellsign.networks.detectors import load_detector, load_encoder, read_recipe
+        from tellsign.detectors.build import load_detector, load_encoder
+        from tellsign.detectors.checkpoints import read_recipe
 
         if "run" in row:
             folder = choose(self.checkpoints, short_name(row["run"]), "run among the checkpoints")
@@ -616,8 +617,9 @@ def cam(spec: Mapping[str, Any], networks: Networks) -> DrawnFigure:
     """Class activation maps of every (detector, image)."""
     import torch
 
+    from tellsign.detectors.build import load_detector
+    from tellsign.detectors.checkpoints import read_recipe
     from tellsign.evaluation.explain import as_share, class_activation
-    from tellsign.networks.detectors import load_detector, read_recipe
 
     classes = networks.classes(spec["split"], spec["subsets"], spec["real"], spec["fake"])
     chosen = [(name, image) for name, held in classes.items() for image in held]

@@ -29,11 +29,11 @@ from torch import Tensor, nn
 
 from tellsign.data.images import in_order
 from tellsign.data.photos import Photos, on_the_fly, packed
+from tellsign.detectors.checkpoints import save_weights, seal
 from tellsign.errors import UserError
 from tellsign.methods.lattice import Draw, Ratio, cut_patches, draw_batch, smallest_side
 from tellsign.methods.losses import supervised_contrastive
 from tellsign.networks.backbones import Backbone, load_backbone
-from tellsign.networks.detectors import save_weights, seal
 from tellsign.networks.determinism import pick_device, seeded
 from tellsign.system.devices import threads
 from tellsign.system.files import folder_beside, write_text

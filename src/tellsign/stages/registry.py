@@ -149,7 +149,7 @@ RECORDS = (
     ),
     Stage(
         "train",
-        "train a detector on images",
+        "train a run by its method",
         "data/train/{name}.{fp}",
         Job(megabytes=16000),
         gpu=1,
@@ -158,7 +158,7 @@ RECORDS = (
     ),
     Stage(
         "train_head",
-        "train a head on cached features (TIDY)",
+        "the same by a method that needs no GPU (TIDY's heads)",
         "data/train_head/{name}.{fp}",
         Job(60, 8000, 1, group="scored"),
         cost="head",
@@ -174,7 +174,7 @@ RECORDS = (
     ),
     Stage(
         "score_head",
-        "score test sets with a run's heads (TIDY)",
+        "the same by a method that needs no GPU (TIDY's heads)",
         "data/score_head/{name}.{fp}.parquet",
         Job(30, 8000, 1, group="scored"),
         cost="scoring",

@@ -1,22 +1,54 @@
-"""Score test sets with all checkpoints of a run.
+"""Score test sets with all checkpoints of a run, by its method (`tellsign.detectors`).
 
-Reads   the checkpoint folder of each seed, and for each test set its split and its centre crops
+Reads   the checkpoint folder of each seed, and for each test set its split and the inputs that the method looks at,
+        by role and test set (crops@test)
 Writes  one Parquet file: paper, run, seed, epoch, benchmark, subset, perturbation, id, label, score = p(fake)
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import torch
 
-from tellsign.data.pixels import PixelTable
+from tellsign.detectors.checkpoints import load_weights, read_recipe, weight_files
+from tellsign.detectors.protocol import Method
+from tellsign.detectors.registry import METHODS
 from tellsign.evaluation.scores import join_scores, rows_of_subset
-from tellsign.networks.detectors import load_detector, weight_files
 from tellsign.networks.determinism import pick_device
-from tellsign.networks.inference import score_images
 from tellsign.system.parquet import read_rows, write_rows
+
+
+def inputs_by_test(inputs: Mapping[str, Path], method_class: type[Method]) -> dict[str, dict[str, Any]]:
+    """The inputs of each test set, opened: test set → role → input."""
+    opened: dict[str, dict[str, Any]] = {}
+    for key, path in inputs.items():
+        role, _, test = key.partition("@")
+        opened.setdefault(test, {})[role] = method_class.readers[role](path)
+    return opened
+
+
+def restored_methods(
+    folder: Path, keep: int, view: Mapping[str, Any], device: torch.device
+) -> Iterator[tuple[int, str, Method]]:
+    """What a run looks at in a checkpoint folder: epoch, target subset or "", and the method with those weights.
+
+    Raises:
+        UserError: weights do not fit, or were changed.
+    """
+    recipe = read_recipe(folder)
+    weights = list(weight_files(folder))
+    last = max(epoch for epoch, _, _ in weights)  # where training stopped early not the recipe's
+    for epoch, target, name in weights:
+        if not target and epoch <= last - keep:
+            continue  # kept for another run
+        method = METHODS.load(recipe["method"]).restore(recipe, view, device)
+        load_weights(method.model, folder / name)
+        method.model.eval()
+        yield epoch, target, method
 
 
 def main(
@@ -24,7 +56,7 @@ def main(
     settings: dict[str, Any],
     checkpoints: dict[str, Path],
     splits: dict[str, Path],
-    crops: dict[str, Path],
+    inputs: dict[str, Path],
     out: Path,
     device: str = "auto",
     batch_size: int = 64,
@@ -32,27 +64,20 @@ def main(
     """Score every test set with every kept epoch of every seed.
 
     Raises:
-        UserError: weights do not fit, or an image of a split has no crop.
+        UserError: weights do not fit, or an image of a split is not among the inputs.
     """
     target_device = pick_device(device)
     pieces: list[pa.Table] = []
-    tables = {test: PixelTable.open(folder) for test, folder in crops.items()}
+    opened = inputs_by_test(inputs, METHODS.load(settings["method"]))
     rows = {test: read_rows(path) for test, path in splits.items()}
     for seed, folder in checkpoints.items():
-        held = list(weight_files(folder))
-        last = max(epoch for epoch, _, _ in held)  # where training stopped early not the recipe's
-        for epoch, target, name in held:
-            if not target and epoch <= last - settings["keep"]:
-                continue  # kept for another run
-            detector = load_detector(folder, target_device, name)
+        for epoch, target, method in restored_methods(folder, settings["keep"], settings["view"], target_device):
             for test, facts in settings["tests"].items():
-                wanted = rows[test]
-                if target:
-                    wanted = rows_of_subset(wanted, target)
+                wanted = rows_of_subset(rows[test], target) if target else rows[test]
                 if not len(wanted):
                     continue
                 ids = list(dict.fromkeys(wanted["id"].to_pylist()))  # shared reals are scored once
-                scores = score_images(detector, tables[test], tables[test].rows_of(ids), settings["crop"], batch_size)
+                scores = method.scores(opened[test], ids, batch_size)
                 labels = {"paper": settings["paper"], "run": settings["run"], "seed": int(seed), "epoch": epoch} | facts
                 pieces.append(join_scores(wanted, ids, scores, labels))
     write_rows(out, pa.concat_tables(pieces))

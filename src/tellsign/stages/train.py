@@ -1,308 +1,118 @@
-"""Train a detector on images (MPFT, LoL, rescale's fine-tuning and the baselines inside the papers).
+"""Train a run at one seed, by its method (`tellsign.detectors`).
 
-Reads   the split, its whole decoded images (crops), where the recipe starts from, an encoder or another run, and for
-        early stopping a validation split and its centre crops
+Reads   the split, the inputs that the method looks at, by role (crops, features), where the recipe starts from, an
+        encoder or another run, and for early stopping a validation split and its inputs
 Writes  a checkpoint folder: model.safetensors (the last epoch, or with early stopping the best), epoch-NN.safetensors
         (the kept epochs before it) or, for few-shot recipes, target-SUBSET.safetensors; recipe.yaml, provenance.json,
         log.csv
-Resumes from the last whole epoch, kept under --work. The head `nearest` has no epochs: it stores the features of the
-training images' centre crops.
+Resumes from the last whole epoch, kept under --work.
 """
 
 from __future__ import annotations
 
-import functools
 import shlex
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from jaxtyping import Float, Int64, UInt8
-from torch import Tensor, nn
 
-from tellsign.data.augmentations import augmented_crops, draw_blur_jpeg
-from tellsign.data.pixels import PixelTable, augment
 from tellsign.data.rows import chosen_rows, subsets_of
+from tellsign.detectors.checkpoints import kept_weights, save_weights, seal
+from tellsign.detectors.protocol import Method, Phase, Sample
+from tellsign.detectors.registry import METHODS
 from tellsign.errors import UserError
-from tellsign.methods.losses import binary_cross_entropy
-from tellsign.methods.masks import MASKS
-from tellsign.networks.detectors import build_detector, kept_weights, load_encoder, load_weights, save_weights, seal
+from tellsign.networks.backbones import read_state
 from tellsign.networks.determinism import pick_device
-from tellsign.networks.heads import Detector, Nearest
-from tellsign.networks.inference import features_of, score_images
-from tellsign.system.devices import loader_threads
 from tellsign.system.files import folder_beside, write_text
 from tellsign.system.integrity import sha256_of_file
 from tellsign.system.locks import exclusive_lock
-from tellsign.training.early_stopping import EarlyStop
-from tellsign.training.fit import fit, shuffled_batches, write_log
-from tellsign.training.optimisers import build_optimiser
+from tellsign.training.fit import fit, write_log
 from tellsign.training.resume import Resume
-from tellsign.training.schedules import scheduled_rate
-
-EVALUATED = 64
-"""Images computed at once for validation and for the bank of the nearest neighbour."""
 
 
-def starting_detector(settings: Mapping[str, Any], start: Path | None) -> Detector:
-    """The detector that training starts from."""
-    detector = build_detector(settings)
-    if settings["start"] == "pretrain" and start is not None:
-        encoder = load_encoder(start, torch.device("cpu"))
-        detector.backbone.load_state_dict(encoder.state_dict())
-    elif settings["start"] == "run" and start is not None:
-        load_weights(detector, start / "model.safetensors")
-    return detector
-
-
-def set_batch_norm(detector: Detector, batch_norm: str) -> None:
-    """Put the detector into training mode; ``frozen`` BatchNorm layers keep their running statistics."""
-    detector.train()
-    if batch_norm == "frozen":
-        for module in detector.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
-
-
-@dataclass(frozen=True)
-class Images:
-    """Labelled rows of a table.
-
-    Attributes:
-        table: Decoded images.
-        rows: Row of the table of each image.
-        labels: Its label, 0 real or 1 fake.
-    """
-
-    table: PixelTable
-    rows: Int64[Tensor, " n"]
-    labels: Int64[Tensor, " n"]
-
-    @classmethod
-    def chosen(cls, table: PixelTable, split: Path, subsets: list[str], count: int | str) -> Images:
-        """Images of a split: of some subsets (none named: all), the first ``count`` of each."""
-        ids, labels = chosen_rows(split, subsets, count)
-        return cls(table, table.rows_of(ids), labels)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One batch of training images.
-
-    Attributes:
-        rows: Positions among the training images.
-        crops: Their crops, where they were made ahead; None where they are cut when their turn comes.
-    """
-
-    rows: Int64[Tensor, " b"]
-    crops: UInt8[Tensor, "b 3 size size"] | None = None
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-
-def accuracy_of(detector: Detector, images: Images, size: int, batch_norm: str) -> float:
-    """Share of images called rightly at 0.5, from their centre crops; the detector is in training mode after it."""
-    detector.eval()
-    scores = torch.from_numpy(score_images(detector, images.table, images.rows, size, EVALUATED))
-    set_batch_norm(detector, batch_norm)
-    return float(((scores > 0.5) == (images.labels == 1)).double().mean())
-
-
-class Trainer:
-    """One training: draws crops, masks them, computes the loss.
-
-    Args:
-        detector: What is trained, on its device.
-        images: What it is trained on.
-        settings: The recipe.
-        generator: Source of every draw.
-        device: Where batches are computed.
-        validation: What early stopping looks at; None without.
-    """
-
-    def __init__(
-        self,
-        detector: Detector,
-        images: Images,
-        settings: Mapping[str, Any],
-        generator: torch.Generator,
-        device: torch.device,
-        validation: Images | None = None,
-    ) -> None:
-        self.detector, self.images, self.validation = detector, images, validation
-        self.settings, self.generator, self.device = settings, generator, device
-        mask = dict(settings["mask"])
-        self.mask = MASKS.load(mask.pop("name"))
-        self.mask_options = mask
-        self.autocast = {"fp32": None, "bf16": torch.bfloat16}[settings["precision"]]
-
-    def batches(self) -> Iterator[Batch]:
-        """The batches of one epoch."""
-        order = shuffled_batches(len(self.images.labels), self.settings["batch_size"], self.generator)
-        options = dict(self.settings["augment"])
-        if options.pop("name") == "none":
-            yield from map(Batch, order)
-            return
-        positions = list(order)
-        draws = draw_blur_jpeg(len(self.images.labels), self.generator, **options)
-        rows = [self.images.rows[batch] for batch in positions]
-        workers = loader_threads(self.device)
-        crops = augmented_crops(self.images.table, rows, draws, self.settings["crop"], workers=workers)
-        yield from map(Batch, positions, crops)
-
-    def loss(self, batch: Batch) -> Float[Tensor, ""]:
-        """Binary cross-entropy of one batch of training images."""
-        pixels = batch.crops
-        if pixels is None:
-            rows = self.images.rows[batch.rows]
-            pixels = self.images.table.random_crops(rows, self.settings["crop"], self.generator)
-        pixels = augment(pixels, self.generator, flip=self.settings["flip"], rotate=self.settings["rotate"]).to(
-            self.device
-        )
-        x = self.detector.backbone.preprocess(pixels)
-        x = x * self.mask(x, self.generator, **self.mask_options)
-        with torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None):
-            logits = self.detector(x)
-        return binary_cross_entropy(logits.float(), self.images.labels[batch.rows].to(self.device))
-
-    def early_stop(self) -> EarlyStop | None:
-        """The early stopping of the recipe, if it has any."""
-        if self.validation is None:
-            return None
-        size, batch_norm = self.settings["crop"], self.settings["batch_norm"]
-        accuracy = functools.partial(accuracy_of, self.detector, self.validation, size, batch_norm)
-        rules = {key: self.settings["stop"][key] for key in ("patience", "factor", "min_lr", "delta")}
-        return EarlyStop(accuracy, **rules)
-
-    def run(self, out: Path, names: Mapping[int, str], work: Path) -> Result:
-        """Train, writing the weights of the epochs in ``names`` to ``out``, or of the best one if it stops early."""
-        recipe, optimiser = self.settings, self.settings["optimiser"]
-        out.mkdir(parents=True, exist_ok=True)
-        set_batch_norm(self.detector, recipe["batch_norm"])
-        stop = self.early_stop()
-
-        def keep(done: int) -> None:
-            if stop is not None and stop.epoch == done:
-                keep_weights(self.detector, out / names[recipe["epochs"]])
-            elif stop is None and done in names:
-                keep_weights(self.detector, out / names[done])
-
-        rows = fit(
-            self.detector,
-            self.loss,
-            self.batches,
-            build_optimiser(self.detector.parameters(), optimiser),
-            epochs=recipe["epochs"],
-            rate=lambda epoch: scheduled_rate(optimiser["lr"], epoch, recipe["epochs"], recipe["schedule"]),
-            generator=self.generator,
-            resume=Resume(work),
-            after_epoch=keep,
-            stop=stop,
-        )
-        return Result(rows, sum(int(row["rows"]) for row in rows), recipe["epochs"] if stop is None else stop.epoch)
-
-    def store_bank(self, head: Nearest, path: Path) -> Result:
-        """Store the features of the training images in a nearest neighbour, instead of training.
-
-        Source: UniFD (Ojha et al. 2023) §4.2, a bank of the training images' features; centre crops, as its tests.
-        """
-        images, size = self.images, self.settings["crop"]
-        self.detector.eval()
-        features = features_of(self.detector.backbone, images.table, images.rows, size, EVALUATED)
-        head.store(features, images.labels)
-        keep_weights(self.detector, path)
-        return Result([], len(images.rows), 0)
-
-
-def keep_weights(detector: Detector, path: Path) -> None:
+def keep_weights(method: Method, path: Path) -> None:
     """Write weights that wait for the training's end, and their sha256 beside them."""
-    save_weights(detector, path)
+    save_weights(method.model, path)
     write_text(path.with_suffix(".sha256"), sha256_of_file(path))
 
 
-def copy_kept(path: Path, target: Path) -> None:
-    """Copy weights that `keep_weights` wrote.
+def check_kept(path: Path, written: Path) -> None:
+    """Hold weights, or a copy of them, against what `keep_weights` wrote to ``written``.
 
     Raises:
         UserError: they are not what was written.
     """
-    shutil.copyfile(path, target)
-    written = path.with_suffix(".sha256")
-    if not written.is_file() or sha256_of_file(target) != written.read_text(encoding="utf-8"):
-        state = shlex.quote(str(path.parent.parent))
+    digest = written.with_suffix(".sha256")
+    if not digest.is_file() or sha256_of_file(path) != digest.read_text(encoding="utf-8"):
+        state = shlex.quote(str(written.parent.parent))
         raise UserError(
-            f"{path} was changed since it was written. `rm -r {state}` and run the same command: that training begins "
-            "anew."
+            f"{written} was changed since it was written. `rm -r {state}` and run the same command again: that "
+            "training begins anew."
         )
 
 
 @dataclass(frozen=True)
-class Result:
-    """What a training leaves beside its weights.
+class PhaseResult:
+    """What a phase leaves beside its weights.
 
     Attributes:
         log: One row an epoch.
-        images_seen: Images times epochs.
-        epoch: The epoch (1-based) of the last kept weights.
+        epoch: The epoch (1-based) of the weights that the model holds.
+        kept: Names of the weights that wait in ``folder``: the kept epochs before that one.
+        folder: Where they wait.
     """
 
     log: list[dict[str, float]]
-    images_seen: int
     epoch: int
+    kept: tuple[str, ...]
+    folder: Path
 
 
-def main(
-    *,
-    settings: dict[str, Any],
-    split: Path,
-    crops: Path,
-    out: Path,
-    work: Path,
-    start: Path | None = None,
-    validation_split: Path | None = None,
-    validation_crops: Path | None = None,
-    device: str = "auto",
-) -> None:
-    """Train one run at one seed.
+def run_phase(method: Method, phase: Phase, keep: int, state: Path, generator: torch.Generator) -> PhaseResult:
+    """Run a phase from where its state stands; the model holds the last epoch's weights after it, or the best one's.
+
+    Args:
+        method: What is trained.
+        phase: One of its phases.
+        keep: So many of the last epochs are kept.
+        state: Folder of its state and kept weights.
+        generator: Source of every draw.
 
     Raises:
-        UserError: the split lacks a subset or images, weights do not fit, or the loss is not finite.
+        UserError: the loss is not finite, or what was kept of a killed training was changed.
     """
-    target_device = pick_device(device)
-    table = PixelTable.open(crops)
-    validation = None
-    if (stop := settings["stop"]) is not None:
-        assert validation_split is not None and validation_crops is not None
-        held_out = PixelTable.open(validation_crops)
-        validation = Images.chosen(held_out, validation_split, stop["subsets"], stop["count"])
-    began = time.monotonic()
-    with exclusive_lock(work), folder_beside(out) as part:
-        results: list[Result] = []
-        for training in trainings(settings, split):
-            images = Images.chosen(table, split, training.subsets, training.count)
-            detector = starting_detector(settings, start).to(target_device)
-            generator = torch.Generator().manual_seed(settings["seed"])
-            trainer = Trainer(detector, images, settings, generator, target_device, validation)
-            state = work / (training.target or "whole")
-            if isinstance(detector.head, Nearest):
-                (name,) = training.kept.values()
-                results.append(trainer.store_bank(detector.head, state / "weights" / name))
-            else:
-                results.append(trainer.run(state / "weights", training.kept, state))
-            for name in training.kept.values():
-                copy_kept(state / "weights" / name, part / name)
-        write_log(part / "log.csv", [row for result in results for row in result.log])
-        write_text(part / "recipe.yaml", yaml.safe_dump(settings, sort_keys=True))
-        facts = {"seconds": round(time.monotonic() - began, 2), "device": str(target_device)}
-        facts |= {"images_seen": sum(result.images_seen for result in results), "epoch": results[-1].epoch}
-        seal(part, facts)
-        shutil.rmtree(work)
+    weights, stop = state / "weights", phase.stop
+    names = kept_weights(phase.epochs, keep)
+    last = names.pop(phase.epochs)
+
+    def keep_epoch(done: int) -> None:
+        if stop is not None and stop.epoch == done:
+            keep_weights(method, weights / last)
+        elif stop is None and done in names:
+            keep_weights(method, weights / names[done])
+
+    log = fit(
+        method.model,
+        phase.loss,
+        phase.batches,
+        phase.optimiser,
+        epochs=phase.epochs,
+        rate=phase.rate,
+        generator=generator,
+        resume=Resume(state),
+        after_epoch=keep_epoch,
+        stop=stop,
+    )
+    if stop is None:
+        return PhaseResult(log, phase.epochs, tuple(names.values()), weights)
+    check_kept(weights / last, weights / last)
+    method.model.load_state_dict(read_state(weights / last))
+    return PhaseResult(log, stop.epoch, (), weights)
 
 
 @dataclass(frozen=True)
@@ -313,19 +123,123 @@ class Training:
         target: The subset that a few-shot recipe adapts to; empty for an ordinary training.
         subsets: Subsets to train on; none named means all.
         count: Images of each.
-        kept: Epoch (1-based) to the name of the weights kept after it.
     """
 
     target: str
     subsets: list[str]
     count: int | str
-    kept: dict[int, str]
+
+    @property
+    def name(self) -> str:
+        """The file of its last weights."""
+        return f"target-{self.target}.safetensors" if self.target else "model.safetensors"
 
 
 def trainings(settings: Mapping[str, Any], split: Path) -> list[Training]:
     """The trainings of a recipe: one, or for few-shot recipes one a subset."""
-    subsets, epochs, shots = settings["data"]["subsets"], settings["epochs"], settings["shots"]
+    subsets, shots = settings["data"]["subsets"], settings.get("shots")
     if shots is None:
-        return [Training("", subsets, settings["data"]["count"], kept_weights(epochs, settings["keep"]))]
-    targets = subsets or subsets_of(split)
-    return [Training(t, [t], 2 * shots, {epochs: f"target-{t}.safetensors"}) for t in targets]
+        return [Training("", subsets, settings["data"]["count"])]
+    return [Training(target, [target], 2 * shots) for target in subsets or subsets_of(split)]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a training leaves beside its weights.
+
+    Attributes:
+        log: One row an epoch; where there are several phases with the number (1-based) of each.
+        images_seen: Images times epochs; each image once where there are no epochs.
+        epoch: The epoch (1-based) of the last phase whose weights are the result; 0 without phases.
+        shape: What the model's shape depends on.
+    """
+
+    log: list[dict[str, float]]
+    images_seen: int
+    epoch: int
+    shape: Mapping[str, Any]
+
+
+def run_training(
+    method: Method,
+    training: Training,
+    keep: int,
+    sample: Sample,
+    validation: Sample | None,
+    generator: torch.Generator,
+    state: Path,
+    out: Path,
+) -> Result:
+    """Run all phases of a method; write the weights of its last epochs to ``out``.
+
+    Args:
+        method: What is trained.
+        training: Names the weights.
+        keep: So many of the last phase's epochs are kept; of a few-shot training always the last alone.
+        sample: The training images.
+        validation: The images that early stopping looks at, if any.
+        generator: Source of every draw.
+        state: Where a killed training resumes from.
+        out: The checkpoint folder.
+
+    Raises:
+        UserError: as `run_phase`.
+    """
+    results: list[PhaseResult] = []
+    for number, phase in enumerate(method.phases(sample, validation, generator)):
+        place = state / f"phase-{number + 1}" if number else state
+        results.append(run_phase(method, phase, 1 if training.target else keep, place, generator))
+    save_weights(method.model, out / training.name)
+    for name in results[-1].kept if results else ():
+        shutil.copyfile(results[-1].folder / name, out / name)
+        check_kept(out / name, results[-1].folder / name)
+    several = len(results) > 1
+    log = [({"phase": n} if several else {}) | row for n, one in enumerate(results, start=1) for row in one.log]
+    seen = sum(int(row["rows"]) for row in log) if results else len(sample.ids)
+    return Result(log, seen, results[-1].epoch if results else 0, method.shape())
+
+
+def main(
+    *,
+    settings: dict[str, Any],
+    split: Path,
+    inputs: dict[str, Path],
+    out: Path,
+    work: Path,
+    start: Path | None = None,
+    validation_split: Path | None = None,
+    validation_inputs: dict[str, Path] | None = None,
+    device: str = "auto",
+) -> None:
+    """Train one run at one seed.
+
+    Raises:
+        UserError: the split lacks a subset or images, weights do not fit, or the loss is not finite.
+    """
+    target_device = pick_device(device)
+    method_class = METHODS.load(settings["method"])
+    opened = {role: method_class.readers[role](path) for role, path in inputs.items()}
+    validation = None
+    if validation_split is not None:
+        stop = settings["stop"]
+        ids, labels = chosen_rows(validation_split, stop["subsets"], stop["count"])
+        looked_at = {role: method_class.readers[role](path) for role, path in (validation_inputs or {}).items()}
+        validation = Sample(ids, labels, looked_at)
+    began = time.monotonic()
+    with exclusive_lock(work), folder_beside(out) as part:
+        work.mkdir(exist_ok=True)
+        results: list[Result] = []
+        for training in trainings(settings, split):
+            ids, labels = chosen_rows(split, training.subsets, training.count)
+            sample = Sample(ids, labels, opened)
+            method = method_class.begin(settings, sample, start, target_device)
+            generator = torch.Generator().manual_seed(settings["seed"])
+            state = work / (training.target or "whole")
+            result = run_training(method, training, settings["keep"], sample, validation, generator, state, part)
+            results.append(result)
+        write_log(part / "log.csv", [row for result in results for row in result.log])
+        write_text(part / "recipe.yaml", yaml.safe_dump({**settings, **results[-1].shape}, sort_keys=True))
+        facts = {"seconds": round(time.monotonic() - began, 2), "device": str(target_device)}
+        facts |= {"images_seen": sum(result.images_seen for result in results), "epoch": results[-1].epoch}
+        seal(part, facts)
+        shutil.rmtree(work)

@@ -1,4 +1,4 @@
-"""Detectors in and out of checkpoint folders: a backbone, a head and the recipe that says which."""
+"""Checkpoint folders: weights, the settings they were trained with, and the digests that seal them."""
 
 from __future__ import annotations
 
@@ -7,42 +7,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from safetensors.torch import save_file
 from torch import nn
 
-from tellsign.errors import UserError, choose
-from tellsign.networks.backbones import Backbone, load_backbone, load_strictly, read_state
-from tellsign.networks.determinism import seeded
-from tellsign.networks.heads import HEADS, Detector
+from tellsign.errors import UserError
+from tellsign.networks.backbones import load_strictly, read_state
 from tellsign.system.files import file_beside, write_text
 from tellsign.system.integrity import sha256_of_file
 from tellsign.system.provenance import provenance
-
-
-def build_head(head: Mapping[str, Any], dim: int, seed: int) -> nn.Module:
-    """Build the head of a training's settings for features of length ``dim``, initialised under the seed.
-
-    ``init_std`` replaces the start of the linear layers' weights by N(0, init_std²); biases keep torch's own.
-    """
-    layered = {"hidden": head["hidden"], "dropout": head["dropout"]}
-    options = {"linear": {}, "mlp": layered, "mlp2": layered, "nearest": {"k": head["k"]}}
-    with seeded(seed):
-        built = choose(HEADS, head["name"], "head")(dim, **choose(options, head["name"], "head"))
-        if head["init_std"] is not None:
-            for module in built.modules():
-                if isinstance(module, nn.Linear):
-                    nn.init.normal_(module.weight, 0.0, head["init_std"])
-    return built
-
-
-def build_detector(settings: Mapping[str, Any]) -> Detector:
-    """Build the detector of a training's settings, with the backbone's starting weights."""
-    network = settings["backbone"]
-    backbone = load_backbone(network["name"], network["weights"], settings["seed"])
-    head = build_head(settings["head"], backbone.dim, settings["seed"])
-    return Detector(backbone, head, frozen=settings["trainable"] == "head")
 
 
 def read_recipe(folder: Path) -> dict[str, Any]:
@@ -89,23 +62,6 @@ def load_weights(model: nn.Module, path: Path) -> None:
     load_strictly(model, read_state(path), str(path))
 
 
-def load_detector(folder: Path, device: torch.device, weights: str = "model.safetensors") -> Detector:
-    """The detector of a checkpoint folder, ready for evaluation."""
-    settings = read_recipe(folder)
-    settings["backbone"] = settings["backbone"] | {"weights": "none"}  # all weights are in the folder
-    detector = build_detector(settings)
-    load_weights(detector, folder / weights)
-    return detector.to(device).eval()
-
-
-def load_encoder(folder: Path, device: torch.device) -> Backbone:
-    """The encoder of a pre-training folder, ready for evaluation."""
-    network = read_recipe(folder)["backbone"]
-    backbone = load_backbone(network["name"], "none", 0)
-    load_weights(backbone, folder / "model.safetensors")
-    return backbone.to(device).eval()
-
-
 def kept_weights(epochs: int, keep: int) -> dict[int, str]:
     """Epochs (1-based) whose weights a checkpoint folder keeps, the last ``keep`` ones, and their file names."""
     earlier = {epoch: f"epoch-{epoch:02d}.safetensors" for epoch in range(max(1, epochs - keep + 1), epochs)}
@@ -114,10 +70,9 @@ def kept_weights(epochs: int, keep: int) -> dict[int, str]:
 
 def weight_files(folder: Path) -> Iterator[tuple[int, str, str]]:
     """Weights of a checkpoint folder: (epoch, target subset or "", file name)."""
-    recipe = read_recipe(folder)
-    epochs = int(recipe["epochs"])
-    if recipe.get("stop") is not None:  # model.safetensors is the best epoch's; heads on features have no early stop
-        epochs = int(json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["epoch"])
+    epochs = int(read_recipe(folder).get("epochs", 0))
+    if (folder / "provenance.json").is_file():  # where training stopped early, model.safetensors is the best epoch's
+        epochs = int(json.loads((folder / "provenance.json").read_text(encoding="utf-8")).get("epoch", epochs))
     targets = sorted(folder.glob("target-*.safetensors"))
     for path in targets:
         yield epochs, path.stem.removeprefix("target-"), path.name

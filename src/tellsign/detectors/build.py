@@ -1,0 +1,57 @@
+"""Detectors of a backbone and a head, and encoders: built from settings, or read from checkpoint folders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tellsign.detectors.checkpoints import load_weights, read_recipe
+from tellsign.errors import choose
+from tellsign.networks.backbones import Backbone, load_backbone
+from tellsign.networks.determinism import seeded
+from tellsign.networks.heads import HEADS, Detector
+
+
+def build_head(head: Mapping[str, Any], dim: int, seed: int) -> nn.Module:
+    """Build the head of a training's settings for features of length ``dim``, initialised under the seed.
+
+    ``init_std`` replaces the start of the linear layers' weights by N(0, init_std²); biases keep torch's own.
+    """
+    layered = {"hidden": head["hidden"], "dropout": head["dropout"]}
+    options = {"linear": {}, "mlp": layered, "mlp2": layered, "nearest": {"k": head["k"]}}
+    with seeded(seed):
+        built = choose(HEADS, head["name"], "head")(dim, **choose(options, head["name"], "head"))
+        if head["init_std"] is not None:
+            for module in built.modules():
+                if isinstance(module, nn.Linear):
+                    nn.init.normal_(module.weight, 0.0, head["init_std"])
+    return built
+
+
+def build_detector(settings: Mapping[str, Any]) -> Detector:
+    """Build the detector of a training's settings, with the backbone's starting weights."""
+    network = settings["backbone"]
+    backbone = load_backbone(network["name"], network["weights"], settings["seed"])
+    head = build_head(settings["head"], backbone.dim, settings["seed"])
+    return Detector(backbone, head, frozen=settings["trainable"] == "head")
+
+
+def load_detector(folder: Path, device: torch.device, weights: str = "model.safetensors") -> Detector:
+    """The detector of a checkpoint folder, ready for evaluation."""
+    settings = read_recipe(folder)
+    settings["backbone"] = settings["backbone"] | {"weights": "none"}  # all weights are in the folder
+    detector = build_detector(settings)
+    load_weights(detector, folder / weights)
+    return detector.to(device).eval()
+
+
+def load_encoder(folder: Path, device: torch.device) -> Backbone:
+    """The encoder of a pre-training folder, ready for evaluation."""
+    network = read_recipe(folder)["backbone"]
+    backbone = load_backbone(network["name"], "none", 0)
+    load_weights(backbone, folder / "model.safetensors")
+    return backbone.to(device).eval()

@@ -1,0 +1,204 @@
+"""A backbone and a head on crops of images: MPFT, LoL, rescale's fine-tuning, and baselines that differ in settings.
+
+The head `nearest` (UniFD's second detector) trains nothing: it stores the features of the training images' centre
+crops.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor, nn
+
+from tellsign.data.augmentations import augmented_crops, draw_blur_jpeg
+from tellsign.data.pixels import PixelTable, augment
+from tellsign.detectors.build import build_detector, load_encoder
+from tellsign.detectors.checkpoints import load_weights
+from tellsign.detectors.protocol import Phase, Sample
+from tellsign.methods.losses import binary_cross_entropy
+from tellsign.methods.masks import MASKS
+from tellsign.networks.heads import Detector, Nearest
+from tellsign.networks.inference import features_of, score_images
+from tellsign.system.devices import loader_threads
+from tellsign.training.early_stopping import EarlyStop
+from tellsign.training.fit import shuffled_batches
+from tellsign.training.optimisers import build_optimiser
+from tellsign.training.schedules import scheduled_rate
+
+EVALUATED = 64
+"""Images computed at once for validation and for the bank of the nearest neighbour."""
+
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16}
+
+
+def starting_detector(settings: Mapping[str, Any], start: Path | None) -> Detector:
+    """The detector that training starts from."""
+    detector = build_detector(settings)
+    if settings["start"] == "pretrain" and start is not None:
+        encoder = load_encoder(start, torch.device("cpu"))
+        detector.backbone.load_state_dict(encoder.state_dict())
+    elif settings["start"] == "run" and start is not None:
+        load_weights(detector, start / "model.safetensors")
+    return detector
+
+
+def set_batch_norm(detector: Detector, batch_norm: str) -> None:
+    """Put the detector into training mode; ``frozen`` BatchNorm layers keep their running statistics."""
+    detector.train()
+    if batch_norm == "frozen":
+        for module in detector.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
+
+def accuracy_of(detector: Detector, sample: Sample, size: int, batch_norm: str) -> float:
+    """Share of images called rightly at 0.5, from their centre crops; the detector is in training mode after it."""
+    detector.eval()
+    scores = torch.from_numpy(score_images(detector, sample.inputs["crops"], sample.rows("crops"), size, EVALUATED))
+    set_batch_norm(detector, batch_norm)
+    return float(((scores > 0.5) == (sample.labels == 1)).double().mean())
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch of training images.
+
+    Attributes:
+        positions: Positions among the training images.
+        crops: Their crops, where they were made ahead; None where they are cut when their turn comes.
+    """
+
+    positions: Int64[Tensor, " b"]
+    crops: UInt8[Tensor, "b 3 size size"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+
+@dataclass(frozen=True)
+class TrainingCrops:
+    """Random crops of labelled images, augmented and flipped as a recipe says.
+
+    Attributes:
+        table: Decoded images.
+        rows: Row of the table of each image.
+        settings: The recipe.
+        generator: Source of every draw.
+        device: Where batches are computed.
+    """
+
+    table: PixelTable
+    rows: Int64[Tensor, " n"]
+    settings: Mapping[str, Any]
+    generator: torch.Generator
+    device: torch.device
+
+    def batches(self) -> Iterator[Batch]:
+        """The batches of one epoch: every image once, in random order."""
+        order = shuffled_batches(len(self.rows), self.settings["batch_size"], self.generator)
+        options = dict(self.settings["augment"])
+        if options.pop("name") == "none":
+            yield from map(Batch, order)
+            return
+        positions = list(order)
+        draws = draw_blur_jpeg(len(self.rows), self.generator, **options)
+        rows = [self.rows[batch] for batch in positions]
+        workers = loader_threads(self.device)
+        crops = augmented_crops(self.table, rows, draws, self.settings["crop"], workers=workers)
+        yield from map(Batch, positions, crops)
+
+    def pixels(self, batch: Batch) -> UInt8[Tensor, "b 3 size size"]:
+        """The crops of a batch, flipped and rotated, on the device."""
+        crops = batch.crops
+        if crops is None:
+            crops = self.table.random_crops(self.rows[batch.positions], self.settings["crop"], self.generator)
+        flip, rotate = self.settings["flip"], self.settings["rotate"]
+        return augment(crops, self.generator, flip=flip, rotate=rotate).to(self.device)
+
+
+class ImageMethod:
+    """A backbone and a head on crops, trained by binary cross-entropy, masked or not.
+
+    Args:
+        detector: Backbone and head, on the device.
+        settings: The recipe.
+        crop: Side of the centre crops that are scored, in pixels.
+        device: Where batches are computed.
+    """
+
+    readers: ClassVar[Mapping[str, Callable[[Path], Any]]] = {"crops": PixelTable.open}
+
+    def __init__(self, detector: Detector, settings: Mapping[str, Any], crop: int, device: torch.device) -> None:
+        self.model, self.settings, self.crop, self.device = detector, settings, crop, device
+
+    @classmethod
+    def begin(cls, settings: Mapping[str, Any], sample: Sample, start: Path | None, device: torch.device) -> Self:
+        """See `Method.begin`."""
+        return cls(starting_detector(settings, start).to(device), settings, settings["crop"], device)
+
+    @classmethod
+    def restore(cls, settings: Mapping[str, Any], view: Mapping[str, Any], device: torch.device) -> Self:
+        """See `Method.restore`; ``view`` holds ``crop``, the side of the centre crop."""
+        weightless = {**settings, "backbone": settings["backbone"] | {"weights": "none"}}  # the checkpoint has them
+        return cls(build_detector(weightless).to(device), settings, view["crop"], device)
+
+    def shape(self) -> dict[str, Any]:
+        """See `Method.shape`: a bank's length is its checkpoint's."""
+        return {}
+
+    def phases(self, sample: Sample, validation: Sample | None, generator: torch.Generator) -> Iterator[Phase]:
+        """See `Method.phases`: one phase; for the head ``nearest`` none.
+
+        Source: the bank of features is UniFD's (Ojha et al. 2023, §4.2); centre crops, as its tests.
+        """
+        detector, settings = self.model, self.settings
+        table, rows = sample.inputs["crops"], sample.rows("crops")
+        if isinstance(detector.head, Nearest):
+            detector.eval()
+            features = features_of(detector.backbone, table, rows, settings["crop"], EVALUATED)
+            detector.head.store(features, sample.labels)
+            return
+        set_batch_norm(detector, settings["batch_norm"])
+        crops = TrainingCrops(table, rows, settings, generator, self.device)
+        yield Phase(
+            loss=lambda batch: self.loss(crops, batch, sample.labels, generator),
+            batches=crops.batches,
+            optimiser=build_optimiser(detector.parameters(), settings["optimiser"]),
+            epochs=settings["epochs"],
+            rate=lambda e: scheduled_rate(settings["optimiser"]["lr"], e, settings["epochs"], settings["schedule"]),
+            stop=self.early_stop(validation),
+        )
+
+    def loss(
+        self, crops: TrainingCrops, batch: Batch, labels: Int64[Tensor, " n"], generator: torch.Generator
+    ) -> Float[Tensor, ""]:
+        """Binary cross-entropy of one batch, its preprocessed crops masked."""
+        mask = dict(self.settings["mask"])
+        masked = MASKS.load(mask.pop("name"))
+        x = self.model.backbone.preprocess(crops.pixels(batch))
+        x = x * masked(x, generator, **mask)
+        precision = PRECISIONS[self.settings["precision"]]
+        with torch.autocast(self.device.type, dtype=precision, enabled=precision is not None):
+            logits = self.model(x)
+        return binary_cross_entropy(logits.float(), labels[batch.positions].to(self.device))
+
+    def early_stop(self, validation: Sample | None) -> EarlyStop | None:
+        """The early stopping of the recipe, if it has any."""
+        if validation is None:
+            return None
+        size, batch_norm = self.settings["crop"], self.settings["batch_norm"]
+        accuracy = functools.partial(accuracy_of, self.model, validation, size, batch_norm)
+        rules = {key: self.settings["stop"][key] for key in ("patience", "factor", "min_lr", "delta")}
+        return EarlyStop(accuracy, **rules)
+
+    def scores(self, inputs: Mapping[str, Any], ids: Sequence[str], batch_size: int) -> Float[np.ndarray, " n"]:
+        """See `Method.scores`: from each picture's centre crop."""
+        table = inputs["crops"]
+        return score_images(self.model, table, table.rows_of(ids), self.crop, batch_size)

@@ -1,0 +1,217 @@
+"""Detectors of other shapes than a backbone with a head go through the same stages: a toy of each, trained and scored.
+
+Reals are noise, fakes the same noise enlarged twofold, so that neighbouring pixels of a fake are alike.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from test_train import made
+from torch import nn
+
+from tellsign.data.pixels import PixelTable
+from tellsign.detectors.protocol import Phase, Sample
+from tellsign.detectors.registry import METHODS
+from tellsign.registry import Record
+from tellsign.stages import score, train
+from tellsign.system.parquet import read_rows
+from tellsign.training.optimisers.adam import Adam
+
+
+def roughness(table, ids):
+    """Mean difference of neighbours and mean brightness of each image: the two features that the toys look at."""
+    crops = table.center_crops(table.rows_of(ids), 32).float() / 255
+    return torch.stack([(crops[..., 1:] - crops[..., :-1]).abs().mean((1, 2, 3)), crops.mean((1, 2, 3))], 1)
+
+
+class Toy:
+    """What the toys share: a linear model on two features, begun and restored alike."""
+
+    readers = {"crops": PixelTable.open}  # noqa: RUF012
+    width = 2
+
+    def __init__(self, settings, n=0):
+        self.settings, self.n = settings, n
+        self.model = nn.Linear(self.width, 1)
+        for value in self.model.parameters():
+            nn.init.zeros_(value)
+
+    @classmethod
+    def begin(cls, settings, sample, start, device):
+        return cls(settings, len(sample.ids))
+
+    @classmethod
+    def restore(cls, settings, view, device):
+        return cls(settings, settings.get("n", 0))
+
+    def shape(self):
+        return {}
+
+    def features(self, inputs, ids):
+        return 10 * roughness(inputs["crops"], ids)
+
+    def phase(self, sample: Sample, generator, params, loss, epochs) -> Phase:
+        x, y = self.features(sample.inputs, sample.ids), sample.labels.float()
+        batches = lambda: torch.randperm(len(y), generator=generator).split(4)  # noqa: E731
+        return Phase(lambda b: loss(x[b], y[b]), batches, Adam(params, lr=0.3), epochs, lambda epoch: 0.3)
+
+    def cross_entropy(self, x, y):
+        return F.binary_cross_entropy_with_logits(self.model(x)[:, 0], y)
+
+    def phases(self, sample, validation, generator):
+        yield self.phase(sample, generator, self.model.parameters(), self.cross_entropy, 20)
+
+    def scores(self, inputs, ids, batch_size):
+        with torch.no_grad():
+            return self.model(self.features(inputs, ids))[:, 0].sigmoid().numpy()
+
+
+class Staged(Toy):
+    """Trains the bias alone, then all, then shifts the threshold to the training images' median."""
+
+    def phases(self, sample, validation, generator):
+        yield self.phase(sample, generator, [self.model.bias], self.cross_entropy, 3)
+        yield self.phase(sample, generator, self.model.parameters(), self.cross_entropy, 20)
+        with torch.no_grad():
+            self.model.bias -= self.model(self.features(sample.inputs, sample.ids)).median()
+
+
+class Bank(Toy):
+    """Stores every training image's features and asks the nearest one."""
+
+    def __init__(self, settings, n=0):
+        super().__init__(settings, n)
+        self.model = nn.Module()
+        self.model.register_buffer("bank", torch.zeros(n, 2))
+        self.model.register_buffer("labels", torch.zeros(n))
+
+    def shape(self):
+        return {"n": self.n}
+
+    def phases(self, sample, validation, generator):
+        self.model.bank.copy_(self.features(sample.inputs, sample.ids))
+        self.model.labels.copy_(sample.labels)
+        return iter(())
+
+    def scores(self, inputs, ids, batch_size):
+        distances = torch.cdist(self.features(inputs, ids), self.model.bank)
+        return self.model.labels[distances.argmin(1)].numpy()
+
+
+class TwoInputs(Toy):
+    """Looks at an image and at its error map, here the image without its finest detail."""
+
+    readers = {"crops": PixelTable.open, "maps": PixelTable.open}  # noqa: RUF012
+    width = 4
+
+    def features(self, inputs, ids):
+        return 10 * torch.cat([roughness(inputs[role], ids) for role in ("crops", "maps")], 1)
+
+
+class SeveralLosses(Toy):
+    """Cross-entropy, and a term that pulls the logits of one class together (contrastive, in one dimension)."""
+
+    def both(self, x, y):
+        z = self.model(x)[:, 0]
+        alike = (y[:, None] == y[None]).float()
+        return self.cross_entropy(x, y) + 0.1 * (alike * (z[:, None] - z[None]) ** 2).mean()
+
+    def phases(self, sample, validation, generator):
+        yield self.phase(sample, generator, self.model.parameters(), self.both, 20)
+
+
+class Untrained(Toy):
+    """A rule: the smoother an image, the likelier a fake."""
+
+    def phases(self, sample, validation, generator):
+        return iter(())
+
+    def scores(self, inputs, ids, batch_size):
+        return (2.6 - self.features(inputs, ids)[:, 0]).sigmoid().numpy()
+
+
+TOYS = {toy.__name__: toy for toy in (Staged, Bank, TwoInputs, SeveralLosses, Untrained)}
+SETTINGS = {"data": {"subsets": [], "count": "all"}, "seed": 0, "keep": 1}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    made(folder, "train", 12, 0)
+    made(folder, "val", 8, 1)
+    return folder
+
+
+@pytest.fixture(params=TOYS)
+def toy(request, monkeypatch):
+    monkeypatch.setitem(METHODS.records, request.param, Record(__name__, request.param))
+    return request.param
+
+
+def trained(data, out, name, **changes):
+    inputs = {role: data / "train" for role in TOYS[name].readers}
+    train.main(settings=SETTINGS | {"method": name} | changes, split=data / "train.parquet", inputs=inputs, out=out,
+               work=out.with_name("work"), device="cpu")  # fmt: skip
+    return list(csv.DictReader((out / "log.csv").read_text().splitlines()))
+
+
+def scored(data, checkpoint, name):
+    inputs = {f"{role}@t": data / "val" for role in TOYS[name].readers}
+    tests = {"t": {"benchmark": "b", "perturbation": "none"}}
+    settings = {"paper": "p", "run": "r", "method": name, "view": {}, "keep": 1, "tests": tests}
+    score.main(settings=settings, checkpoints={"0": checkpoint}, splits={"t": data / "val.parquet"}, inputs=inputs,
+               out=checkpoint.with_name("scores.parquet"), device="cpu")  # fmt: skip
+    return read_rows(checkpoint.with_name("scores.parquet"))
+
+
+def test_a_toy_of_each_shape_is_trained_and_tells_fakes_from_reals(data, tmp_path, toy):
+    log = trained(data, tmp_path / "run", toy)
+    rows = scored(data, tmp_path / "run", toy)
+    labels, scores = np.array(rows["label"].to_pylist()), np.array(rows["score"].to_pylist())
+    assert ((scores > 0.5) == (labels == 1)).all()
+    epochs = {"Staged": 23, "Bank": 0, "Untrained": 0}.get(toy, 20)
+    facts = json.loads((tmp_path / "run" / "provenance.json").read_text())
+    assert len(log) == epochs and facts["images_seen"] == 12 * max(epochs, 1)
+
+
+def test_every_phase_is_logged_and_the_last_ones_epochs_are_kept(data, tmp_path, monkeypatch):
+    monkeypatch.setitem(METHODS.records, "Staged", Record(__name__, "Staged"))
+    log = trained(data, tmp_path / "run", "Staged", keep=2)
+    assert [(row["phase"], row["epoch"]) for row in log] == [("1", f"{e}") for e in range(1, 4)] + [
+        ("2", f"{e}") for e in range(1, 21)
+    ]
+    assert {p.name for p in (tmp_path / "run").glob("*.safetensors")} == {"epoch-19.safetensors", "model.safetensors"}
+
+
+@pytest.mark.parametrize("killed_after", [1, 3, 5, 22])
+def test_a_training_killed_in_any_phase_resumes_to_the_same_bytes(data, tmp_path, monkeypatch, killed_after):
+    monkeypatch.setitem(METHODS.records, "Staged", Record(__name__, "Staged"))
+    trained(data, tmp_path / "whole", "Staged", keep=3)
+    save, calls = train.Resume.save, []
+
+    def dying(self, *arguments):
+        calls.append(1)
+        if len(calls) == killed_after + 1:
+            raise KeyboardInterrupt  # the weights of this epoch are written, its state is not
+        save(self, *arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train.Resume, "save", dying)
+        trained(data, tmp_path / "again", "Staged", keep=3)
+    assert (tmp_path / "work").is_dir()
+    trained(data, tmp_path / "again", "Staged", keep=3)
+    for name in ("epoch-18", "epoch-19", "model"):
+        whole, again = (load_file(tmp_path / run / f"{name}.safetensors") for run in ("whole", "again"))
+        assert all(torch.equal(whole[key], again[key]) for key in whole)
+
+
+def test_an_unknown_method_names_the_near_miss():
+    with pytest.raises(Exception, match="Did you mean 'image'"):
+        METHODS.load("imgae")
