@@ -2,6 +2,8 @@ import os
 import socket
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 from tellsign.system.locks import clear_stale_lock, exclusive_lock
 
@@ -64,3 +66,20 @@ def test_alone_waits_for_the_other(tmp_path):
     with exclusive_lock(tmp_path / "w"):
         assert (tmp_path / "done").exists()
     other.communicate()
+
+
+def test_one_at_a_time_though_each_removes_the_lock_file(tmp_path):
+    """Whoever waits for a file that its holder removes must not hold it beside who locks the next one."""
+    inside: list[int] = []
+
+    def work(number: int) -> int:
+        with exclusive_lock(tmp_path / "w"):
+            inside.append(number)
+            alone = len(inside)
+            time.sleep(0.002)
+            inside.remove(number)
+            return alone
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(work, range(40))) == {1}
+    assert not list(tmp_path.iterdir())

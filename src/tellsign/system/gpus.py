@@ -2,7 +2,8 @@
 
 Snakemake counts GPUs but hands none out: without more, every job on a machine with four would take the first. A job
 therefore locks a file for each GPU that it takes and hides the others from CUDA. The lock belongs to the process and
-its children and ends with the last of them, however they end.
+its children and ends with the last of them, however they end. (``filelock`` cannot serve: its locks are not inherited,
+and it opens the file for writing, which may be another user's.)
 """
 
 from __future__ import annotations
@@ -42,21 +43,21 @@ def lock_of(gpu: str) -> int:
 
 def try_to_take(gpus: list[str], count: int) -> dict[str, int]:
     """Lock ``count`` free GPUs, or none; returns their file descriptors."""
-    held: dict[str, int] = {}
+    locked: dict[str, int] = {}
     for gpu in gpus:
-        if len(held) == count:
+        if len(locked) == count:
             break
         descriptor = lock_of(gpu)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held[gpu] = descriptor
+            locked[gpu] = descriptor
         except BlockingIOError:
             os.close(descriptor)
-    if len(held) < count:  # two jobs that each keep one and wait for another would wait for ever
-        for descriptor in held.values():
+    if len(locked) < count:  # two jobs that each keep one and wait for another would wait for ever
+        for descriptor in locked.values():
             os.close(descriptor)
         return {}
-    return held
+    return locked
 
 
 @contextlib.contextmanager
@@ -82,21 +83,21 @@ def reserve_gpus(count: int, every: float = 1.0) -> Iterator[None]:
     if not gpus:
         yield
         return
-    held = try_to_take(gpus, count)
-    if count and not held:
+    reserved = try_to_take(gpus, count)
+    if count and not reserved:
         log.info("waiting for %d of the GPUs %s: other jobs compute on them", count, ", ".join(gpus))
-    while count and not held:
+    while count and not reserved:
         time.sleep(every)
-        held = try_to_take(gpus, count)
+        reserved = try_to_take(gpus, count)
     before = {name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", AMONG)}
-    for descriptor in held.values():
+    for descriptor in reserved.values():
         os.set_inheritable(descriptor, True)  # whom this process starts computes on them too
-    log.info("GPUs: %s", ", ".join(held) or "none")
-    os.environ |= {"CUDA_VISIBLE_DEVICES": ",".join(held), AMONG: str(len(gpus))}
+    log.info("GPUs: %s", ", ".join(reserved) or "none")
+    os.environ |= {"CUDA_VISIBLE_DEVICES": ",".join(reserved), AMONG: str(len(gpus))}
     try:
         yield
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
-        for descriptor in held.values():
+        for descriptor in reserved.values():
             os.close(descriptor)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import socket
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+from filelock import FileLock
 
 from tellsign.system.files import write_text
 
@@ -40,18 +40,19 @@ def clear_stale_lock(folder: Path) -> None:
 
     Snakemake's lock does not say whose it is, so every run of ours signs in a file of its own in
     ``.snakemake/owners``: two that start at once both have signed before one of them locks. A lock is cleared only when
-    all signers ran on this machine and are dead; whatever else holds the folder keeps it.
+    all signers ran on this machine and are dead; whatever else holds the folder keeps it. No library does this:
+    ``snakemake --unlock`` clears the lock of a living run as well.
     """
     locks, owners = folder / ".snakemake" / "locks", folder / ".snakemake" / "owners"
     owners.mkdir(parents=True, exist_ok=True)
-    with owners.with_name("owners.lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)  # of two that start now, the second sees the first one's signature
-        held = list(locks.iterdir()) if locks.is_dir() else []
+    with file_lock(owners.with_name("owners.lock")):  # of two that start now, the second sees the first's signature
+        lock_files = list(locks.iterdir()) if locks.is_dir() else []
         signed = {path: path.read_text(encoding="utf-8").strip() for path in owners.glob("[!.]*")}
-        dead = [path for path, text in signed.items() if not (_may_run(text) if held else _stamp_of(text) == text)]
-        if held and signed and len(dead) == len(signed):
+        lives = _may_run if lock_files else _runs
+        dead = [path for path, text in signed.items() if not lives(text)]
+        if lock_files and signed and len(dead) == len(signed):
             log.warning("clearing the lock of a run that was killed (%s)", ", ".join(signed.values()))
-            for path in held:
+            for path in lock_files:
                 path.unlink(missing_ok=True)
         for path in dead:
             path.unlink(missing_ok=True)
@@ -64,10 +65,24 @@ def _stamp_of(signed: str) -> str | None:
     return _stamp(int(parts[1])) if len(parts) == 3 and parts[1].isdigit() else None
 
 
+def _runs(signed: str) -> bool:
+    """Whether who signed so is a process of this machine that runs."""
+    return _stamp_of(signed) == signed
+
+
 def _may_run(signed: str) -> bool:
     """Whether who signed so may be at work; of another machine's process, and of nonsense, we cannot know."""
     here = signed.split(" ")[0] == socket.gethostname() and signed.count(" ") == 2
-    return not here or _stamp_of(signed) == signed
+    return not here or _runs(signed)
+
+
+def file_lock(path: Path) -> FileLock:
+    """The lock of a file, which ends with the process that holds it, however that ends; waits for ever.
+
+    Raises:
+        OSError: the file system has no such locks. (One that stands for itself would outlive a kill.)
+    """
+    return FileLock(path, fallback_to_soft=False)
 
 
 @contextlib.contextmanager
@@ -75,16 +90,8 @@ def exclusive_lock(work: Path) -> Iterator[None]:
     """Hold ``work`` (resume state) until the block ends; a job that outlived a killed Snakemake is waited for."""
     work.parent.mkdir(parents=True, exist_ok=True)
     path = work.with_name(f"{work.name}.lock")
-    while True:
-        with path.open("w") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            try:
-                current = os.path.samestat(os.fstat(stream.fileno()), path.stat())
-            except FileNotFoundError:
-                current = False
-            if current:  # else its holder removed the file while we waited, and newcomers lock another
-                try:
-                    yield
-                finally:
-                    path.unlink(missing_ok=True)
-                return
+    with file_lock(path):  # whoever waited for a file that its holder then removed locks its successor
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
