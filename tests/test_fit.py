@@ -1,8 +1,12 @@
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 
 from tellsign.errors import UserError
+from tellsign.training import resume
 from tellsign.training.early_stopping import EarlyStop
 from tellsign.training.fit import fit, shuffled_batches, write_log
 from tellsign.training.optimisers import OPTIMISERS, build_optimiser
@@ -67,10 +71,53 @@ def train(epochs, folder, stop_after=None):
 @pytest.mark.parametrize("damage", [lambda b: b[:-9], lambda b: b"", lambda b: b[:-1] + bytes([b[-1] ^ 4])])
 def test_damaged_state_is_refused_by_name(tmp_path, damage):
     train(2, tmp_path)
-    state = tmp_path / "state.safetensors"
+    state = tmp_path / "state-2" / "state.safetensors"
     state.write_bytes(damage(state.read_bytes()))
     with pytest.raises(UserError, match=r"state\.safetensors is damaged.*begins anew"):
         train(4, tmp_path)
+
+
+@pytest.mark.parametrize("file", ["state.safetensors", "progress.json", "files.sha256"])
+def test_a_state_with_any_file_damaged_or_missing_is_refused(tmp_path, file):
+    train(2, tmp_path)
+    path = tmp_path / "state-2" / file
+    data = path.read_bytes()
+    for at in range(0, len(data), 7):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :])
+        with pytest.raises(UserError, match=r"state-2.* is damaged.*begins anew"):
+            train(4, tmp_path)
+    path.unlink()
+    with pytest.raises(UserError, match=r"state-2 is damaged.*begins anew"):
+        train(4, tmp_path)
+
+
+class KilledError(Exception):
+    """The end of a process, so far as its files are concerned."""
+
+
+MOMENTS = ("before the new state has its name", "before the old one is gone", "when half of it is gone")
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_while_a_state_is_replaced_a_whole_one_is_left(tmp_path, monkeypatch, moment):
+    def half_gone(folder):
+        (folder / "progress.json").unlink()
+        raise KilledError
+
+    def killed(*_):
+        raise KilledError
+
+    whole, losses = train(4, None)
+    train(2, tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        if moment == "before the new state has its name":
+            patch.setattr(Path, "rename", killed)
+        else:
+            patch.setattr(resume, "shutil", SimpleNamespace(rmtree=half_gone if "half" in moment else killed))
+        train(4, tmp_path)
+    resumed, again = train(4, tmp_path)
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole) and losses == again
+    assert [path.name for path in tmp_path.iterdir()] == ["state-4"]
 
 
 def test_a_stopped_training_resumes_to_the_same_bytes(tmp_path):

@@ -16,7 +16,7 @@ from typing import Any
 
 from tellsign.errors import choose
 from tellsign.system.files import file_beside
-from tellsign.system.integrity import sha256_of_file
+from tellsign.system.integrity import SETTLED_NS, sha256_of_file
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +43,6 @@ SUFFIXES = frozenset(
     ]
 )
 VERSION = 1
-
-# A file written in the same clock tick as its stat was taken can change again without a trace in the stat;
-# one this much older than the moment of hashing cannot. (Git treats its own index in the same way.)
-SETTLED_NS = 2_000_000_000
 
 Folder = tuple[str, str, tuple[tuple[int, int], ...]]  # path, path below the root, (device, inode) of all above
 Entry = tuple[str, int, int, int]  # relative posix path, size, mtime_ns, ctime_ns
@@ -162,8 +158,8 @@ def inventory_digest(roots: Mapping[str, Path], cache_file: Path, exclude: Seque
         unknown = [path for path, known in hashes.items() if known is None]
         if unknown:
             with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-                found = pool.map(sha256_of_file, [root / path for path in unknown])
-                hashes.update(zip(unknown, found, strict=True))
+                fresh_hashes = pool.map(sha256_of_file, [root / path for path in unknown])
+                hashes.update(zip(unknown, fresh_hashes, strict=True))
         if unknown or hashes.keys() != before.keys():
             changed = True
             fresh[place] = {path: [*times, hashes[path]] for path, *times in entries if max(times[1:]) < settled}
@@ -224,8 +220,9 @@ def _listed(root: Path, before: Mapping[str, Any], exclude: Sequence[str]) -> tu
         record = before.get(prefix)
         if not (isinstance(record, list) and len(record) == 3 and record[0] == stamp):
             files, folders = _scan(folder, prefix, Counter(), exclude)
-            held = "".join(f"{path}\0{size}\n" for path, size, *_ in sorted(files))
-            record = [stamp, hashlib.sha256(held.encode()).hexdigest() if files else "", sorted(n for n, _ in folders)]
+            images = "".join(f"{path}\0{size}\n" for path, size, *_ in sorted(files))
+            digest = hashlib.sha256(images.encode()).hexdigest() if files else ""
+            record = [stamp, digest, sorted(name for name, _ in folders)]
         if max(stamp[:2]) < settled:
             after[prefix] = record
         if record[1]:
@@ -286,9 +283,9 @@ class FileDigests:
             return known
         if status.st_size >= self.WORTH_A_WORD:
             log.warning("reading %s (%.1f GB) to verify it; this is done once", path, status.st_size / 1e9)
-        found = sha256_of_file(path)
+        digest = sha256_of_file(path)
         if max(stamp[1:]) < settled:
             kept = {other: record for other, record in self._records.items() if Path(other).is_file()}
-            self._records = kept | {place: [*stamp, found]}
+            self._records = kept | {place: [*stamp, digest]}
             _write_cache(self._cache_file, "files", self._records)
-        return found
+        return digest

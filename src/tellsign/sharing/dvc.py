@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from tellsign.errors import UserError
 from tellsign.stages.registry import FINGERPRINT, STAGES, Stage
 from tellsign.system.files import part_of
-from tellsign.system.integrity import LISTED, PARQUET, listed_files, sealed, sha256_of_file
+from tellsign.system.integrity import MANIFEST, listed_files, matches_seal, sha256_of_file
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -223,22 +223,22 @@ def damage(unit: str, files: Iterable[str], place: Callable[[str], Path]) -> str
         found, name = sha256_of_file(place(unit)), PurePosixPath(unit).stem
         return None if found.startswith(name) else f"its sha256 begins {found[:20]}, its name says {name}"
     if unit.endswith(".parquet"):
-        return None if sealed(place(unit).read_bytes(), PARQUET) else "its sha256 is not the one in its footer"
+        return None if matches_seal(place(unit).read_bytes()) else "its sha256 is not the one in its footer"
     held = set(files)
     if held == {unit}:  # a page, or what begins a store
         return None
-    note = f"{unit}/{LISTED}"
+    note = f"{unit}/{MANIFEST}"
     if note not in held:
-        return f"it has no {LISTED}"
+        return f"it has no {MANIFEST}"
     listed = listed_files(place(note).read_text(encoding="utf-8", errors="replace"))
     for name in sorted({path.removeprefix(f"{unit}/") for path in held - {note}} | listed.keys()):
         if name not in listed:
-            return f"its {LISTED} does not name {name}"
+            return f"its {MANIFEST} does not name {name}"
         if f"{unit}/{name}" not in held:
-            return f"its {LISTED} names {name}, which is missing"
+            return f"its {MANIFEST} names {name}, which is missing"
         found = sha256_of_file(place(f"{unit}/{name}"))
         if found != listed[name]:
-            return f"the sha256 of {name} is {found}, {LISTED} says {listed[name]}"
+            return f"the sha256 of {name} is {found}, {MANIFEST} says {listed[name]}"
     return None
 
 

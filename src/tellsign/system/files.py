@@ -11,13 +11,10 @@ import socket
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 
-if TYPE_CHECKING:
-    pass
-from tellsign.system.integrity import list_files
+from tellsign.system.integrity import write_manifest
 
 
 def part_of(path: Path) -> Path:
@@ -71,7 +68,7 @@ def folder_beside(path: Path) -> Iterator[Path]:
     part.mkdir()
     try:
         yield part
-        list_files(part)
+        write_manifest(part)
         if path.exists():
             shutil.rmtree(path)
         part.rename(path)

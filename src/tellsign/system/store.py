@@ -36,10 +36,10 @@ Key = tuple[str, ...]
 def differences(old: Any, new: Any, where: str = "") -> list[str]:
     """What differs between two nested mappings, a line each: ``captioner.beams is 5, not 1``."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
-        found = []
+        lines = []
         for key in dict.fromkeys([*old, *new]):
-            found += differences(old.get(key), new.get(key), f"{where}.{key}" if where else str(key))
-        return found
+            lines += differences(old.get(key), new.get(key), f"{where}.{key}" if where else str(key))
+        return lines
     return [] if old == new else [f"{where} is {old!r}, not {new!r}"]
 
 
@@ -56,8 +56,8 @@ def rows_of_part(count: int, part: str, block: int) -> list[int]:
     Raises:
         UserError: ``part`` is none.
     """
-    found = re.fullmatch(r"(\d+)/(\d+)", part)
-    number, jobs = map(int, found.groups()) if found else (0, 0)
+    numbers = re.fullmatch(r"(\d+)/(\d+)", part)
+    number, jobs = map(int, numbers.groups()) if numbers else (0, 0)
     if not 1 <= number <= jobs:
         raise UserError(f"--part {part}: say which part of how many, from 1/8 to 8/8.")
     return [row for row in range(count) if row // block % jobs == number - 1]
@@ -98,13 +98,13 @@ class Store:
                         )
                     write_text(label, json.dumps(made, indent=2, sort_keys=True) + "\n")
         try:
-            held = json.loads(label.read_text(encoding="utf-8"))
+            recorded = json.loads(label.read_text(encoding="utf-8"))
         except ValueError as problem:
             raise UserError(f"{label} is damaged ({problem}). Delete the folder; its rows are made anew.") from None
-        found = differences(held, json.loads(json.dumps(made)))
-        if found:
+        changes = differences(recorded, json.loads(json.dumps(made)))
+        if changes:
             raise UserError(
-                f"the cache {folder} was made otherwise, its rows cannot be used here: {'; '.join(found)}. "
+                f"the cache {folder} was made otherwise, its rows cannot be used here: {'; '.join(changes)}. "
                 "Give another folder, or delete this one and run the same command again."
             )
         clear_stale(folder)
@@ -124,10 +124,10 @@ class Store:
 
         parts, seen = [], set()
         for shard in self.shards():
-            found = sha256_of_file(shard)
-            if not found.startswith(shard.stem):
+            digest = sha256_of_file(shard)
+            if not digest.startswith(shard.stem):
                 raise UserError(
-                    f"{shard} is damaged: its sha256 begins {found[: len(shard.stem)]}. Delete it and run the same "
+                    f"{shard} is damaged: its sha256 begins {digest[: len(shard.stem)]}. Delete it and run the same "
                     "command again; only its rows are made anew."
                 )
             part = read_rows(shard)
@@ -174,12 +174,12 @@ class Store:
         Returns:
             All rows of the store.
         """
-        held = self.read()
-        known = set() if held is None else set(self.keys_of(held))
+        rows = self.read()
+        known = set() if rows is None else set(self.keys_of(rows))
         first = {key: i for i, key in reversed(list(enumerate(wanted)))}
         todo = sorted(i for key, i in first.items() if key not in known)
         log.info("%s: %d of %d are in %s, %d to make", what, len(first) - len(todo), len(first), self.folder, len(todo))
         chunks = [todo[i : i + shard_size] for i in range(0, len(todo), shard_size)]
         for chunk in progress(chunks, len(chunks), f"shards of {shard_size} {what}"):
             self.add(make(chunk))
-        return self.read() if todo else held
+        return self.read() if todo else rows

@@ -4,28 +4,48 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import shlex
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
-from tellsign.system.files import file_beside
-from tellsign.system.integrity import SAFETENSORS, UNSEALED, check_sealed, write_seal
+from tellsign.errors import UserError
+from tellsign.system.files import folder_beside
+from tellsign.system.integrity import MANIFEST, check_files
 from tellsign.training.early_stopping import EarlyStop
 from tellsign.training.optimisers import Optimiser
 
 log = logging.getLogger(__name__)
 
+PREFIX = "model."
+"""Begins the names of the model's tensors in a state; the others are the optimiser's and the generator's."""
+
 
 @dataclass
 class Resume:
-    """State of a training after its last whole epoch, kept in a folder outside the declared outputs."""
+    """State of a training after its last whole epoch, kept in a folder outside the declared outputs.
+
+    Each state is a folder of its own, ``state-EPOCH``: the tensors, how far the training is, and the manifest of both.
+    It gets that name once it is whole, and the one before is removed after that, so that a kill at any moment leaves a
+    whole state.
+
+    Attributes:
+        folder: Where the states are; None keeps none.
+        rows: The log of the epochs done.
+    """
 
     folder: Path | None
     rows: list[dict[str, float]] = field(default_factory=list)
+
+    def states(self) -> list[Path]:
+        """The states that are there, the newest last."""
+        folders = [] if self.folder is None else self.folder.glob("state-*")
+        return sorted(folders, key=lambda state: int(state.name.removeprefix("state-")))
 
     def load(
         self, model: nn.Module, optimiser: Optimiser, generator: torch.Generator, stop: EarlyStop | None = None
@@ -35,21 +55,24 @@ class Resume:
         Raises:
             UserError: the state's bytes are not those that were written.
         """
-        if self.folder is None or not (self.folder / "state.safetensors").exists():
+        states = self.states()
+        if self.folder is None or not states:
             return 0
-        check_sealed(self.folder / "state.safetensors")
-        with safe_open(self.folder / "state.safetensors", framework="pt") as stored:
-            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
-            note = json.loads(stored.metadata()["progress"])
-        prefix = "model."
-        model.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-        optimiser.load_state({k: v for k, v in tensors.items() if not k.startswith(prefix)})
+        state = states[-1]
+        advice = f"`rm -r {shlex.quote(str(self.folder))}` and run the same command: that training begins anew."
+        if not (state / MANIFEST).is_file():
+            raise UserError(f"{state} is damaged: it has no {MANIFEST}. {advice}")
+        check_files(state, advice)
+        tensors = load_file(state / "state.safetensors")
+        progress = json.loads((state / "progress.json").read_text(encoding="utf-8"))
+        model.load_state_dict({k.removeprefix(PREFIX): v for k, v in tensors.items() if k.startswith(PREFIX)})
+        optimiser.load_state({k: v for k, v in tensors.items() if not k.startswith(PREFIX)})
         generator.set_state(tensors["generator"])
-        self.rows = note["rows"]
+        self.rows = progress["rows"]
         if stop is not None:
-            stop.load_state(note["stop"])
-        log.info("resuming after epoch %d", note["done"])
-        return int(note["done"])
+            stop.load_state(progress["stop"])
+        log.info("resuming after epoch %d", progress["done"])
+        return int(progress["done"])
 
     def save(
         self,
@@ -62,9 +85,16 @@ class Resume:
         """Keep the state after ``done`` whole epochs, replacing the earlier one."""
         if self.folder is None:
             return
-        tensors = {f"model.{k}": v.contiguous() for k, v in model.state_dict().items()}
+        tensors = {f"{PREFIX}{k}": v.contiguous() for k, v in model.state_dict().items()}
         tensors |= optimiser.state() | {"generator": generator.get_state()}
-        note = {"done": done, "rows": self.rows, "stop": None if stop is None else stop.state()}
-        with file_beside(self.folder / "state.safetensors") as part:
-            save_file(tensors, part, {"progress": json.dumps(note), "sha256": UNSEALED})
-            write_seal(part, SAFETENSORS)
+        progress = {"done": done, "rows": self.rows, "stop": None if stop is None else stop.state()}
+        target = self.folder / f"state-{done}"
+        earlier = [state for state in self.states() if state != target]
+        with folder_beside(target) as part:
+            save_file(tensors, part / "state.safetensors")
+            (part / "progress.json").write_text(json.dumps(progress), encoding="utf-8")
+            for path in part.iterdir():  # on the disk before its name is, should the power fail
+                with path.open("rb+") as stream:
+                    os.fsync(stream.fileno())
+        for state in earlier:
+            shutil.rmtree(state)
