@@ -1,1 +1,1 @@
-"""Commands for people; each has a `main` whose flags the command line reads, and returns the exit status."""
+"""Commands for people. Each has a `main`, whose parameters become flags and which returns the exit status."""

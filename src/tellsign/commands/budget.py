@@ -1,7 +1,7 @@
 """What artifacts cost before any is made: images, bytes and hours, from counts and from measured rates.
 
-Everything is an `Amount`: a sum that knows whether some of its parts are unknown. Nothing is guessed here; what a
-machine does in a second and how large images are on average stands in ``config/rates.yaml``, with its source. No torch.
+Everything is an `Amount`: a sum that knows whether some of its parts are unknown. Nothing is guessed here:
+``config/rates.yaml`` states how fast machines are and how large images are on average, with the sources. No torch.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """List every table and figure of the printed papers: what reproduces it, and how much is run.
 
-    tellsign coverage                                     of config/paper.yaml, as docs/coverage.md holds it
-    tellsign coverage --configfile FILE --out FILE.md     of another configuration, into a file
+    tellsign coverage                                     for config/paper.yaml, as in docs/coverage.md
+    tellsign coverage --configfile FILE --out FILE.md     for another configuration, into a file
 
 The printed tables and figures are listed under `artifacts` in the paper files. Neither images nor weights are read.
 """

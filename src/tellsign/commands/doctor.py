@@ -1,22 +1,22 @@
 """Say what each table and figure needs, what is missing and how to get it, and what it costs.
 
-    tellsign doctor                                                   of the demo (config/config.yaml)
+    tellsign doctor                                                   for the demo (config/config.yaml)
     tellsign doctor --configfile config/paper.yaml --config data=FOLDER
     tellsign doctor --configfile config/paper.yaml --table mpft-table1 lol-fig4
 
-It runs nothing, needs no GPU and refuses nothing: folders and weights that are absent are what it is for. A row for
+It runs nothing, needs no GPU, and accepts missing folders and weights: finding them is its purpose. It prints a row for
 every table and figure:
 
-  data, weights    there, or how many folders of images and how many weights it lacks; short: data that hold too little
-  trainings        made and all; equal ones count once
-  images trained   that trainings look at, epochs counted (of pre-training: patches)
-  images scored    once for every checkpoint
-  disk             for crops, checkpoints, features and scores
-  time left        of the networks alone, for what is not made; made: nothing is left to do
+  data, weights    there, or how many folders of images and how many weights are lacking; short: too few images
+  trainings        how many are made, and how many there are; equal trainings count once
+  images trained   images that the trainings see, times epochs (for pre-training: patches)
+  images scored    images that are scored, once for every checkpoint
+  disk             space for crops, checkpoints, features and scores
+  time left        of the networks alone, for what is not yet made; made: nothing is left to do
 
-The last row counts what tables share once. ≥ before a number: a part of it is unknown. Numbers of images are exact
-where the split or index has been made; until then they are what the set should hold at most. Times follow from
-config/rates.yaml, which says who measured what on which machine; --machine takes another of its machines.
+The last row counts once what tables share. ≥ before a number means that a part of it is unknown. Numbers of images are
+exact if the split or index has been made; until then they are the most that the set should hold. Times follow from
+config/rates.yaml, which says who measured what on which machine; --machine chooses another of its machines.
 
 The exit status is 0 when everything is there, 1 when something is missing, 2 when the question itself is wrong.
 """

@@ -1,14 +1,14 @@
-"""Get what others made: the artifacts that the configuration's tables and figures are made from and that are not here.
+"""Get what others made: the missing artifacts that the configuration's tables and figures are made from.
 
-    tellsign get                                     of the demo (config/config.yaml)
-    tellsign get --table mpft-table1 lol-fig4        of some of them
-    tellsign get --table mpft-table1 --least         as little as shows it: a table that was shared comes alone
+    tellsign get                                     for the demo (config/config.yaml)
+    tellsign get --table mpft-table1 lol-fig4        for some tables and figures
+    tellsign get --table mpft-table1 --least         as little as possible: a table that was shared comes alone
     tellsign get --configfile config/paper.yaml --config data=FOLDER
 
-What is here already is not touched. Everything is verified before it appears in data/: each file against data.dvc, each
-artifact against the sha256 that it holds of itself. What does not match is refused, by name; the rest arrives. With
---least, an edit afterwards may want inputs that did not come; the same command then gets them. docs/team.md says more,
-and the same in DVC's words.
+What is already here is not touched. Everything is verified before it appears in data/: each file against data.dvc,
+each artifact against the sha256 that it contains. What does not match is refused by name; the rest arrives. After
+--least, an edit may need inputs that did not come; the same command then gets them. docs/team.md says more, and shows
+how to do the same with DVC alone.
 
 The exit status is 0 when everything that was shared is here, 2 when something is wrong.
 """

@@ -1,10 +1,10 @@
-"""Merge two branches' lists of artifacts, data.dvc; git calls it (`tellsign share --setup` tells it to).
+"""Merge two branches' lists of artifacts, data.dvc. Git calls it, once `tellsign share --setup` has been run.
 
     tellsign merge_data --ancestor %O --ours %A --theirs %B
 
-The merged list replaces --ours. What either branch added is in, what either dropped is out. Of an artifact that both
-made, ours is kept, whole: its recipe is the same. Then `tellsign get` brings what the other branch made, and `tellsign
-share` pushes the merged list. The exit status is 0, or 2, which git takes for a conflict.
+The merged list replaces --ours. It has what either branch added, and lacks what either dropped. If both made the same
+artifact, --ours is kept, whole: the recipes are equal. Then `tellsign get` brings what the other branch made, and
+`tellsign share` pushes the merged list. The exit status is 0, or 2, which git takes for a conflict.
 """
 
 from __future__ import annotations

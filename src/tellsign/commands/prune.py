@@ -1,13 +1,13 @@
-"""Remove what no configuration names any more: list it, and with --yes delete it and take it out of data.dvc.
+"""Remove what no configuration uses any more: list it, and with --yes delete it and take it out of data.dvc.
 
     tellsign prune --configfile config/config.yaml --configfile config/paper-small.yaml
     tellsign prune --configfile config/config.yaml --yes
 
-Kept is what the plan of any --configfile names, as the configuration and the code stand now; the default is
-config/config.yaml alone, so name all that you use. --config holds for each of them. Removed are artifacts in data/ and
-crops in cache/, resume state of unfinished trainings, and stores of rows that nothing would read; and lines of data.dvc
-whose files need not be here. The cache and the remote keep the bytes, for older commits; docs/team.md says how DVC
-itself removes those. Let no snakemake run meanwhile.
+It keeps what the plan of any --configfile names, with the configurations and the code as they are now. The default is
+config/config.yaml alone, so name all configurations that you use. --config applies to each of them. It removes
+artifacts in data/, crops in cache/, the resume state of unfinished trainings, and stores of rows that nothing would
+read; it also removes their lines from data.dvc, whether or not their files are here. The cache and the remote keep
+the bytes for older commits; docs/team.md says how DVC itself removes those. Do not run snakemake at the same time.
 
 The exit status is 0, or 2 when something is wrong.
 """

@@ -1,11 +1,12 @@
-"""Share what was made here: list what is new in data.dvc, push it to the team's remote, say what to commit.
+"""Share what was made here: list what is new in data.dvc, push it to the team's remote, and say what to commit.
 
     tellsign share             then: git commit data.dvc
-    tellsign share --setup     only tell git how to merge two branches' data.dvc (share and get see to it as well)
+    tellsign share --setup     only tell git how to merge two branches' data.dvc (share and get also do this)
 
-New is an artifact in data/ whose path data.dvc does not list; one that is listed stays as it was shared first. A
-checkpoint or shard that does not match its own seal is not shared, and named. Everything that data.dvc lists is pushed
-that the remote lacks. Crops, resume state and logs are not shared. docs/team.md says more, and the same in DVC's words.
+An artifact in data/ is new if data.dvc does not list its path; a listed one stays as it was first shared. A
+checkpoint or shard that does not match its own digest is named and not shared. Whatever data.dvc lists and the remote
+lacks is pushed. Crops, resume state and logs are not shared. docs/team.md says more, and shows how to do the same
+with DVC alone.
 
 The exit status is 0, or 2 when something is wrong.
 """

@@ -1,14 +1,14 @@
 """List the weights that a configuration needs, where each is, and how to get what is missing.
 
-    tellsign weights                                       of the demo (config/config.yaml): all ship with the package
-    tellsign weights --configfile config/folder.yaml       of another configuration
+    tellsign weights                                       for the demo (config/config.yaml): all ship with the package
+    tellsign weights --configfile config/folder.yaml       for another configuration
     tellsign weights --configfile FILE --fetch             fetch what is missing
     tellsign weights --all                                 every entry of config/weights.yaml
     tellsign weights --only clip-vit-l14 --fetch           one entry, or several
 
---verify reads every file again, even where its size and times are unchanged. Weights lie in weights/, or in the folder
-that the environment variable TELLSIGN_WEIGHTS names. The exit status is 0 when everything is there, 1 when something is
-missing or damaged, 2 when the question itself is wrong. docs/weights.md says more.
+--verify reads every file again, even if its size and times are unchanged. Weights are in weights/, or in the folder
+that the environment variable TELLSIGN_WEIGHTS names. The exit status is 0 when everything is there, 1 when something
+is missing or damaged, 2 when the question itself is wrong. docs/weights.md says more.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""One module a stage: the twin of the Snakemake rule and of the CLI subcommand of the same name."""
+"""One module for each stage. Its Snakemake rule and its command, `tellsign STAGE`, have the same name."""

@@ -3,11 +3,11 @@
 Reads   whole decoded images (crops, store: whole), and the store: captions that were made before
 Writes  one Parquet file: id, caption. Empty captions are kept as they are and counted in the log.
 
-New captions are added to the store, --shard-size of them at a time: after a kill the same command goes on from the
-last whole shard, and a split that grew by 100 images costs 100 captions. The store of another captioner, other
-weights or another decoding is refused.
+New captions are added to the store, --shard-size of them at a time. So after a kill the same command goes on from the
+last whole shard, and a split that grew by 100 images costs 100 captions. A store that belongs to another captioner,
+other weights or another decoding is refused.
 
-With --part 2/8, eight jobs share the work: each captions its own images and writes their captions alone. Once all have
+With --part 2/8, eight jobs share the work: each captions its own images and writes only their captions. Once all have
 filled the store, the same command without --part has nothing left to caption.
 """
 

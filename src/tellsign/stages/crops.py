@@ -4,9 +4,9 @@ Reads a split and the benchmark's folders. Writes a folder: pixels.npy, (total p
 after another, and images.parquet: id, height, width, offset (in pixels). Every image is stored once, however
 many subsets share it.
 
-In this order: decode; bias control (common centre crop, common JPEG), alike for real and fake; perturbation,
-whose draws follow from its seed and the image id alone; resizing; centre crop, where `store` is `center` (images
-smaller than the crop are tiled). A file whose bytes are no longer those that were indexed is an error.
+In this order: decode; bias control (common centre crop, common JPEG), the same for real and fake; perturbation,
+whose draws follow only from its seed and the image id; resizing; centre crop, if `store` is `center` (images smaller
+than the crop are tiled). A file whose bytes changed since it was indexed is an error.
 """
 
 from __future__ import annotations

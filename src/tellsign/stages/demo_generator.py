@@ -1,7 +1,7 @@
-"""Train one of the demo's generators and let it re-make photographs into the benchmark's fakes.
+"""Train one of the demo's generators and let it turn photographs into the benchmark's fakes.
 
 Reads three folders of photographs: ``source`` (what it learns from), ``prompt_train`` and ``prompt_test``
-(what it re-makes). Settings: name (a generator), steps and batch (of its training), train_count and
+(what it makes fakes of). Settings: name (a generator), steps and batch (of its training), train_count and
 test_count (fakes to make; at most as many as there are prompts), seed.
 
 Writes a folder: ``train/1_fake/*.jpg`` and ``test/1_fake/*.jpg``, named by a counter in the order of the

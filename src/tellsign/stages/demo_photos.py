@@ -8,7 +8,7 @@ box a phrase).
 
 Parts: ``pretrain`` (camera originals, PNG), ``source`` (what the generators learn from, JPEG), ``train`` and
 ``test`` (the benchmark's real images, JPEG, under ``0_real/``), ``prompt_train`` and ``prompt_test`` (what
-the generators re-make into the benchmark's fakes, PNG: the JPEG comes after the generator).
+the generators make the benchmark's fakes of, PNG: the JPEG comes after the generator).
 """
 
 from __future__ import annotations

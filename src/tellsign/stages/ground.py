@@ -3,11 +3,12 @@
 Reads   whole decoded images (crops, store: whole), their captions, and the store: boxes that were found before
 Writes  one Parquet file, a row a phrase: id, phrase, x0, y0, x1, y1 (pixels of the original image), score, found
 
-New boxes are added to the store, --shard-size images at a time: after a kill the same command goes on from the last
-whole shard, and only images and captions that are new cost anything. The store holds every phrase's best box whatever
-its score; the threshold is applied on the way out. The store of another grounder or other weights is refused.
+New boxes are added to the store, --shard-size images at a time. So after a kill the same command goes on from the
+last whole shard, and only new images and captions cost anything. The store holds every phrase's best box, whatever
+its score; the threshold is applied when boxes are read from it. A store that belongs to another grounder or other
+weights is refused.
 
-With --part 2/8, eight jobs share the work: each grounds its own images and writes their boxes alone. Once all have
+With --part 2/8, eight jobs share the work: each grounds its own images and writes only their boxes. Once all have
 filled the store, the same command without --part has nothing left to ground.
 """
 

@@ -3,10 +3,10 @@
 Reads an index. Writes the chosen rows as Parquet: subset, part, label, generator, class, id, root, path, width,
 height, rank (0.. within subset and label), ordered by subset, label and rank.
 
-The order within a subset and label is that of a keyed hash of seed and image id: it depends on nothing else
-in the index, so that with one seed the smaller sample is the beginning of the larger, and images that subsets
-share are drawn together. An image that lies twice in a subset is drawn once. Files with a status other than
-ok are never drawn.
+The order within a subset and label is that of a keyed hash of seed and image id. It depends on nothing else in
+the index, so with the same seed a smaller sample is the beginning of a larger one, and images that subsets share
+are drawn together. An image that occurs twice in a subset is drawn once. Files with a status other than ok are
+never drawn.
 """
 
 from __future__ import annotations
