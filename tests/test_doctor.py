@@ -16,9 +16,9 @@ from conftest import ROOT, demo_config, make_plan
 from tellsign.__main__ import run
 from tellsign.commands import doctor
 from tellsign.commands.budget import Amount, Cost, Costs, ImageCounter, Rate, Rates, expected, read_rates
-from tellsign.commands.doctor import Row, closure, counted, examine, headline, listing, shortfalls
+from tellsign.commands.doctor import Row, counted, examine, headline, listing, shortfalls
 from tellsign.errors import UserError
-from tellsign.plan.plan import Artifact
+from tellsign.plan.artifact import Artifact, ancestors
 from tellsign.schema.config import Config
 from tellsign.schema.data import Benchmark, Split
 from tellsign.schema.loading import build
@@ -165,7 +165,7 @@ def test_what_tables_share_is_counted_once_and_what_is_made_takes_no_time(tmp_pa
     rows, whole = examine(artifacts, costs, lambda _: [], tmp_path)
     assert [row.made for row in rows] == [0, 0]
     assert max(row.trainings for row in rows) < whole.trainings < sum(row.trainings for row in rows)
-    train = next(a for a in closure(artifacts["mpft-table1"], {}).values() if a.stage == "train")
+    train = next(a for a in ancestors([artifacts["mpft-table1"]]).values() if a.stage == "train")
     (tmp_path / train.path).mkdir(parents=True)
     rows, whole = examine(artifacts, costs, lambda _: [], tmp_path)
     assert rows[0].made == whole.made == 1

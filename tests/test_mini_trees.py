@@ -19,8 +19,8 @@ from conftest import ROOT, make_plan
 from tellsign.data.images import center_window
 from tellsign.data.inventory import watched_digests
 from tellsign.errors import UserError
-from tellsign.networks.weights import ResolvedWeights
 from tellsign.plan.plan import Plan
+from tellsign.schema.weights import ResolvedWeights
 from tellsign.stages import index, split
 from tellsign.system.parquet import read_rows
 

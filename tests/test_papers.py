@@ -16,8 +16,8 @@ from mini_trees import make_all
 
 from tellsign.commands.coverage import as_markdown, made_for, plan_without_data, trainings_of
 from tellsign.errors import UserError
-from tellsign.networks.weights import NLTK
-from tellsign.plan.plan import Artifact, Plan
+from tellsign.plan.artifact import Artifact
+from tellsign.plan.plan import Plan
 from tellsign.results.figures import FIGURES, METRIC_KINDS
 from tellsign.results.published import load
 from tellsign.results.tables import FORMATS, make_document
@@ -26,6 +26,7 @@ from tellsign.schema.loading import build
 from tellsign.schema.paper import Paper, PaperFile
 from tellsign.schema.paper_files import read_paper_file, run_specs
 from tellsign.schema.strict_yaml import read_yaml
+from tellsign.schema.weights import NLTK
 from tellsign.stages import figure
 from tellsign.system.parquet import write_rows
 

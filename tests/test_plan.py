@@ -27,9 +27,9 @@ def moved(before: Plan, after: Plan) -> set[str]:
     return {f"{stage} {name}" for stage, name in a.keys() | b.keys() if a.get((stage, name)) != b.get((stage, name))}
 
 
-def edited(paper: str, change, tmp_path: Path) -> Plan:
-    """The demo's plan with one paper file changed."""
-    config = demo_config()
+def edited(paper: str, change, tmp_path: Path, config: dict | None = None) -> Plan:
+    """The demo's plan, or that of another configuration of its papers, with one paper file changed."""
+    config = config or demo_config()
     for name in config["papers"]:
         data = yaml.safe_load((ROOT / name).read_text())
         if name.endswith(f"/{paper}.yaml"):
@@ -264,11 +264,12 @@ def test_where_weights_lie_moves_nothing_and_what_they_hold_moves_their_runs(tmp
 def test_an_edit_of_one_captioner_moves_no_other(demo, monkeypatch):
     real = fingerprint.code_digest
     monkeypatch.setattr(
-        "tellsign.plan.plan.code_digest", lambda *m: "new" if "tellsign.networks.vision_language" in m else real(*m)
+        "tellsign.plan.annotation.code_digest",
+        lambda *m: "new" if "tellsign.networks.vision_language" in m else real(*m),
     )
     assert moved(demo, make_plan(demo_config())) == set()
     monkeypatch.setattr(
-        "tellsign.plan.plan.code_digest", lambda *m: "new" if "tellsign.demo.captioner" in m else real(*m)
+        "tellsign.plan.annotation.code_digest", lambda *m: "new" if "tellsign.demo.captioner" in m else real(*m)
     )
     stages = {c.split()[0] for c in moved(demo, make_plan(demo_config()))}
     assert {"caption", "ground", "embed", "train_head"} <= stages and not stages & {"crops", "train", "pretrain"}
@@ -399,6 +400,47 @@ def test_a_wrong_protocol_is_refused(protocol, words, tmp_path):
     with pytest.raises(UserError) as caught:
         edited("mpft", change, tmp_path).everything()
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"benchmark": None}, "was tested on demo, demo2: the table must say which benchmark"),
+        ({"benchmark": "dmeo2"}, r"has no metrics of benchmark 'dmeo2'. Did you mean 'demo2'\? Known: demo, demo2."),
+        ({"benchmark": "demo2"}, ""),
+        ({"benchmark": "demo", "perturbation": "jpg"}, "has no metrics of perturbation 'jpg'.* Known: none."),
+        ({"benchmark": "demo", "subset": "ldmm"}, r"has no metrics of subset 'ldmm'. Did you mean 'ldm'\?"),
+        (
+            {"benchmark": "demo", "checkpoint": "best"},
+            r"has no metrics of checkpoint 'best'. Name a test set that",
+        ),
+        ({"benchmark": "demo", "checkpoint": "best", "protocol": {"validation": "test"}}, ""),
+        (
+            {"benchmark": "demo", "checkpoint": "mean"},
+            r"has no metrics of checkpoint 'mean'. Keep more than one epoch",
+        ),
+        ({"benchmark": "demo", "columns": ["ldm", "fsk"]}, r"has no metrics of subset 'fsk'. Did you mean 'fsq'\?"),
+    ],
+)
+def test_numbers_that_no_run_will_have_are_refused_before_any_job(table, words, tmp_path):
+    """A table of a run that is tested on two benchmarks and keeps one epoch."""
+
+    def change(data):
+        data["tests"] = {**data.get("tests", {}), "other": {"split": "other"}}
+        data["runs"]["two"] = {"tests": ["test", "other"], "keep": 1}
+        data["tables"]["x"] = {"title": "x", "kind": "subsets", "metric": "accuracy", "rows": [{"run": "two"}]} | table
+
+    def planned():
+        config = demo_config()
+        config["benchmarks"]["demo2"] = dict(config["benchmarks"]["demo"])
+        config["splits"]["other"] = {**config["splits"]["test"], "benchmark": "demo2"}
+        return edited("mpft", change, tmp_path, config)
+
+    if words:
+        with pytest.raises(UserError, match=f"mpft: table x: run mpft/two {words}"):
+            planned().everything()
+    else:
+        assert planned().table("mpft", "x")
 
 
 def test_reals_of_other_subsets_have_no_scores_of_a_few_shot_model(tmp_path):

@@ -18,13 +18,12 @@ from tellsign.data.inventory import FileDigests
 from tellsign.errors import UserError
 from tellsign.networks import hub
 from tellsign.networks.weights import (
-    Entry,
-    MissingWeightsError,
     WeightsCatalogue,
     read_catalogue,
     shopping_list,
     shortened,
 )
+from tellsign.schema.weights import Entry, MissingWeightsError
 from tellsign.system.integrity import sha256_of_file
 
 ROOT = Path(__file__).parent.parent

@@ -19,7 +19,8 @@ from scale import scaled
 
 from tellsign.errors import UserError
 from tellsign.plan import fingerprint
-from tellsign.plan.plan import Plan, digest
+from tellsign.plan.artifact import digest
+from tellsign.plan.plan import Plan
 
 PAPERS = ("mpft", "lol", "rescale", "tidy")
 ROUNDS = settings(

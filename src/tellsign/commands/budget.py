@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from tellsign.data.benchmarks import list_images
 from tellsign.errors import UserError
-from tellsign.plan.plan import Artifact
+from tellsign.plan.artifact import Artifact
 from tellsign.schema.config import Config
 from tellsign.schema.data import Benchmark, Split
 from tellsign.schema.fields import Named, Positive

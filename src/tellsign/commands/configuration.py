@@ -11,7 +11,8 @@ import yaml
 from tellsign.data.inventory import FileDigests, watched_digests
 from tellsign.errors import UserError
 from tellsign.networks.weights import open_catalogue
-from tellsign.plan.plan import Artifact, Plan
+from tellsign.plan.artifact import Artifact
+from tellsign.plan.plan import Plan
 from tellsign.schema.strict_yaml import read_yaml
 
 

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from tellsign.errors import UserError, choose
-from tellsign.networks.weights import ResolvedWeights
-from tellsign.plan.plan import WANTED, Artifact, Plan
+from tellsign.plan.artifact import Artifact, ancestors
+from tellsign.plan.configuration import WANTED
+from tellsign.plan.plan import Plan
 from tellsign.schema.paper import PaperCoverage
 from tellsign.schema.strict_yaml import read_yaml
+from tellsign.schema.weights import ResolvedWeights
 from tellsign.stages.registry import TRAININGS
 from tellsign.system.files import write_text
 
@@ -58,16 +60,7 @@ def made_for(plan: Plan, paper: str, shown: PaperCoverage) -> list[Artifact]:
 
 def trainings_of(artifacts: Iterable[Artifact]) -> set[str]:
     """Paths of all trainings that artifacts need, directly or not."""
-    found: set[str] = set()
-    seen: set[int] = set()
-    todo = list(artifacts)
-    while todo:
-        one = todo.pop()
-        if id(one) not in seen:
-            seen.add(id(one))
-            found |= {one.path} if one.stage in TRAININGS else set()
-            todo += [a for held in one.needs.values() for _, a in held]
-    return found
+    return {path for path, artifact in ancestors(artifacts).items() if artifact.stage in TRAININGS}
 
 
 def quoted_only(plan: Plan, paper: str, shown: PaperCoverage) -> list[str]:

@@ -32,8 +32,11 @@ from tellsign.commands.budget import Amount, Cost, Costs, ImageCounter, Rates, r
 from tellsign.commands.configuration import read_configuration
 from tellsign.data.inventory import FileDigests, watched_digests
 from tellsign.errors import UserError, choose
-from tellsign.networks.weights import MissingWeightsError, ResolvedWeights, open_catalogue, shopping_list
-from tellsign.plan.plan import Artifact, Plan, missing_weights
+from tellsign.networks.weights import open_catalogue, shopping_list
+from tellsign.plan.artifact import Artifact, ancestors
+from tellsign.plan.missing import missing_weights
+from tellsign.plan.plan import Plan
+from tellsign.schema.weights import MissingWeightsError, ResolvedWeights
 from tellsign.stages.registry import STAGES
 
 CACHE = Path("cache/files.json")
@@ -143,17 +146,6 @@ def chosen(plan: Plan, names: Sequence[str]) -> dict[str, Callable[[], Artifact]
     return {name: choose(known, name, "table or figure") for name in names} if names else known
 
 
-def closure(artifact: Artifact, known: dict[str, dict[str, Artifact]]) -> dict[str, Artifact]:
-    """An artifact and all that it needs, however deeply, by path; ``known`` keeps what was found before."""
-    if artifact.path not in known:
-        found = {artifact.path: artifact}
-        for held in artifact.needs.values():
-            for _, other in held:
-                found |= closure(other, known)
-        known[artifact.path] = found
-    return known[artifact.path]
-
-
 def absent_folders(artifact: Artifact) -> set[str]:
     """Root folders of an index that are not there."""
     return {artifact.roots[key] for key, digest in artifact.raw.items() if digest == "absent"}
@@ -224,7 +216,6 @@ def examine(
     """
     there: dict[str, bool] = {}
     facts: dict[str, tuple[Cost, set[str], set[str], list[str]]] = {}
-    known: dict[str, dict[str, Artifact]] = {}
 
     def look(artifact: Artifact) -> None:
         made = (folder / artifact.path).exists()
@@ -264,7 +255,7 @@ def examine(
     rows = []
     everything: dict[str, Artifact] = {}
     for name, artifact in artifacts.items():
-        needed = closure(artifact, known)
+        needed = ancestors([artifact])
         everything |= needed
         rows.append(row(name, needed, (folder / artifact.path).exists()))
     return rows, row("all, shared ones once", everything, all(r.done for r in rows))
@@ -278,14 +269,13 @@ def fitting_machine(rates: Rates, artifacts: Iterable[Artifact]) -> str:
 
 def networks_of(artifacts: Iterable[Artifact]) -> set[str]:
     """Names of the networks that are trained, or that annotate images."""
-    known: dict[str, dict[str, Artifact]] = {}
-    found = set()
-    for artifact in artifacts:
-        for other in closure(artifact, known).values():
-            for role, prefix in (("backbone", ""), ("clip", ""), ("captioner", "caption/"), ("grounder", "ground/")):
-                if isinstance(held := other.settings.get(role), Mapping):
-                    found.add(f"{prefix}{held['name']}")
-    return found
+    roles = {"backbone": "", "clip": "", "captioner": "caption/", "grounder": "ground/"}
+    return {
+        f"{prefix}{network['name']}"
+        for artifact in ancestors(artifacts).values()
+        for role, prefix in roles.items()
+        if isinstance(network := artifact.settings.get(role), Mapping)
+    }
 
 
 # ------------------------------------------------------------------------------------------------ text

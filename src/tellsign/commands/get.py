@@ -25,7 +25,7 @@ from tellsign.commands.configuration import plan_of, unknown_fingerprints
 from tellsign.commands.doctor import chosen
 from tellsign.commands.share import set_up_merging
 from tellsign.errors import UserError
-from tellsign.plan.plan import Artifact
+from tellsign.plan.artifact import Artifact
 from tellsign.sharing.dvc import (
     damage,
     entries_of,

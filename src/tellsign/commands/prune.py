@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tellsign.commands.configuration import plan_of, unknown_fingerprints
 from tellsign.errors import UserError
-from tellsign.plan.plan import Artifact
+from tellsign.plan.artifact import Artifact
 from tellsign.sharing.dvc import (
     ENTRY,
     entries_of,

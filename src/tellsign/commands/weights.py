@@ -25,16 +25,15 @@ from tellsign.data.inventory import FileDigests
 from tellsign.errors import UserError, choose
 from tellsign.networks.hub import fetch_nltk, fetch_snapshot, fetch_url
 from tellsign.networks.weights import (
-    NLTK,
-    MissingWeightsError,
-    ResolvedWeights,
     WeightsCatalogue,
     open_catalogue,
     shopping_list,
     shortened,
     size_of,
 )
-from tellsign.plan.plan import WANTED, Plan
+from tellsign.plan.configuration import WANTED
+from tellsign.plan.plan import Plan
+from tellsign.schema.weights import NLTK, MissingWeightsError, ResolvedWeights
 from tellsign.system.integrity import sha256_of_file
 from tellsign.system.locks import exclusive_lock
 

@@ -7,25 +7,20 @@ when it is first seen, and verified against it from then on. Plain Python: a dry
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import json
 import os
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import Field
+from typing import Any
 
 from tellsign.errors import UserError, near_miss
 from tellsign.networks.hub import COMMIT, NLTK_COMMAND, cached_snapshot, fetched_commit, nltk_folders
-from tellsign.schema.fields import Named, Positive, Several
 from tellsign.schema.loading import build
-from tellsign.schema.settings import Settings
 from tellsign.schema.strict_yaml import read_yaml
+from tellsign.schema.weights import NLTK, Entry, MissingWeightsError, ResolvedWeights
 from tellsign.system.files import write_text
 from tellsign.system.locks import exclusive_lock
 
@@ -34,42 +29,11 @@ FOLDER = "TELLSIGN_WEIGHTS"  # the environment variable that names the folder
 SHIPPED = Path(__file__).parent.parent / "demo" / "weights" / "weights.json"
 VERSION = 1
 
-# Stands for what NLTK needs to find noun phrases: no weights, but looked for in the same way.
-NLTK = "nltk-data"
-
 # A value that ends like this and is no name of the catalogue was meant as a path.
 FILE_SUFFIXES = frozenset([".safetensors", ".pt", ".pth", ".bin", ".ckpt"])
 
 # What the lock records of an entry: source, revision, and the sha256 and bytes of each file
 Locked = dict[str, Any]
-
-
-class Entry(Settings):
-    """One entry of the catalogue; ``config/weights.yaml`` explains the fields."""
-
-    files: Several[str]
-    megabytes: Positive[int]
-    licence: str
-    papers: Several[Literal["mpft", "lol", "rescale", "tidy"]]
-    page: str
-    repository: str | None = None
-    revision: str = "main"
-    url: str | None = None
-    sha256: Named[str] = Field(default_factory=dict)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The files that must be there: ``files`` without the patterns."""
-        return tuple(name for name in self.files if not re.search(r"[*?\[]", name))
-
-    @property
-    def single(self) -> bool:
-        """Whether the weights are one file rather than a folder."""
-        return len(self.files) == len(self.names) == 1
-
-    def matches(self, file: str) -> bool:
-        """Whether a file (relative, posix) belongs to the weights."""
-        return any(fnmatch.fnmatchcase(file, pattern) for pattern in self.files)
 
 
 def read_catalogue(path: Path) -> dict[str, Entry]:
@@ -105,36 +69,6 @@ def read_catalogue(path: Path) -> dict[str, Entry]:
             if not re.fullmatch(r"[0-9a-f]{64}", digest):
                 raise UserError(f"{where}: the sha256 of {file} must be 64 hex digits, got {digest!r}.")
     return catalogue
-
-
-@dataclass(frozen=True)
-class ResolvedWeights:
-    """Weights that are there and are what they should be.
-
-    Attributes:
-        path: The file or folder; ``shipped`` and ``none`` stand for themselves.
-        digest: Hex sha256: of a file, its own; of a folder, over its files' names and sha256; ``none`` of nothing.
-        recorded: The lock had no entry, so these files were taken as they are.
-    """
-
-    path: str
-    digest: str
-    recorded: bool = False
-
-
-class MissingWeightsError(UserError):
-    """Weights that are not there, or not whole.
-
-    Attributes:
-        value: What the configuration says.
-        state: ``missing``, or what an incomplete folder lacks.
-        how: How to get them, one or more lines.
-        entry: The catalogue's entry, if it has one.
-    """
-
-    def __init__(self, value: str, state: str, how: str, entry: Entry | None = None) -> None:
-        super().__init__(f"weights {value!r}: {state}.\n{how}")
-        self.value, self.state, self.how, self.entry = value, state, how, entry
 
 
 class WeightsCatalogue:

@@ -1,0 +1,81 @@
+"""The plan of TIDY's caches: captions, boxes and embeddings of a split's images, and the stores that keep them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tellsign.errors import choose
+from tellsign.networks.captioners import CAPTIONERS
+from tellsign.networks.grounders import GROUNDERS
+from tellsign.plan.artifact import Artifact, Workshop, answered_once, digest, without_places
+from tellsign.plan.configuration import Configuration
+from tellsign.plan.fingerprint import code_digest
+from tellsign.plan.networks import Networks
+from tellsign.schema.annotation import Annotate, DemoGrounder, Glip, NoCaptioner, NoGrounder
+from tellsign.schema.loading import plain
+from tellsign.schema.weights import NLTK
+
+
+class AnnotationPlan:
+    """Artifacts of annotation.
+
+    Args:
+        configuration: What it is the plan of.
+        workshop: Makes the artifacts.
+        networks: Finds weights.
+    """
+
+    def __init__(self, configuration: Configuration, workshop: Workshop, networks: Networks) -> None:
+        self._papers, self._make, self._network = configuration.papers, workshop.make, networks.settings
+
+    @answered_once
+    def embed(self, paper: str, section: str, crops: Artifact) -> Artifact:
+        """CLIP embeddings of images, captions and objects, as an ``annotate`` section of a paper says."""
+        spec = choose(self._papers[paper].annotate, section, f"annotate section of {paper}")
+        where = f"{paper}: annotate {section}"
+        name = f"{crops.name}-{digest(spec)[:4]}"
+        caption = self._caption(spec, crops, name, where)
+        ground = self._ground(spec, crops, caption, name, where) if caption else None
+        clip = self._network(spec.clip.name, spec.clip.weights, where)
+        made = made_from({"clip": clip}, crops, "tellsign.networks.embedding")
+        needs = {"crops": crops, "caption": caption, "ground": ground}
+        store = store_of("embed", spec.clip.name, made)
+        return self._make("embed", name, {"clip": clip, "made": made}, needs, store=store)
+
+    def _caption(self, spec: Annotate, crops: Artifact, name: str, where: str) -> Artifact | None:
+        if isinstance(spec.captioner, NoCaptioner):
+            return None
+        captioner = plain(spec.captioner) | self._network(spec.captioner.name, spec.captioner.weights, where)
+        made = made_from({"captioner": captioner}, crops, CAPTIONERS[spec.captioner.name])
+        store = store_of("caption", spec.captioner.name, made)
+        return self._make("caption", name, {"captioner": captioner, "made": made}, {"crops": crops}, store=store)
+
+    def _ground(self, spec: Annotate, crops: Artifact, caption: Artifact, name: str, where: str) -> Artifact | None:
+        if isinstance(spec.grounder, NoGrounder):
+            return None
+        grounder = self._grounder(spec.grounder, where)
+        made = made_from({"grounder": grounder}, crops, GROUNDERS[spec.grounder.name])
+        settings = {"grounder": grounder, "threshold": spec.threshold, "made": made}
+        store = store_of("ground", spec.grounder.name, made)
+        return self._make("ground", name, settings, {"crops": crops, "caption": caption}, store=store)
+
+    def _grounder(self, spec: DemoGrounder | Glip, where: str) -> dict[str, Any]:
+        grounder = plain(spec) | self._network(spec.name, spec.weights, where)
+        if isinstance(spec, Glip):
+            own = spec.name == "glip"
+            grounder["tokenizer"] = None if own else self._network("tokenizer", spec.tokenizer, where)
+            if spec.grammar == "nltk":
+                grounder["grammar_data"] = self._network("nltk", NLTK, where)
+        return grounder
+
+
+def made_from(network: dict[str, Any], crops: Artifact, *modules: str) -> dict[str, Any]:
+    """What rows of a store depend on but the image: the network, the code, and how pixels came about."""
+    pixels = digest({"code": crops.recipe["code"], "settings": crops.settings})[:12]
+    code = [code_digest(module) for module in ("tellsign.data.pixels", *modules)]
+    return without_places(network) | {"code": code, "pixels": pixels}
+
+
+def store_of(stage: str, name: str, made: dict[str, Any]) -> str:
+    """The folder of a store."""
+    return f"data/store/{stage}-{name}.{digest(made)[:12]}"

@@ -1,0 +1,158 @@
+"""The plan of the data: the demo's images, indexes of benchmarks, splits, and their decoded pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tellsign.errors import UserError, choose
+from tellsign.plan.artifact import Artifact, Workshop, answered_once, digest
+from tellsign.plan.configuration import Configuration
+from tellsign.schema.data import Bias, Perturbation
+from tellsign.schema.loading import plain
+from tellsign.schema.training import Resize
+
+NOT_FINGERPRINTED = ("watch", "counts", "tolerance", "on_short", "page", "get", "licence", "gigabytes")
+"""Settings of a benchmark that no number follows from: what the index is compared with once it is made, and prose."""
+
+PARTS = ("pretrain", "train", "val", "test")
+"""What a root folder may be called that holds one part of a benchmark."""
+
+RawDigests = Callable[[dict[str, Path], tuple[str, ...], str], dict[str, str]]
+"""The digest of each folder outside the pipeline, by key; folders named in the second argument are left out, and the
+third is the benchmark's ``watch``."""
+
+
+class DataPlan:
+    """Artifacts of data.
+
+    Args:
+        configuration: What it is the plan of.
+        workshop: Makes the artifacts.
+        raw_digests: Digests folders of images.
+
+    Attributes:
+        missing_folders: Folders of published benchmarks that are not there → the benchmarks that want them.
+    """
+
+    def __init__(self, configuration: Configuration, workshop: Workshop, raw_digests: RawDigests) -> None:
+        self._config, self._folder = configuration.config, configuration.folder
+        self._make, self._raw_digests = workshop.make, raw_digests
+        self.missing_folders: dict[str, list[str]] = {}
+
+    def demo_photos(self, part: str) -> Artifact:
+        """One part of the demo's photographs."""
+        if self._config.demo is None:
+            raise UserError("a benchmark has layout 'demo', but the configuration has no 'demo' section.")
+        return self._make("demo_photos", part, choose(self._config.demo.photos, part, "demo photos"))
+
+    def demo_generator(self, name: str) -> Artifact:
+        """The images of one demo generator."""
+        assert self._config.demo is not None
+        settings = choose(self._config.demo.generators, name, "demo generator")
+        needs = {role: self.demo_photos(role) for role in ("source", "prompt_train", "prompt_test")}
+        return self._make("demo_generator", name, settings, needs)
+
+    @answered_once  # every crops asks, and digesting a folder takes a walk through it
+    def index(self, benchmark: str) -> Artifact:
+        """The index of a benchmark."""
+        spec = choose(self._config.benchmarks, benchmark, "benchmark")
+        settings = plain(spec) | {"benchmark": benchmark, "on_bad": self._config.on_bad}
+        for name in ("roots", *NOT_FINGERPRINTED):
+            del settings[name]
+        if spec.layout == "demo":
+            demo = self._config.demo
+            made = [(part, self.demo_photos(part)) for part in ("train", "test")]
+            made += [(name, self.demo_generator(name)) for name in (demo.generators if demo else ())]
+            return self._make("index", benchmark, settings, {"made": made})
+        if not spec.roots:
+            return self._make("index", benchmark, settings, {"made": [("pretrain", self.demo_photos("pretrain"))]})
+        folders = self._raw_folders(benchmark)
+        there = {key: path for key, path in folders.items() if str(path) not in self.missing_folders}
+        raw = dict.fromkeys(folders, "absent") | self._raw_digests(there, spec.exclude, spec.watch)
+        roots = {key: str(path) for key, path in folders.items()}
+        return self._make("index", benchmark, settings, raw=raw, roots=roots, expected=self._expected(benchmark))
+
+    def _raw_folders(self, benchmark: str) -> dict[str, Path]:
+        """A benchmark's roots that any split needs; those that are not there and can be got are noted as absent."""
+        spec = self._config.benchmarks[benchmark]
+        parts = {split.part for split in self._config.splits.values() if split.benchmark == benchmark}
+        folders = {}
+        for key, text in spec.roots.items():
+            if key in PARTS and key not in parts:
+                continue
+            name = benchmark if len(spec.roots) == 1 else f"{benchmark}/{key}"
+            path = (self._folder / self._config.roots.get(name, text)).expanduser()
+            if not path.is_dir():
+                if not spec.page:
+                    raise UserError(
+                        f"benchmark {benchmark!r}: there is no folder {path} (root {key!r}). Give the right one in "
+                        "the configuration, or by --config root=PATH where the configuration says {root}."
+                    )
+                users = self.missing_folders.setdefault(str(path), [])
+                if name not in users:
+                    users.append(name)
+            folders[key] = path
+        return folders
+
+    def _expected(self, benchmark: str) -> dict[str, Any]:
+        """Counts that the index is held against, of what splits draw from, and where to get the set."""
+        spec = self._config.benchmarks[benchmark]
+        splits = [split for split in self._config.splits.values() if split.benchmark == benchmark]
+
+        def drawn(subset: str, part: str) -> bool:
+            return any(split.part == part and (not split.subsets or subset in split.subsets) for split in splits)
+
+        counts = {
+            subset: {part: plain(count) for part, count in parts.items() if drawn(subset, part)}
+            for subset, parts in spec.counts.items()
+            if not spec.subsets or subset in spec.subsets
+        }
+        rules = {name: getattr(spec, name) for name in ("tolerance", "on_short", "page", "get", "licence")}
+        return rules | {"counts": counts, "folders": plain(spec.folders)}
+
+    @answered_once
+    def split(self, name: str) -> Artifact:
+        """A split by name."""
+        spec = choose(self._config.splits, name, "split")
+        settings = plain(spec)
+        del settings["benchmark"]
+        index = self.index(spec.benchmark)
+        if self._config.benchmarks[spec.benchmark].layout == "folder":
+            folders = {p.name: p for root in index.roots.values() for p in sorted(Path(root).iterdir()) if p.is_dir()}
+            for subset in spec.subsets:
+                choose(folders, subset, f"subset of benchmark {spec.benchmark!r} (split {name!r})")
+        return self._make("split", name, settings, {"index": index})
+
+    def crops(
+        self,
+        split: str,
+        store: str,
+        size: int,
+        perturbation: Perturbation,
+        bias: Bias,
+        resize: Resize | None = None,
+    ) -> Artifact:
+        """Decoded pixels of a split: ``whole`` images or ``center`` crops, resized or not."""
+        spec = choose(self._config.splits, split, "split")
+        marks = [split, store if store == "whole" else f"center{size}"]
+        settings: dict[str, Any] = {"store": store, "size": size if store == "center" else 0}
+        settings["perturbation"] = plain(perturbation)
+        if perturbation.name != "none":
+            marks.append(f"{perturbation.name}-{digest(perturbation)[:4]}")
+        settings |= {"bias_control": bias.control, "bias_size": 0, "bias_quality": 0}
+        if bias.control != "none":
+            settings |= {"bias_quality": bias.quality}
+            settings |= {"bias_size": bias.size} if bias.control == "jpeg+size" else {}
+            marks.append(f"{bias.control.replace('+', '-')}-{digest(bias)[:4]}")
+        settings["resize"] = plain(resize)
+        if resize is not None:
+            marks.append(f"{resize.mode}{resize.size}-{digest(resize)[:4]}")
+        index = self.index(spec.benchmark)
+        needs = {"split": self.split(split), "made": index.needs.get("made") or None}
+        return self._make("crops", "-".join(marks), settings, needs, roots=index.roots)
+
+    def whole_images(self, split: str, bias: Bias | None = None) -> Artifact:
+        """Whole images of a split, as they are but for the bias control."""
+        return self.crops(split, "whole", 0, Perturbation(), bias or Bias())
