@@ -246,6 +246,17 @@ def test_a_baseline_starts_from_its_own_recipe_and_not_from_the_base(tmp_path):
         run_specs(build(Paper, read_paper_file("p.yaml", folder), "p"), "p")
 
 
+def test_a_named_base_is_merged_over_the_base_for_runs_and_grids(tmp_path):
+    bases = {"low": {"epochs": 5, "optimiser": {"lr": 1.0e-6}, "tests": ["low"]}}
+    grids = {"g": {"over": {"crop": [32]}, "base": "low"}}
+    folder = written(tmp_path, bases=bases, runs={"a": {"base": "low", "crop": 64}, "b": {}}, grids=grids)
+    specs = run_specs(build(Paper, read_paper_file("p.yaml", folder), "p"), "p")
+    assert specs["a"] == specs["b"] | bases["low"] | {"crop": 64} and specs["g-32"] == specs["a"] | {"crop": 32}
+    written(tmp_path, bases=bases, runs={"a": {"base": "lo"}})
+    with pytest.raises(UserError, match=r"unknown base of p: run a 'lo'.*Did you mean 'low'"):
+        run_specs(build(Paper, read_paper_file("p.yaml", folder), "p"), "p")
+
+
 def test_changes_merge_and_name_only_what_is_there(tmp_path):
     folder = written(tmp_path, runs={"a": {"crop": 32}}, tables={"t": {"rows": [1]}, "u": {}})
     entry = PaperFile(

@@ -33,6 +33,7 @@ COMMANDS = {
     "doctor": "say what each table and figure needs, what is missing, and what it costs",
     "coverage": "list the papers' tables and figures, and what is run for each",
     "weights": "list the weights that a configuration needs, and fetch them",
+    "schema": "write the JSON schemas of configuration files, by which editors check them",
     "share": "list what is new in data.dvc and push it to the team's remote",
     "get": "get what others made of a configuration's tables and figures",
     "prune": "remove what no configuration names any more, after listing it",

@@ -33,6 +33,8 @@ class Paper(Settings):
 
     Attributes:
         seeds: Of every run that names none.
+        base: What every run starts from.
+        bases: Named changes to ``base``: a run or grid that says ``base: NAME`` starts from ``base`` with them.
         baselines: Recipes of other methods; a run that says ``baseline: NAME`` starts from one of them instead of from
             ``base``. ``include: FILE`` reads them from a file, so that papers share them.
         artifacts: Every table and figure of the printed paper, by its number.
@@ -43,6 +45,7 @@ class Paper(Settings):
     seeds: Several[int]
     base: Named[Any]
     runs: Named[Any]
+    bases: Named[Any] = Field(default_factory=dict)
     baselines: Named[Any] = Field(default_factory=dict)
     artifacts: Named[PaperCoverage] = Field(default_factory=dict)
     grids: Named[Any] = Field(default_factory=dict)

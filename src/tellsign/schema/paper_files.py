@@ -14,7 +14,7 @@ from tellsign.schema.loading import expand_grid, merge
 from tellsign.schema.paper import Paper, PaperFile
 from tellsign.schema.strict_yaml import read_yaml
 
-GROUPS = ("runs", "grids", "tables", "figures", "tests", "annotate", "pretrain", "baselines")
+GROUPS = ("runs", "grids", "tables", "figures", "tests", "annotate", "pretrain", "bases", "baselines")
 """Sections of a paper file whose keys are names of its own: a change may name only what is there."""
 
 
@@ -43,8 +43,8 @@ def read_paper_file(entry: PaperFile | str, folder: Path) -> dict[str, Any]:
     data = merge(data, chosen.changes)
     for group, wanted in (("tables", chosen.tables), ("figures", chosen.figures)):
         if wanted is not None:
-            held = data.get(group) or {}
-            data[group] = {name: choose(held, name, f"name in {group} of {where}") for name in wanted}
+            there = data.get(group) or {}
+            data[group] = {name: choose(there, name, f"name in {group} of {where}") for name in wanted}
     return data
 
 
@@ -52,21 +52,23 @@ def run_specs(paper: Paper, where: str) -> dict[str, dict[str, Any]]:
     """Every run of a paper, those of its grids among them, with all that its recipe says.
 
     Raises:
-        UserError: an unknown baseline, or a name that would be taken for a cell of another grid.
+        UserError: an unknown base or baseline, or a name that would be taken for a cell of another grid.
     """
     specs = {name: dict(change or {}) for name, change in paper.runs.items()}
     cells = {name: expand_grid(name, grid) for name, grid in paper.grids.items()}
     for grid in paper.grids:
-        others = [cell for other, held in cells.items() if other != grid for cell in held]
+        others = [cell for other, runs in cells.items() if other != grid for cell in runs]
         for name in (*specs, *others):
             if name.startswith(f"{grid}-"):
                 raise UserError(f"{where}: run {name} would be taken for a cell of grid {grid}: rename one of them.")
-    for held in cells.values():
-        specs |= held
+    for runs in cells.values():
+        specs |= runs
     for name, change in specs.items():
         spec, start = dict(change), paper.base
         if "baseline" in spec:
             start = choose(paper.baselines, str(spec.pop("baseline")), f"baseline of {where}: run {name}")
+        if "base" in spec:
+            start = merge(start, choose(paper.bases, str(spec.pop("base")), f"base of {where}: run {name}"))
         specs[name] = merge(start, spec)
     return specs
 

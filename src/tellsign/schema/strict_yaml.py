@@ -1,4 +1,8 @@
-"""YAML read strictly."""
+"""YAML read strictly.
+
+ruamel.yaml refuses doubled keys and reads ``1e-4`` as well, but follows YAML 1.2, where ``no`` is a text. Snakemake
+reads the same configuration by PyYAML, where it is false, and one file must not mean two things.
+"""
 
 from __future__ import annotations
 
