@@ -3,8 +3,9 @@ import torch
 import yaml
 
 from tellsign.detectors.build import build_detector, build_head, load_detector
-from tellsign.detectors.checkpoints import save_weights, seal, weight_files
+from tellsign.detectors.checkpoints import save_weights, weight_files, write_provenance
 from tellsign.errors import UserError
+from tellsign.system.integrity import write_manifest
 
 SETTINGS = {
     "backbone": {"name": "demo-xception", "weights": "none", "digest": "none"},
@@ -19,7 +20,8 @@ SETTINGS = {
 def folder(tmp_path):
     save_weights(build_detector(SETTINGS), tmp_path / "model.safetensors")
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(SETTINGS))
-    seal(tmp_path, {"images_seen": 4})
+    write_provenance(tmp_path, {"images_seen": 4})
+    write_manifest(tmp_path)
     return tmp_path
 
 
@@ -39,6 +41,12 @@ def test_a_flipped_bit_is_refused_by_name(folder):
         load_detector(folder, torch.device("cpu"))
 
 
+def test_weights_that_no_manifest_lists_are_refused(folder):
+    (folder / "files.sha256").unlink()
+    with pytest.raises(UserError, match=r"model\.safetensors was changed .* files\.sha256 says nothing of it"):
+        load_detector(folder, torch.device("cpu"))
+
+
 def test_a_heads_weights_start_with_the_deviation_asked_for():
     head = {"name": "linear", "hidden": 8, "dropout": 0.0, "init_std": 0.02, "k": 1}
     layer = build_head(head, 20_000, 5).layer
@@ -53,7 +61,7 @@ def test_a_heads_weights_start_with_the_deviation_asked_for():
 
 def test_the_epoch_of_an_early_stop_is_the_best_ones(folder):
     (folder / "recipe.yaml").write_text(yaml.safe_dump(SETTINGS | {"stop": {"patience": 5}}))
-    seal(folder, {"epoch": 1})
+    write_provenance(folder, {"epoch": 1})
     assert list(weight_files(folder)) == [(1, "", "model.safetensors")]
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from tellsign.errors import UserError, choose
 from tellsign.networks.determinism import pick_device, seeded
-from tellsign.system.files import file_beside, folder_beside, host, owner, write_text
-from tellsign.system.integrity import check_files
+from tellsign.system import integrity
+from tellsign.system.files import add_to_manifest, file_beside, folder_beside, host, owner, write_text
+from tellsign.system.integrity import check_files, sha256_once
 from tellsign.system.parquet import read_rows, write_rows
 
 
@@ -147,3 +148,30 @@ def test_a_folder_lists_its_files_and_what_differs_is_named(tmp_path: Path):
     (tmp_path / "f" / "y").write_text("more")
     with pytest.raises(UserError, match="y is not in"):
         check_files(tmp_path / "f")
+
+
+def test_a_manifest_grows_by_what_is_written_and_keeps_what_it_says_of_others(tmp_path: Path):
+    for name in ("b", "a"):
+        (tmp_path / name).write_text(name)
+        add_to_manifest(tmp_path / name)
+    check_files(tmp_path)
+    (tmp_path / "a").write_text("A")  # damage, which a later file must not cover up
+    (tmp_path / "b").write_text("new")
+    add_to_manifest(tmp_path / "b")
+    with pytest.raises(UserError, match="a is damaged"):
+        check_files(tmp_path)
+
+
+def test_a_settled_file_is_hashed_once_and_a_changed_one_again(tmp_path: Path, monkeypatch):
+    path, read, real = tmp_path / "x", [], integrity.sha256_of_file
+    monkeypatch.setattr(integrity, "sha256_of_file", lambda path: read.append(path) or real(path))
+    path.write_text("one")
+    for _ in range(2):  # just written: what changes in the same tick would go unnoticed
+        assert sha256_once(path) == real(path)
+    assert len(read) == 2
+    monkeypatch.setattr(integrity, "SETTLED_NS", -(10**18))
+    for _ in range(2):
+        assert sha256_once(path) == real(path)
+    assert len(read) == 3
+    path.write_text("other")
+    assert sha256_once(path) == real(path) and len(read) == 4

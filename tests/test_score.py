@@ -6,10 +6,11 @@ import torch
 import yaml
 from torch import nn
 
-from tellsign.detectors.checkpoints import save_weights, seal
+from tellsign.detectors.checkpoints import save_weights, write_provenance
 from tellsign.detectors.registry import METHODS
 from tellsign.registry import Record
 from tellsign.stages import score
+from tellsign.system.integrity import write_manifest
 from tellsign.system.parquet import read_rows, write_rows
 
 
@@ -37,7 +38,8 @@ def checkpoint(tmp_path, monkeypatch):
         nn.init.constant_(method.model.weight, epoch / 10)
         save_weights(method.model, tmp_path / f"{name}.safetensors")
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({"method": "constant", "epochs": 4}))
-    seal(tmp_path, {"epoch": 4})
+    write_provenance(tmp_path, {"epoch": 4})
+    write_manifest(tmp_path)
     return tmp_path
 
 

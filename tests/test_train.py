@@ -14,6 +14,7 @@ from tellsign.data.pixels import PixelTable, augment
 from tellsign.detectors import image
 from tellsign.detectors.build import build_detector, load_detector
 from tellsign.detectors.checkpoints import weight_files
+from tellsign.errors import UserError
 from tellsign.methods.losses import binary_cross_entropy
 from tellsign.methods.masks.random_box import random_box
 from tellsign.schema.loading import build, plain
@@ -152,6 +153,28 @@ def test_a_killed_early_stopping_training_resumes_to_the_same_bytes(data, tmp_pa
     _, after = trained(data, tmp_path / "again", CNNDET)
     assert (tmp_path / "whole/model.safetensors").read_bytes() == (tmp_path / "again/model.safetensors").read_bytes()
     assert [row | {"seconds": ""} for row in after] == [row | {"seconds": ""} for row in log]
+
+
+def test_kept_weights_that_change_while_they_wait_are_refused(data, tmp_path, monkeypatch):
+    recipe = {"backbone": CNNDET["backbone"], "epochs": 3, "keep": 3}
+
+    def dying(self, *arguments):
+        if arguments[3] == 3:
+            raise KeyboardInterrupt
+        save(self, *arguments)
+
+    save = train.Resume.save
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train.Resume, "save", dying)
+        trained(data, tmp_path / "run", recipe)
+    (first,) = (tmp_path / "run-work").rglob("epoch-01.safetensors")
+    whole = first.read_bytes()
+    first.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(UserError, match=r"epoch-01\.safetensors was changed since it was written.*begins anew"):
+        trained(data, tmp_path / "run", recipe)
+    first.write_bytes(whole)
+    trained(data, tmp_path / "run", recipe)
+    assert (tmp_path / "run" / "epoch-01.safetensors").read_bytes() == whole
 
 
 def test_the_best_epochs_weights_are_kept_and_told(data, tmp_path, monkeypatch):

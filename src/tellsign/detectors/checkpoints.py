@@ -1,4 +1,4 @@
-"""Checkpoint folders: weights, the settings they were trained with, and the digests that seal them."""
+"""Checkpoint folders: weights, the settings they were trained with, and what made them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import nn
 from tellsign.errors import UserError
 from tellsign.networks.backbones import load_strictly, read_state
 from tellsign.system.files import file_beside, write_text
-from tellsign.system.integrity import sha256_of_file
+from tellsign.system.integrity import MANIFEST, read_manifest, sha256_once
 from tellsign.system.provenance import provenance
 
 
@@ -37,26 +37,24 @@ def save_weights(model: nn.Module, path: Path) -> None:
         save_file(state, part)
 
 
-def seal(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Write a checkpoint folder's ``provenance.json``: facts, and the sha256 of every weight file in it."""
-    digests = {path.name: sha256_of_file(path) for path in sorted(folder.glob("*.safetensors"))}
-    write_text(folder / "provenance.json", provenance(**facts, sha256=digests))
+def write_provenance(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Write a checkpoint folder's ``provenance.json``: facts about the training, and what code and versions ran it."""
+    write_text(folder / "provenance.json", provenance(**facts))
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
     """Load the state of a model from its checkpoint folder, strictly.
 
     Raises:
-        UserError: the file is missing, was changed since its folder was sealed, or does not fit; every tensor that
-            differs is listed.
+        UserError: the file is missing, is not the one that its folder's manifest lists, or does not fit; every tensor
+            that differs is listed.
     """
     if not path.is_file():
         raise UserError(f"there is no {path}. Delete {path.parent} and run the same command again.")
-    sealed = json.loads((path.parent / "provenance.json").read_text(encoding="utf-8"))["sha256"].get(path.name)
-    found = sha256_of_file(path)
-    if found != sealed:
+    digest, listed = sha256_once(path), read_manifest(path.parent).get(path.name, "nothing of it")
+    if digest != listed:
         raise UserError(
-            f"{path} was changed since it was made: its sha256 is {found}, provenance.json says {sealed}. Delete "
+            f"{path} was changed since it was made: its sha256 is {digest}, {MANIFEST} says {listed}. Delete "
             f"{path.parent} and run the same command again, or restore it."
         )
     load_strictly(model, read_state(path), str(path))

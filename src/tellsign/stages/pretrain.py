@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from tellsign.data.images import in_order
 from tellsign.data.photos import Photos, on_the_fly, packed
-from tellsign.detectors.checkpoints import save_weights, seal
+from tellsign.detectors.checkpoints import save_weights, write_provenance
 from tellsign.errors import UserError
 from tellsign.methods.lattice import Draw, Ratio, cut_patches, draw_batch, smallest_side
 from tellsign.methods.losses import supervised_contrastive
@@ -276,4 +276,4 @@ def pretrain(
         write_log(part / "log.csv", logs)
         write_text(part / "recipe.yaml", yaml.safe_dump(settings, sort_keys=True))
         facts = {"seconds": round(time.monotonic() - began, 2), "images": len(batches.photos), "device": str(device)}
-        seal(part, facts | {"processes": world.size})
+        write_provenance(part, facts | {"processes": world.size})

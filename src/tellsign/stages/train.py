@@ -22,23 +22,23 @@ import torch
 import yaml
 
 from tellsign.data.rows import chosen_rows, subsets_of
-from tellsign.detectors.checkpoints import kept_weights, save_weights, seal
+from tellsign.detectors.checkpoints import kept_weights, save_weights, write_provenance
 from tellsign.detectors.protocol import Method, Phase, Sample
 from tellsign.detectors.registry import METHODS
 from tellsign.errors import UserError
 from tellsign.networks.backbones import read_state
 from tellsign.networks.determinism import pick_device
-from tellsign.system.files import folder_beside, write_text
-from tellsign.system.integrity import sha256_of_file
+from tellsign.system.files import add_to_manifest, folder_beside, write_text
+from tellsign.system.integrity import read_manifest, sha256_of_file
 from tellsign.system.locks import exclusive_lock
 from tellsign.training.fit import fit, write_log
 from tellsign.training.resume import Resume
 
 
 def keep_weights(method: Method, path: Path) -> None:
-    """Write weights that wait for the training's end, and their sha256 beside them."""
+    """Write weights that wait for the training's end, and their sha256 into their folder's manifest."""
     save_weights(method.model, path)
-    write_text(path.with_suffix(".sha256"), sha256_of_file(path))
+    add_to_manifest(path)
 
 
 def check_kept(path: Path, written: Path) -> None:
@@ -47,8 +47,7 @@ def check_kept(path: Path, written: Path) -> None:
     Raises:
         UserError: they are not what was written.
     """
-    digest = written.with_suffix(".sha256")
-    if not digest.is_file() or sha256_of_file(path) != digest.read_text(encoding="utf-8"):
+    if sha256_of_file(path) != read_manifest(written.parent).get(written.name):
         state = shlex.quote(str(written.parent.parent))
         raise UserError(
             f"{written} was changed since it was written. `rm -r {state}` and run the same command again: that "
@@ -241,5 +240,5 @@ def main(
         write_text(part / "recipe.yaml", yaml.safe_dump({**settings, **results[-1].shape}, sort_keys=True))
         facts = {"seconds": round(time.monotonic() - began, 2), "device": str(target_device)}
         facts |= {"images_seen": sum(result.images_seen for result in results), "epoch": results[-1].epoch}
-        seal(part, facts)
+        write_provenance(part, facts)
         shutil.rmtree(work)

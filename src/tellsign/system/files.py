@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from tellsign.system.integrity import write_manifest
+from tellsign.system.integrity import MANIFEST, manifest_text, read_manifest, sha256_of_file, write_manifest
 
 
 def part_of(path: Path) -> Path:
@@ -80,3 +80,9 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with file_beside(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def add_to_manifest(path: Path) -> None:
+    """Note the sha256 of a file that was just written in its folder's manifest; what stands there of others stays."""
+    digests = read_manifest(path.parent) | {path.name: sha256_of_file(path)}
+    write_text(path.parent / MANIFEST, manifest_text(dict(sorted(digests.items()))))
