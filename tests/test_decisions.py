@@ -13,12 +13,12 @@ import pytest
 
 from tellsign.data.perturbations import PERTURBATIONS
 from tellsign.results.figures import METRIC_KINDS, NETWORK_KINDS
-from tellsign.results.tables.specification import SPECIFICATION
 from tellsign.schema import data
 from tellsign.schema.annotation import Annotate
 from tellsign.schema.evaluation import Evaluate
 from tellsign.schema.loading import build, differences, merge, plain
 from tellsign.schema.settings import ByName, Settings
+from tellsign.schema.tables import Table, table_settings
 from tellsign.schema.training import FeatureRecipe, Pretrain, Recipe
 
 PAGE = (Path(__file__).parents[1] / "docs" / "decisions.md").read_text(encoding="utf-8")
@@ -45,7 +45,7 @@ def classes(hint: Any) -> Iterator[type]:
 def exists(name: str) -> bool:
     first, _, rest = name.partition(".")
     if first == "tables":
-        return rest in SPECIFICATION
+        return rest in Table.model_fields
     if first == "figures":
         return any(rest in keys for keys in (METRIC_KINDS | NETWORK_KINDS).values())
     owners: tuple[type, ...] = SECTIONS.get(first, ())
@@ -89,8 +89,6 @@ def test_a_field_that_does_not_exist_is_noticed() -> None:
 def test_the_example_of_the_page_is_a_table() -> None:
     import yaml
 
-    from tellsign.results.tables.specification import read_spec
-
     (example,) = re.findall(r"```yaml\n(.+?)```", PAGE, flags=re.S)
     spec = yaml.safe_load(example)["tables"]["protocols"]
     base = Evaluate()
@@ -98,5 +96,5 @@ def test_the_example_of_the_page_is_a_table() -> None:
         change = row.get("protocol", {})
         named = build(Evaluate, merge(plain(base), change), row["label"])
         row["protocol"] = differences(named, base)
-    read = read_spec(spec | {"paper": "mpft", "name": "protocols"})
-    assert len({(entry.select.get("protocol"), entry.select.get("checkpoint")) for entry in read.rows}) == 8
+    rows = table_settings(spec | {"paper": "mpft", "name": "protocols"})["rows"]
+    assert len({(row["select"].get("protocol"), row["select"].get("checkpoint")) for row in rows}) == 8

@@ -184,8 +184,8 @@ def test_an_image_under_both_labels_is_unusable(root, tmp_path):
     with pytest.raises(UserError, match="2 of 9 files cannot be used"):
         index(root, tmp_path / "i.parquet")
     rows = index(root, tmp_path / "i.parquet", on_bad="drop")
-    found = sorted(r["path"] for r in rows if r["status"] == "two labels")
-    assert found == ["sd/0_real/1.JPEG", "sd/1_fake/copy.jpg"]
+    two_labels = sorted(r["path"] for r in rows if r["status"] == "two labels")
+    assert two_labels == ["sd/0_real/1.JPEG", "sd/1_fake/copy.jpg"]
 
 
 def test_an_image_of_the_test_part_may_not_be_trained_on(root, tmp_path):

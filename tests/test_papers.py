@@ -20,8 +20,9 @@ from tellsign.plan.artifact import Artifact
 from tellsign.plan.plan import Plan
 from tellsign.results.figures import FIGURES, METRIC_KINDS
 from tellsign.results.published import load
-from tellsign.results.tables import FORMATS, make_document
-from tellsign.results.tables.specification import KINDS
+from tellsign.results.tables.kinds import TABLE_KINDS
+from tellsign.results.tables.make import make_document
+from tellsign.results.tables.writers import FORMATS
 from tellsign.schema.loading import build
 from tellsign.schema.paper import Paper, PaperFile
 from tellsign.schema.paper_files import read_paper_file, run_specs
@@ -224,7 +225,7 @@ def test_the_demo_and_the_papers_show_every_kind_of_table_and_figure(paper):
     for plan in (paper, make_plan(demo_config())):
         tables = {spec["kind"] for held in plan.papers.values() for spec in held.tables.values()}
         figures = {spec["kind"] for held in plan.papers.values() for spec in held.figures.values()}
-        assert (tables, figures) == (set(KINDS), set(FIGURES))
+        assert (tables, figures) == (set(TABLE_KINDS), set(FIGURES))
 
 
 # ---------------------------------------------------------------------------------------------- the mechanism

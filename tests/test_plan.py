@@ -367,7 +367,7 @@ def test_protocols_are_evaluated_from_the_same_scores(demo):
     assert len({a.path for a in held}) == 4
     assert {a.needs["scores"][0][1].path for a in held} == {demo.score(demo.run("mpft", "tam-steps")).path}
     rows = table.settings["rows"]
-    assert [row.get("protocol", "") for row in rows] == ["", "", *(a.settings["protocol"] for a in held[1:])]
+    assert [row["select"].get("protocol", "") for row in rows] == ["", "", *(a.settings["protocol"] for a in held[1:])]
 
 
 def test_a_protocol_of_a_table_a_column_and_a_row(tmp_path):

@@ -33,17 +33,17 @@ def printed_means(paper: str) -> Iterator[tuple[Quoted, Decimal, int]]:
     sets: dict[tuple, dict[str, Quoted]] = defaultdict(dict)
     for row in load(FOLDER / f"{paper}.csv"):
         sets[row.artifact, row.method, row.setting, row.metric][row.subset] = row
-    for held in sets.values():
-        if "Avg" in held and len(held) > 1:
-            parts = [Decimal(row.value) for subset, row in held.items() if subset != "Avg"]
-            yield held["Avg"], sum(parts, Decimal()) / len(parts), len(parts)
+    for by_subset in sets.values():
+        if "Avg" in by_subset and len(by_subset) > 1:
+            parts = [Decimal(row.value) for subset, row in by_subset.items() if subset != "Avg"]
+            yield by_subset["Avg"], sum(parts, Decimal()) / len(parts), len(parts)
 
 
 @pytest.mark.parametrize(("paper", "means"), [("mpft", 35), ("lol", 7), ("rescale", 46), ("tidy", 18)])
 def test_a_printed_mean_is_the_plain_mean_of_its_row_unless_its_note_contradicts_it(paper: str, means: int) -> None:
-    found = list(printed_means(paper))
-    assert len(found) == means
-    for printed, average, parts in found:
+    row_means = list(printed_means(paper))
+    assert len(row_means) == means
+    for printed, average, parts in row_means:
         # half a last digit for the printed mean and half a last digit for its printed parts
         last_digit = Decimal(1).scaleb(int(Decimal(printed.value).as_tuple().exponent))
         differs = abs(average - Decimal(printed.value)) > last_digit
@@ -126,9 +126,9 @@ def test_gains_of_tidy_are_differences_of_plain_means(artifact: str, metric: str
     rows = load(FOLDER / "tidy.csv")
 
     def average(method: str) -> float:
-        held = [r.number for r in rows if (r.artifact, r.method, r.metric) == (artifact, method, metric)]
-        assert len(held) == 16
-        return sum(held) / 16
+        numbers = [r.number for r in rows if (r.artifact, r.method, r.metric) == (artifact, method, metric)]
+        assert len(numbers) == 16
+        return sum(numbers) / 16
 
     for rival, gain in zip(("UniFD", "NPR"), printed, strict=True):
         assert average("TIDY") - average(rival) == pytest.approx(gain, abs=0.0101)
@@ -179,8 +179,8 @@ def test_a_broken_file_is_refused(tmp_path: Path, text: str, problem: str) -> No
 
 def test_a_mean_that_is_not_printed_is_computed_and_says_so() -> None:
     rows = load(FOLDER / "tidy.csv")
-    found = mean(rows, "table1", "TIDY", "", "accuracy")
-    assert found.value == "89.71"
-    assert found.note == "not printed: the plain mean of the 16 printed numbers"
+    average = mean(rows, "table1", "TIDY", "", "accuracy")
+    assert average.value == "89.71"
+    assert average.note == "not printed: the plain mean of the 16 printed numbers"
     with pytest.raises(UserError, match="Did you mean 'TIDY'"):
         mean(rows, "table1", "TIDI", "", "accuracy")

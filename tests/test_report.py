@@ -10,8 +10,8 @@ import pytest
 
 from tellsign.errors import UserError
 from tellsign.results.figures import bars, png_bytes, svg_bytes
-from tellsign.results.tables import FORMATS
 from tellsign.results.tables.document import Column, Document, Section, TextRow
+from tellsign.results.tables.writers import FORMATS
 from tellsign.stages import report
 
 SETTINGS = {

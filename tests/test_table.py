@@ -9,15 +9,16 @@ import pytest
 
 from tellsign.data.benchmarks import PASSED_OVER
 from tellsign.errors import UserError
+from tellsign.schema.tables import table_settings
 from tellsign.stages import table
 from tellsign.stages.evaluate import COLUMNS
 from tellsign.system.integrity import sha256_of_file
 from tellsign.system.parquet import write_rows
 
-SETTINGS = {
+SETTINGS = table_settings({
     "paper": "mpft", "name": "t", "title": "T", "kind": "subsets", "metric": "accuracy", "quoted": "table1",
     "rows": [{"run": "tam", "quoted": "MPFT"}],
-}  # fmt: skip
+})  # fmt: skip
 PUBLISHED = "artifact,method,setting,subset,metric,value,std,note\ntable1,MPFT,,Avg,accuracy,98.2,,\n"
 
 

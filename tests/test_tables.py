@@ -7,6 +7,8 @@ import io
 import math
 import re
 import statistics
+import sys
+import types
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -14,8 +16,13 @@ import pytest
 
 from tellsign.errors import UserError
 from tellsign.results.published import Quoted
-from tellsign.results.tables import FORMATS, Document, make_document
-from tellsign.results.tables.writers import document_from_json, escape_latex
+from tellsign.results.tables.document import Document
+from tellsign.results.tables.kinds import TABLE_KINDS, TableKind
+from tellsign.results.tables.layout import Draft, side_by_side
+from tellsign.results.tables.make import make_document
+from tellsign.results.tables.specification import read_spec
+from tellsign.results.tables.writers import FORMATS, document_from_json, escape_latex
+from tellsign.schema.tables import table_settings
 from tellsign.stages.evaluate import COLUMNS
 
 BANNER = "Demo: this exercises the pipeline; it says nothing about the papers' claims."
@@ -51,7 +58,7 @@ def metrics(run: str, values: dict[int, float], perturbation: str = "none", benc
                 at = value + shift + more
                 for rule, epochs, spread in (("last", 1, math.nan), ("mean", 5, 0.007)):
                     rule_of = "0.5" if metric == "accuracy" else "none"
-                    held = (
+                    numbers = (
                         "mpft",
                         run,
                         seed,
@@ -64,8 +71,8 @@ def metrics(run: str, values: dict[int, float], perturbation: str = "none", benc
                         rule_of,
                         metric,
                     )
-                    held += (at, at - 0.02, at + 0.02, spread, 100, 100, 30.0 + seed, "rec", "cod", "dat", "")
-                    rows.append(dict(zip(COLUMNS, held, strict=True)))
+                    numbers += (at, at - 0.02, at + 0.02, spread, 100, 100, 30.0 + seed, "rec", "cod", "dat", "")
+                    rows.append(dict(zip(COLUMNS, numbers, strict=True)))
     return rows
 
 
@@ -83,6 +90,10 @@ def spec(**change: object) -> dict:
     } | change  # fmt: skip
 
 
+def document_of(settings: dict, rows: list, published: list) -> Document:
+    return make_document(table_settings(settings), rows, published)
+
+
 def section(document: Document, number: int = 0) -> tuple[list[str], dict[str, list[str]]]:
     whole = document.sections[number]
     names = [f"{column.group} {column.name}".strip() for column in whole.columns]
@@ -90,7 +101,7 @@ def section(document: Document, number: int = 0) -> tuple[list[str], dict[str, l
 
 
 def test_mean_panel_keeps_quoted_and_ours_apart() -> None:
-    names, lines = section(make_document(spec(), TAM + BASE, PUBLISHED))
+    names, lines = section(document_of(spec(), TAM + BASE, PUBLISHED))
     assert names[1:] == [
         "accuracy quoted", "accuracy ours ± sd", "accuracy 95 % interval", "accuracy delta", "images seen",
         "seeds",
@@ -102,18 +113,18 @@ def test_mean_panel_keeps_quoted_and_ours_apart() -> None:
 
 
 def test_no_column_holds_quoted_and_own_numbers() -> None:
-    document = make_document(spec(), TAM + BASE, PUBLISHED)
+    document = document_of(spec(), TAM + BASE, PUBLISHED)
     ours = {f"{n.value:.1f}" for n in document.numbers if n.source == "ours"}
     quoted = {f"{n.value:.1f}" for n in document.numbers if n.source == "quoted"}
     assert not ours & quoted
-    for held in document.sections:
-        for column in range(1, len(held.columns)):
-            first = {line.cells[column].split(" ")[0].rstrip("†‡") for line in held.rows}
-            assert not (first & ours and first & quoted), held.columns[column]
+    for whole in document.sections:
+        for column in range(1, len(whole.columns)):
+            first = {line.cells[column].split(" ")[0].rstrip("†‡") for line in whole.rows}
+            assert not (first & ours and first & quoted), whole.columns[column]
 
 
 def test_panels_by_subset() -> None:
-    document = make_document(spec(), TAM + BASE, PUBLISHED)
+    document = document_of(spec(), TAM + BASE, PUBLISHED)
     names, lines = section(document, 1)
     assert names[1:] == ["ldm", "fsq", "mean"]
     assert lines["direct"] == ["81.0 ± –", "79.0 ± –", "80.0 ± –"]
@@ -125,42 +136,42 @@ def test_panels_by_subset() -> None:
 
 
 def test_a_mean_over_more_than_is_shown_says_so() -> None:
-    assert make_document(spec(), TAM + BASE, PUBLISHED).sections[0].heading == "Mean over subsets"
-    shown = make_document(spec(columns=["ldm"]), TAM + BASE, PUBLISHED).sections
+    assert document_of(spec(), TAM + BASE, PUBLISHED).sections[0].heading == "Mean over subsets"
+    shown = document_of(spec(columns=["ldm"]), TAM + BASE, PUBLISHED).sections
     assert shown[0].heading == "Mean over all 2 tested subsets, of which 1 are shown below"
     assert [column.name for column in shown[1].columns][1:] == ["ldm", "mean"]
 
 
 def test_delta_only_where_it_may_be_compared() -> None:
     columns = [{"subset": "ldm", "quoted": "ADM"}, "fsq"]
-    document = make_document(spec(comparable=True, columns=columns), TAM + BASE, PUBLISHED)
+    document = document_of(spec(comparable=True, columns=columns), TAM + BASE, PUBLISHED)
     assert section(document)[1]["MPFT (TAM)"][3] == "−5.2"
     names, lines = section(document, 3)
     assert names[1:] == ["ldm"]
     assert lines == {"MPFT (TAM)": ["+2.5"]}  # 94.0 against 91.5
     deltas = [number.value for number in document.numbers if number.source == "delta"]
     assert deltas == pytest.approx([-5.2, 2.5])
-    apart = make_document(spec(), TAM + BASE, PUBLISHED)
+    apart = document_of(spec(), TAM + BASE, PUBLISHED)
     assert not [number for number in apart.numbers if number.source == "delta"]
     assert any("measured on demo" in note for note in apart.footnotes)
-    assert any(note == "† Other." for note in make_document(spec(why="Other."), TAM + BASE, PUBLISHED).footnotes)
+    assert any(note == "† Other." for note in document_of(spec(why="Other."), TAM + BASE, PUBLISHED).footnotes)
 
 
 def test_pairs_put_two_metrics_in_a_cell() -> None:
     rows = [{"run": "tam", "label": "TAM", "quoted": "MPFT"}]
-    document = make_document(spec(kind="pairs", metric=["accuracy", "ap_fake"], rows=rows), TAM, PUBLISHED)
+    document = document_of(spec(metric=["accuracy", "ap_fake"], rows=rows), TAM, PUBLISHED)
     assert section(document)[1]["TAM"][4] == "99.9"
     assert section(document, 1)[1]["TAM"] == ["94.0 / 99.0", "92.0 / 97.0", "93.0 / 98.0"]
     assert section(document, 2)[1]["TAM"] == ["98.2 / 99.9", "91.5 / 99.0"]
     assert any("which class" in note for note in document.footnotes)
-    document = make_document(spec(metric=["ap_fake", "ap_fake"], rows=rows), TAM, PUBLISHED)
+    document = document_of(spec(metric=["ap_fake", "ap_fake"], rows=rows), TAM, PUBLISHED)
     assert section(document, 2)[1]["TAM"] == ["99.9", "99.0"]  # the paper prints one AP
 
 
 def test_runs_have_a_block_of_columns_for_each_metric() -> None:
     accuracies = [quoted for quoted in PUBLISHED if quoted.metric == "accuracy"]
-    held = spec(kind="runs", metric=["accuracy", "ap_fake"], cost=False)
-    document = make_document(held, TAM + BASE, accuracies)
+    settings = spec(kind="runs", metric=["accuracy", "ap_fake"], cost=False)
+    document = document_of(settings, TAM + BASE, accuracies)
     names, lines = section(document)
     assert names[1:] == [
         "accuracy quoted", "accuracy ours ± sd", "accuracy 95 % interval", "accuracy delta",
@@ -175,17 +186,17 @@ def test_runs_have_a_block_of_columns_for_each_metric() -> None:
 def test_a_row_may_average_several_runs_seed_by_seed() -> None:
     other = metrics("other", {0: 0.70, 1: 0.90, 2: 0.91})
     rows = [{"runs": ["tam", "other"], "label": "both"}]
-    document = make_document(spec(rows=rows, quoted=None), TAM + other, [])
+    document = document_of(spec(rows=rows, quoted=None), TAM + other, [])
     sd = statistics.stdev([80.0, 91.0, 94.0])
     assert section(document)[1]["both"] == [f"88.3 ± {sd:.1f}", "86.3–90.3", "62", "3"]
     with pytest.raises(UserError, match="different seeds"):
-        make_document(spec(rows=[{"runs": ["tam", "base"], "label": "both"}], quoted=None), TAM + BASE, [])
+        document_of(spec(rows=[{"runs": ["tam", "base"], "label": "both"}], quoted=None), TAM + BASE, [])
 
 
 def test_robustness_has_perturbations_as_rows() -> None:
     rows = [{"perturbation": "blur", "group": "Blurred"}, "none"]
-    held = spec(kind="robustness", run="tam", rows=rows, quoted=None)
-    document = make_document(held, TAM + metrics("tam", {0: 0.6}, "blur"), [])
+    settings = spec(kind="robustness", run="tam", rows=rows, quoted=None)
+    document = document_of(settings, TAM + metrics("tam", {0: 0.6}, "blur"), [])
     lines = document.sections[0].rows
     assert [line.cells[:3] for line in lines] == [
         ("Blurred",), ("blur", "60.0 ± –", "58.0–62.0"), ("none", "93.0 ± 3.6", "91.0–95.0")
@@ -198,14 +209,14 @@ def grid_spec(**change: object) -> tuple[dict, list]:
     for k, (ratio, aspect) in enumerate((r, a) for r in ([0.0, 0.2], [0.6, 0.8]) for a in ([1.0, 1.0], [0.5, 2.0])):
         recipes[f"ratio-{k}"] = {"mask": {"ratio": ratio, "aspect": aspect}}
         rows += metrics(f"ratio-{k}", {0: 0.5 + k / 10})
-    held = spec(kind="grid", grid="ratio", recipes=recipes | {"tam": {}}, quoted="table3", checkpoint="mean")
+    settings = spec(kind="grid", grid="ratio", recipes=recipes | {"tam": {}}, quoted="table3", checkpoint="mean")
     axes = {"rows": {"field": "mask.ratio", "label": "mask ratio"}, "columns": {"field": "mask.aspect"}}
-    return held | axes | {"spread": "epochs"} | change, rows
+    return settings | axes | {"spread": "epochs"} | change, rows
 
 
 def test_grid_is_laid_out_by_recipe_fields() -> None:
-    held, rows = grid_spec()
-    document = make_document(held, rows, GRID)
+    settings, rows = grid_spec()
+    document = document_of(settings, rows, GRID)
     names, lines = section(document)
     assert names[0] == "mask ratio"
     assert names[1::4] == ["(0.5, 2.0) quoted", "(1.0, 1.0) quoted", "images seen"]  # in numerical order
@@ -217,67 +228,69 @@ def test_grid_is_laid_out_by_recipe_fields() -> None:
 
 def test_grid_axes_rename_values_and_map_printed_names() -> None:
     axis = {"field": "mask.ratio", "names": {"(0.6, 0.8)": "most"}, "quoted": {"(0.6, 0.8)": "(0.6, 0.8)"}}
-    held, rows = grid_spec(rows=axis)
-    lines = section(make_document(held, rows, GRID))[1]
+    settings, rows = grid_spec(rows=axis)
+    lines = section(document_of(settings, rows, GRID))[1]
     assert lines["most"][4] == "94.4 ± 1.5"
     assert lines["(0.0, 0.2)"][0] == "–"
-    one = {name: recipe for name, recipe in held["recipes"].items() if recipe and recipe["mask"]["aspect"][0] == 1}
-    single = make_document(held | {"recipes": one, "columns": None, "quoted": None}, rows, [])
+    one = {name: recipe for name, recipe in settings["recipes"].items() if recipe and recipe["mask"]["aspect"][0] == 1}
+    single = document_of(settings | {"recipes": one, "columns": None, "quoted": None}, rows, [])
     assert section(single)[1]["most"][0] == "70.0 ± 0.7"
     with pytest.raises(UserError, match="ratio-0 and ratio-1 both stand at"):
-        make_document(held | {"columns": None, "quoted": None}, rows, [])
+        document_of(settings | {"columns": None, "quoted": None}, rows, [])
 
 
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
         ({"kind": "subset"}, "Did you mean 'subsets'"),
+        ({"kind": "pairs"}, "'pairs' is called 'subsets' now"),
+        ({"rows": {"field": "mask.ratio"}}, "the rows of kind subsets are a list"),
         ({"titel": "x"}, "unknown key 'titel'. Did you mean 'title'"),
         ({"metric": "acuracy"}, "Did you mean 'accuracy'"),
         ({"metric": "auc"}, "no metrics of metric 'auc'"),
         ({"rows": [{"run": "tma"}]}, "unknown run in the metrics 'mpft/tma'. Did you mean 'mpft/tam'"),
-        ({"rows": [{"run": "tam", "quotd": "MPFT"}]}, "row 1: unknown key 'quotd'. Did you mean 'quoted'"),
+        ({"rows": [{"run": "tam", "quotd": "MPFT"}]}, "rows[0]: unknown key 'quotd'. Did you mean 'quoted'"),
         ({"rows": [{"run": "tam", "quoted": "MPTF"}]}, "no method 'MPTF' there. Did you mean 'MPFT'"),
         ({"rows": [{"quoted": "NPR"}]}, "no row names a run"),
         ({"columns": ["ldn"]}, "no metrics of subset 'ldn'. Did you mean 'ldm'"),
         ({"checkpoint": "best"}, "no metrics of checkpoint 'best'"),
-        ({"spread": "runs"}, "Known: seeds, epochs"),
+        ({"spread": "runs"}, "Allowed: seeds, epochs"),
         ({"perturbation": "blurr"}, "no metrics of perturbation 'blurr'"),
     ],
 )
 def test_what_is_not_there_is_named(change: dict, problem: str) -> None:
     with pytest.raises(UserError, match=re.escape(problem)):
-        make_document(spec(**change), TAM + BASE, PUBLISHED)
+        document_of(spec(**change), TAM + BASE, PUBLISHED)
 
 
 def test_a_run_on_two_benchmarks_needs_to_be_told_which() -> None:
     rows = metrics("tam", {0: 0.9}) + metrics("tam", {0: 0.7}, benchmark="folder")
-    held = spec(rows=[{"run": "tam"}], quoted=None)
+    settings = spec(rows=[{"run": "tam"}], quoted=None)
     with pytest.raises(UserError, match="tested on demo, folder"):
-        make_document(held, rows, [])
-    assert section(make_document(held | {"benchmark": "folder"}, rows, []))[1]["tam"][0] == "70.0 ± –"
+        document_of(settings, rows, [])
+    assert section(document_of(settings | {"benchmark": "folder"}, rows, []))[1]["tam"][0] == "70.0 ± –"
 
 
 def test_one_kept_epoch_has_no_mean_and_the_error_says_what_to_do() -> None:
     rows = [row for row in TAM if row["checkpoint"] == "last"]
     with pytest.raises(UserError, match="Keep more than one epoch"):
-        make_document(spec(rows=[{"run": "tam"}], checkpoint="mean"), rows, PUBLISHED)
+        document_of(spec(rows=[{"run": "tam"}], checkpoint="mean"), rows, PUBLISHED)
 
 
 @pytest.mark.parametrize("ending", FORMATS)
 def test_banner_stands_above_in_every_format_and_text_is_stable(ending: str) -> None:
     write = FORMATS[ending]
-    text = write(make_document(spec(), TAM + BASE, PUBLISHED))
-    assert text == write(make_document(spec(), list(reversed(BASE + TAM))[::-1], PUBLISHED))
+    text = write(document_of(spec(), TAM + BASE, PUBLISHED))
+    assert text == write(document_of(spec(), list(reversed(BASE + TAM))[::-1], PUBLISHED))
     plain = text.replace("\\", "").replace("&#x27;", "'")
     assert BANNER in plain
     if ending != "csv":
         assert plain.index(BANNER) < plain.index("98.2")
-        assert BANNER not in write(make_document(spec(banner=""), TAM + BASE, PUBLISHED)).replace("\\", "")
+        assert BANNER not in write(document_of(spec(banner=""), TAM + BASE, PUBLISHED)).replace("\\", "")
 
 
 def test_csv_holds_every_number_with_its_digests() -> None:
-    document = make_document(spec(), TAM + BASE, PUBLISHED)
+    document = document_of(spec(), TAM + BASE, PUBLISHED)
     rows = list(csv.DictReader(io.StringIO(FORMATS["csv"](document))))
     ours = [row for row in rows if row["source"] == "ours"]
     assert len(ours) == 2 * 3
@@ -293,7 +306,7 @@ def test_csv_holds_every_number_with_its_digests() -> None:
 
 def test_markdown_columns_agree_and_pipes_are_escaped() -> None:
     rows = [{"run": "tam", "label": "a|b_c*", "quoted": "MPFT"}]
-    text = FORMATS["md"](make_document(spec(rows=rows, banner=""), TAM, PUBLISHED))
+    text = FORMATS["md"](document_of(spec(rows=rows, banner=""), TAM, PUBLISHED))
     assert r"a\|b\_c\*" in text
     for block in text.split("\n\n"):
         widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines() if line.startswith("|")}
@@ -302,7 +315,7 @@ def test_markdown_columns_agree_and_pipes_are_escaped() -> None:
 
 def test_latex_is_escaped_and_its_columns_agree() -> None:
     assert escape_latex("R&D 5% a_b {x} ± −1 †") == r"R\&D 5\% a\_b \{x\} $\pm$ $-$1 $^\dagger$"
-    text = FORMATS["tex"](make_document(spec(title="50% & more_#1"), TAM + BASE, PUBLISHED))
+    text = FORMATS["tex"](document_of(spec(title="50% & more_#1"), TAM + BASE, PUBLISHED))
     assert r"50\% \& more\_\#1" in text
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 3
     for body in re.findall(r"\\begin\{tabular\}\{(l(?:r+))\}(.*?)\\end", text, re.DOTALL):
@@ -322,12 +335,12 @@ class Balance(HTMLParser):
         self.outside: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        held = dict(attrs)
-        self.outside += [value for key, value in held.items() if key in ("src", "href") and value]
+        named = dict(attrs)
+        self.outside += [value for key, value in named.items() if key in ("src", "href") and value]
         if tag == "tr":
             self.widths.append(0)
         if tag in ("td", "th"):
-            self.widths[-1] += int(held.get("colspan") or 1)
+            self.widths[-1] += int(named.get("colspan") or 1)
         if tag not in ("meta", "!doctype"):
             self.open.append(tag)
 
@@ -336,10 +349,10 @@ class Balance(HTMLParser):
 
 
 def test_html_is_whole_and_stands_alone() -> None:
-    held = spec(title="a <b> & c", kind="runs", metric=["accuracy", "ap_fake"], quoted=None)
-    held["rows"] = [{"run": "tam", "group": "G"}]
+    settings = spec(title="a <b> & c", kind="runs", metric=["accuracy", "ap_fake"], quoted=None)
+    settings["rows"] = [{"run": "tam", "group": "G"}]
     page = Balance()
-    page.feed(FORMATS["html"](make_document(held, TAM, [])))
+    page.feed(FORMATS["html"](document_of(settings, TAM, [])))
     assert page.open == []
     assert page.outside == []
     assert set(page.widths) == {1 + 2 * 2 + 2}  # nothing is quoted
@@ -353,7 +366,7 @@ def test_protocols_stand_side_by_side_with_what_each_says() -> None:
         {"label": "batches", "protocol": "batch=16"},
         {"label": "last five", "checkpoint": "mean"},
     ]
-    document = make_document(spec(kind="protocols", run="tam", rows=wanted, quoted=None), rows, [])
+    document = document_of(spec(kind="protocols", run="tam", rows=wanted, quoted=None), rows, [])
     _, lines = section(document)
     assert [line[0].split(" ")[0] for line in lines.values()] == ["93.0", "46.5", "93.0"]
     assert "Protocol of batches: batch=16." in document.footnotes
@@ -361,19 +374,19 @@ def test_protocols_stand_side_by_side_with_what_each_says() -> None:
         "whole set": "", "batches": "batch=16", "last five": "",
     }  # fmt: skip
     with pytest.raises(UserError, match=r"no metrics of checkpoint 'best'.*protocol: {validation: NAME}"):
-        make_document(spec(kind="protocols", run="tam", rows=[{"label": "x", "checkpoint": "best"}]), rows, [])
+        document_of(spec(kind="protocols", run="tam", rows=[{"label": "x", "checkpoint": "best"}]), rows, [])
     with pytest.raises(UserError, match="no metrics of protocol 'batch=61'"):
-        make_document(spec(kind="protocols", run="tam", rows=[{"label": "x", "protocol": "batch=61"}]), rows, [])
+        document_of(spec(kind="protocols", run="tam", rows=[{"label": "x", "protocol": "batch=61"}]), rows, [])
 
 
 def test_a_table_under_one_protocol_says_so_once() -> None:
     rows = [row | {"protocol": "classes=mean"} for row in TAM + BASE]
-    document = make_document(spec(protocol="classes=mean"), rows, PUBLISHED)
+    document = document_of(spec(protocol="classes=mean"), rows, PUBLISHED)
     assert [note for note in document.footnotes if note.startswith("Protocol")] == ["Protocol: classes=mean."]
 
 
 def test_columns_without_any_content_are_left_out_but_for_the_csv() -> None:
-    document = make_document(spec(quoted=None, cost=False), TAM + BASE, [])
+    document = document_of(spec(quoted=None, cost=False), TAM + BASE, [])
     assert [column.name for column in document.sections[0].columns[1:]] == ["ours ± sd", "95 % interval", "seeds"]
     for ending in ("md", "tex", "html"):
         assert "delta" not in FORMATS[ending](document)
@@ -382,5 +395,17 @@ def test_columns_without_any_content_are_left_out_but_for_the_csv() -> None:
 
 
 def test_a_document_is_read_back_as_it_was_written() -> None:
-    document = make_document(spec(), TAM + BASE, PUBLISHED)
+    document = document_of(spec(), TAM + BASE, PUBLISHED)
     assert document_from_json(FORMATS["json"](document)) == replace(document, numbers=())
+
+
+def test_a_kind_is_one_module_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = types.ModuleType("only_seeds")
+    entry.only_seeds = lambda draft: [side_by_side(draft, [], "no column at all")]  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "only_seeds", entry)
+    kind = TableKind("only_seeds", "only_seeds", rows="run", columns="metric")
+    monkeypatch.setitem(TABLE_KINDS.records, "only_seeds", kind)
+    settings = table_settings(spec(kind="only_seeds", rows=["tam"], quoted=None))
+    assert settings["rows"][0]["select"] == {"run": "tam"}
+    (made,) = TABLE_KINDS.load("only_seeds")(Draft(read_spec(settings), None))  # type: ignore[arg-type]
+    assert made.heading == "no column at all"

@@ -29,6 +29,7 @@ NEUTRAL = frozenset(
         "tellsign.methods.masks",  # registry: the chosen record enters, its neighbours do not
         "tellsign.networks.hub",  # fetches
         "tellsign.registry",  # looks up
+        "tellsign.results.tables.kinds",  # registry
         "tellsign.schema",  # its values enter as settings, with defaults resolved
         "tellsign.system",  # files, locks, devices, progress
     }

@@ -42,10 +42,7 @@ def cells(settings: Mapping[str, Any]) -> Iterator[Cell]:
     """The cells of a table that show numbers of runs.
 
     Args:
-        settings: The table's specification and what the plan adds.
-
-    Raises:
-        UserError: anything in the specification that cannot be right.
+        settings: The table's, as `tellsign.schema.tables.table_settings` completes them.
     """
     spec = read_spec(settings)
     for row in spec.rows:

@@ -14,9 +14,11 @@ from tellsign.plan.presentation import cells, complete_figure, is_drawn_from_met
 from tellsign.plan.recipes import Run, has_a_model_a_subset, start_of, validation_split_of
 from tellsign.plan.shown import Measured, check_cell
 from tellsign.plan.training import TrainingPlan
+from tellsign.results.tables.kinds import TABLE_KINDS
 from tellsign.schema.data import Bias, Perturbation
 from tellsign.schema.evaluation import Evaluate
 from tellsign.schema.loading import build, differences, merge, plain
+from tellsign.schema.tables import table_settings
 
 
 class ResultsPlan:
@@ -117,7 +119,7 @@ class ResultsPlan:
         """
         spec = choose(self._papers[paper].tables, name, f"table of {paper}")
         presented = self._presented(paper, name, self._named_protocols(spec, f"{paper}: table {name}"))
-        settings = {"comparable": self._config.comparable} | presented
+        settings = table_settings({"comparable": self._config.comparable} | presented)
         shown = list(cells(settings))
         published = self._configuration.folder / "config" / "published" / f"{paper}.csv"
         raw = {"published": self._file_digest(published)} if spec.get("quoted") else {}
@@ -131,7 +133,8 @@ class ResultsPlan:
             "seen": self._seen_splits(paper, spec) or None,
         }
         roots = {"published": str(published)} if raw else {}
-        return self._make("table", f"{paper}/{name}", settings, needs, raw=raw, roots=roots)
+        kind = TABLE_KINDS.find(settings["kind"])
+        return self._make("table", f"{paper}/{name}", settings, needs, entries=(kind,), raw=raw, roots=roots)
 
     def _tested_indexes(self, paper: str, spec: Mapping[str, Any]) -> list[tuple[str, Artifact]]:
         """Indexes of the benchmarks that a table's runs are tested on, for what their files give away."""

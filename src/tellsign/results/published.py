@@ -121,14 +121,14 @@ def mean(rows: Sequence[Quoted], artifact: str, method: str, setting: str, metri
     Raises:
         UserError: there is no such row.
     """
-    same = [q for q in rows if (q.artifact, q.metric) == (artifact, metric) and q.subset != "Avg"]
-    held = [q for q in same if (q.method, q.setting) == (method, setting)]
-    if not held:
+    printed = [q for q in rows if (q.artifact, q.metric) == (artifact, metric) and q.subset != "Avg"]
+    in_row = [q for q in printed if (q.method, q.setting) == (method, setting)]
+    if not in_row:
         asked = " / ".join((artifact, method, setting, metric))
-        known = list(dict.fromkeys(q.method for q in same))
+        known = list(dict.fromkeys(q.method for q in printed))
         listed = ", ".join(known)
         raise UserError(f"no printed numbers {asked}.{near_miss(method, known)} Known methods: {listed}.")
-    digits = max(len(q.value.partition(".")[2]) for q in held)
-    value = f"{math.fsum(q.number for q in held) / len(held):.{digits}f}"
-    note = f"not printed: the plain mean of the {len(held)} printed numbers"
+    digits = max(len(q.value.partition(".")[2]) for q in in_row)
+    value = f"{math.fsum(q.number for q in in_row) / len(in_row):.{digits}f}"
+    note = f"not printed: the plain mean of the {len(in_row)} printed numbers"
     return Quoted(artifact, method, setting, "Avg", metric, value, "", note)

@@ -15,7 +15,7 @@ fake (status `two labels`, all its rows) and an image that is also in a part whi
 `two parts`: its rows in train where it is in val or test, those in val where it is in test; the test set stays
 what others used).
 
-Where the configuration states how many images there should be, a shortfall is told for every subset, part and
+Where the configuration states how many images there should be, a shortfall is reported for every subset, part and
 label, with the folder and where the set can be got; it is found before anything is decoded, or after, where too
 many files are unusable.
 """
@@ -111,50 +111,52 @@ def report_bad(bad: list[dict[str, Any]], report: Path) -> None:
 Place = tuple[str, str, int]  # subset, part, label
 
 
-def shortfalls(found: Iterable[tuple[Place, str, str]], roots: Mapping[str, Path], expected: dict) -> dict[str, bool]:
+def shortfalls(usable: Iterable[tuple[Place, str, str]], roots: Mapping[str, Path], expected: dict) -> dict[str, bool]:
     """Lines for every subset, part and label that has too few images → whether the count is an inferred one.
 
     Args:
-        found: subset, part and label of each usable image, its root and its path.
+        usable: subset, part and label of each usable image, its root and its path.
         roots: key → folder.
         expected: counts, tolerance and folders; see :func:`main`.
     """
-    held: Counter[Place] = Counter()
+    counts: Counter[Place] = Counter()
     places: dict[Place, set[tuple[str, str]]] = defaultdict(set)
-    for place, root, path in found:
-        held[place] += 1
+    for place, root, path in usable:
+        counts[place] += 1
         places[place].add((root, PurePosixPath(path).parent.as_posix() if "/" in path else "."))
     lines = {}
     looked_in = ", ".join(map(str, roots.values()))
     for subset, parts in expected["counts"].items():
-        for part, count in parts.items():
+        for part, stated in parts.items():
             for label, name in enumerate(("real", "fake")):
-                wanted, place = count[name], (subset, part, label)
-                if wanted is None or held[place] >= wanted * (1 - expected["tolerance"]):
+                wanted, place = stated[name], (subset, part, label)
+                if wanted is None or counts[place] >= wanted * (1 - expected["tolerance"]):
                     continue
                 folders = sorted(f"{roots[root] / path}" for root, path in places[place])
                 more = f" and {len(folders) - 1} more folders" if len(folders) > 1 else ""
                 known = " or ".join(expected["folders"].get(subset, ())) or subset
                 where = folders[0] + more if folders else f"no folder of them ({known}) in {looked_in}"
-                said = "should be about" if count["inferred"] else "should be"
-                lines[f"  {subset}, {part}, {name}: {held[place]:,}, {said} {wanted:,}: {where}"] = count["inferred"]
+                wording = "should be about" if stated["inferred"] else "should be"
+                lines[f"  {subset}, {part}, {name}: {counts[place]:,}, {wording} {wanted:,}: {where}"] = stated[
+                    "inferred"
+                ]
     return lines
 
 
 def check_counts(
-    found: Iterable[tuple[Place, str, str]],
+    usable: Iterable[tuple[Place, str, str]],
     what: str,
     roots: Mapping[str, Path],
     expected: dict,
-    told: Iterable[str] = (),
+    said: Iterable[str] = (),
 ) -> list[str]:
-    """Tell of shortfalls, but of those in ``told``; return all lines.
+    """Warn of shortfalls, but of those in ``said``; return all lines.
 
     Raises:
         UserError: a shortfall of a count that is stated, and ``on_short: fail``.
     """
-    lines = shortfalls(found, roots, expected)
-    if not lines.keys() - set(told):
+    lines = shortfalls(usable, roots, expected)
+    if not lines.keys() - set(said):
         return list(lines)
     message = (
         f"fewer {what} than the set should have ({100 * expected['tolerance']:g} % may lack):\n" + "\n".join(lines)
@@ -192,12 +194,14 @@ def main(*, settings: dict, roots: dict[str, Path], out: Path, expected: dict | 
     if expected:
         listed = (((f.subset, f.part, f.label), f.root, f.path) for f in listing.files)
         short = check_counts(listed, "files", roots, expected)
-    told = validation_photographs(file.path for file in listing.files if file.part == "pretrain")
-    if told:
+    validation = validation_photographs(file.path for file in listing.files if file.part == "pretrain")
+    if validation:
         log.warning(
             "%d photographs for pre-training are named as ImageNet's validation images, which are the real images of "
-            "GenImage's test part (such as %s): point the root at the training images alone.", len(told), told[0],
-        )  # fmt: skip
+            "GenImage's test part (such as %s): point the root at the training images alone.",
+            len(validation),
+            validation[0],
+        )
 
     def read(place: tuple[str, str]) -> tuple[str, Facts]:
         data = (roots[place[0]] / place[1]).read_bytes()
@@ -230,6 +234,6 @@ def main(*, settings: dict, roots: dict[str, Path], out: Path, expected: dict | 
         log.warning("dropped: %s:\n%s", summary, "\n".join(lines))
     if expected:
         usable = (((r["subset"], r["part"], r["label"]), r["root"], r["path"]) for r in rows if r["status"] == "ok")
-        check_counts(usable, "usable images", roots, expected, told=short)
+        check_counts(usable, "usable images", roots, expected, said=short)
     columns = {name: [row[name] for row in rows] for name in COLUMNS}
     write_rows(out, {n: v if COLUMNS[n] is TEXT else np.array(v, COLUMNS[n]) for n, v in columns.items()}, notes)

@@ -7,8 +7,7 @@ Reads:
   --seen       WHAT=PATH: splits that were trained or pre-trained on; a footnote says what of them is tested on.
   --published  CSV of the paper's printed numbers; needed only where the table quotes.
 
-Settings: the table's specification (see tellsign.results.tables.specification), with banner, comparable and the
-runs' recipes.
+Settings: the table's, as `tellsign.schema.tables.table_settings` completes them.
 
 Writes:
   --out  folder: table.csv (every number in long form, with its digests), table.md, table.tex (needs booktabs,
@@ -28,7 +27,8 @@ from tellsign.data.benchmarks import PASSED_OVER
 from tellsign.data.leaks import bits_per_pixel, bits_per_pixel_auc, seen_before
 from tellsign.errors import UserError
 from tellsign.results.published import Quoted, load
-from tellsign.results.tables import FORMATS, make_document
+from tellsign.results.tables.make import make_document
+from tellsign.results.tables.writers import FORMATS
 from tellsign.system.files import folder_beside
 from tellsign.system.parquet import read_notes, read_rows
 

@@ -65,7 +65,7 @@ def _average_precision(numbers: Sequence[Number]) -> list[str]:
 
 
 def _several_metrics(spec: Spec) -> list[str]:
-    if spec.kind not in ("subsets", "pairs") or len(spec.metrics) == 1:
+    if spec.kind != "subsets" or len(spec.metrics) == 1:
         return []
     return ["Cells of two numbers are without deviation and interval; table.csv holds them."]
 

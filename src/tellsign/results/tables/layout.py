@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from tellsign.results.tables.document import DASH, TIMES, Column, Marks, Number, Section, TextRow, distinct
 from tellsign.results.tables.numbers import Cell, Cells
-from tellsign.results.tables.specification import METRIC_LABELS, Slice, Spec
+from tellsign.results.tables.specification import Slice, Spec
 
 EMPTY = f"{DASH}{TIMES} /"
 """What a cell without content is made of: a dash, or one for each of its metrics."""
@@ -143,15 +143,6 @@ def side_by_side(draft: Draft, columns: Sequence[tuple[Slice, str, str]], headin
     return section(heading, heads, spec.rows, cells_of)
 
 
-def metrics_side_by_side(draft: Draft) -> list[Section]:
-    """One section with the specification's own columns, each of one metric."""
-    columns = []
-    for column in draft.spec.columns:
-        group = f"{column.group}: {column.label}" if column.group else column.label
-        columns.append((column, column.select.get("metric", draft.spec.metrics[0]), group))
-    return [side_by_side(draft, columns, draft.spec.heading)]
-
-
 def metric_labels(draft: Draft) -> str:
     """The metrics of a table, as a heading."""
-    return " / ".join(METRIC_LABELS[metric] for metric in draft.spec.metrics)
+    return " / ".join(draft.spec.labels[metric] for metric in draft.spec.metrics)

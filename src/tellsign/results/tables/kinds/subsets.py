@@ -17,7 +17,7 @@ from tellsign.results.tables.layout import (
     side_by_side,
 )
 from tellsign.results.tables.numbers import PRINTED, Cell
-from tellsign.results.tables.specification import METRIC_LABELS, Slice, runs_of
+from tellsign.results.tables.specification import Slice, runs_of
 
 
 def by_subset(draft: Draft) -> list[Section]:
@@ -36,7 +36,7 @@ def by_subset(draft: Draft) -> list[Section]:
     hidden = set(tested) - {column.select.get("subset") for column in columns}
     heading = f"Mean over all {len(tested)} tested subsets, of which {len(tested) - len(hidden)} are shown below"
     mean = Slice("mean", "", {"subset": "mean"}, {})
-    means = [(mean, metric, METRIC_LABELS[metric]) for metric in spec.metrics]
+    means = [(mean, metric, spec.labels[metric]) for metric in spec.metrics]
     return [
         side_by_side(draft, means, heading if hidden else "Mean over subsets"),
         *_ours_and_delta(draft, [*columns, mean]),
