@@ -253,6 +253,10 @@ def test_a_named_base_is_merged_over_the_base_for_runs_and_grids(tmp_path):
     folder = written(tmp_path, bases=bases, runs={"a": {"base": "low", "crop": 64}, "b": {}}, grids=grids)
     specs = run_specs(build(Paper, read_paper_file("p.yaml", folder), "p"), "p")
     assert specs["a"] == specs["b"] | bases["low"] | {"crop": 64} and specs["g-32"] == specs["a"] | {"crop": 32}
+    both = {"a": {"base": "low", "baseline": "npr"}}
+    folder = written(tmp_path, bases=bases, baselines={"include": "b.yaml"}, runs=both)
+    specs = run_specs(build(Paper, read_paper_file("p.yaml", folder), "p"), "p")
+    assert specs["a"] == {"backbone": {"name": "npr"}} | bases["low"]
     written(tmp_path, bases=bases, runs={"a": {"base": "lo"}})
     with pytest.raises(UserError, match=r"unknown base of p: run a 'lo'.*Did you mean 'low'"):
         run_specs(build(Paper, read_paper_file("p.yaml", folder), "p"), "p")

@@ -38,6 +38,11 @@ def test_every_shipped_file_names_a_schema_that_accepts_it(name):
     assert not problems
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_no_line_is_longer_than_a_page(name):
+    assert max(map(len, (CONFIG / name).read_text(encoding="utf-8").splitlines())) <= 120
+
+
 @pytest.mark.parametrize(
     ("kind", "data"),
     [

@@ -119,7 +119,7 @@ def partial_recipes() -> JsonSchema:
     kinds = [copy.deepcopy(schema_of(kind)) for kind in (Recipe, FeatureRecipe)]
     definitions = {name: definition for kind in kinds for name, definition in kind.pop("$defs").items()}
     beside = {
-        "base": {"type": "string", "description": "Starts from `base` with this one of `bases` merged over it."},
+        "base": {"type": "string", "description": "One of `bases`: merged over what it starts from."},
         "baseline": {"type": "string", "description": "Starts from this recipe of `baselines` instead of from `base`."},
         "seeds": {"type": "array", "items": {"type": "integer"}, "description": "Instead of the paper's."},
         "tests": {"type": "array", "items": {"type": "string"}, "description": "Its test sets."},

@@ -34,7 +34,8 @@ class Paper(Settings):
     Attributes:
         seeds: Of every run that names none.
         base: What every run starts from.
-        bases: Named changes to ``base``: a run or grid that says ``base: NAME`` starts from ``base`` with them.
+        bases: Named changes to ``base``: a run or grid that says ``base: NAME`` starts from ``base`` (or from its
+            ``baseline``) with them.
         baselines: Recipes of other methods; a run that says ``baseline: NAME`` starts from one of them instead of from
             ``base``. ``include: FILE`` reads them from a file, so that papers share them.
         artifacts: Every table and figure of the printed paper, by its number.
