@@ -24,7 +24,8 @@ from PIL import Image
 from pipeline import BIN, copy_of_tree, planned, snakemake
 
 from tellsign.errors import UserError
-from tellsign.sharing.dvc import covering, damage, entries_of, files_below, merged, unit_of
+from tellsign.sharing.artifacts import covering, damage, files_below, merged, unit_of
+from tellsign.sharing.dvc import entries_of
 from tellsign.system.files import folder_beside, write_text
 from tellsign.system.integrity import check_files
 from tellsign.system.parquet import write_rows

@@ -26,17 +26,8 @@ from tellsign.commands.doctor import chosen
 from tellsign.commands.share import set_up_merging
 from tellsign.errors import UserError
 from tellsign.plan.artifact import Artifact
-from tellsign.sharing.dvc import (
-    damage,
-    entries_of,
-    fetch_whole,
-    files_below,
-    opened,
-    output_of,
-    place_whole,
-    tree_of,
-    units_of,
-)
+from tellsign.sharing.artifacts import damage, files_below, units_of
+from tellsign.sharing.dvc import entries_of, fetch_whole, opened, output_of, place_whole, tree_of
 
 
 @dataclass

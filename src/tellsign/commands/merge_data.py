@@ -13,7 +13,8 @@ import logging
 from pathlib import Path
 
 from tellsign.schema.strict_yaml import read_yaml
-from tellsign.sharing.dvc import entries_of, merged, opened, tree_of, write_list
+from tellsign.sharing.artifacts import merged
+from tellsign.sharing.dvc import entries_of, opened, tree_of, write_list
 
 log = logging.getLogger(__name__)
 

@@ -22,18 +22,8 @@ from pathlib import Path
 from tellsign.commands.configuration import plan_of, unknown_fingerprints
 from tellsign.errors import UserError
 from tellsign.plan.artifact import Artifact
-from tellsign.sharing.dvc import (
-    ENTRY,
-    entries_of,
-    files_below,
-    opened,
-    output_of,
-    remove,
-    tree_of,
-    unit_of,
-    units_of,
-    write_list,
-)
+from tellsign.sharing.artifacts import files_below, unit_of, units_of
+from tellsign.sharing.dvc import ENTRY, entries_of, opened, output_of, remove, tree_of, write_list
 from tellsign.stages.registry import FINGERPRINT, STAGES
 
 CROPS = re.compile(re.escape(STAGES["crops"].path).replace(r"\{name\}", r"[^/]+").replace(r"\{fp\}", FINGERPRINT))

@@ -20,19 +20,8 @@ from collections import Counter
 from pathlib import Path
 
 from tellsign.errors import UserError
-from tellsign.sharing.dvc import (
-    DATA,
-    covering,
-    damage,
-    entries_of,
-    files_below,
-    opened,
-    output_of,
-    push_all,
-    tree_of,
-    unit_of,
-    units_of,
-)
+from tellsign.sharing.artifacts import DATA, covering, damage, files_below, unit_of, units_of
+from tellsign.sharing.dvc import entries_of, opened, output_of, push_all, tree_of
 
 log = logging.getLogger(__name__)
 DRIVER = "merge.dvc.driver"

@@ -124,12 +124,12 @@ class WeightsCatalogue:
 
     def _find_nltk(self) -> ResolvedWeights:
         folders = nltk_folders()
-        lacking = [package for package, folder in folders.items() if folder is None]
-        if lacking:
+        missing = [package for package, folder in folders.items() if folder is None]
+        if missing:
             how = (
                 f"{NLTK_COMMAND}\n(without a network: copy the folder nltk_data from another machine; docs/weights.md)"
             )
-            raise MissingWeightsError(NLTK, f"lacks {' and '.join(lacking)}", how)
+            raise MissingWeightsError(NLTK, f"lacks {' and '.join(missing)}", how)
         return ResolvedWeights(
             NLTK, digest_of({p: self._folder_digest(f) for p, f in folders.items() if f is not None})
         )
@@ -144,12 +144,12 @@ class WeightsCatalogue:
         Raises:
             UserError: names everything that is missing or wrong, at once.
         """
-        found: dict[str, ResolvedWeights] = {}
+        resolved: dict[str, ResolvedWeights] = {}
         missing: list[MissingWeightsError] = []
         problems: list[str] = []
         for value, places in needed.items():
             try:
-                found[value] = self.find(value)
+                resolved[value] = self.find(value)
             except MissingWeightsError as problem:
                 missing.append(problem)
             except UserError as problem:
@@ -158,7 +158,7 @@ class WeightsCatalogue:
             problems.append(shopping_list(missing, needed, command))
         if problems:
             raise UserError("\n\n".join(problems))
-        return found
+        return resolved
 
     # ------------------------------------------------------------------------------------------ entries
 
@@ -209,9 +209,9 @@ class WeightsCatalogue:
 
     def _find_entry(self, name: str) -> ResolvedWeights:
         entry, root = self.entries[name], self._place(name)
-        lacking = self.missing_files(name, root)
-        if lacking:
-            some = ", ".join(lacking[:3]) + (", …" if len(lacking) > 3 else "")
+        missing = self.missing_files(name, root)
+        if missing:
+            some = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
             state = f"incomplete, lacks {some}" if entry_files(entry, root) else "missing"
             raise MissingWeightsError(name, state, self.command(name), entry)
         locked = self.lock().get(name)
@@ -235,7 +235,7 @@ class WeightsCatalogue:
                 f"weights {name!r}: {lock} records revision {commit}, but {CATALOGUE} wants {entry.revision}. For that "
                 f"one {forget}, then:\n  rm -rf {shlex.quote(str(self.folder / name))} && {again}"
             )
-        for file, found in digests.items():
+        for file, digest in digests.items():
             path = root / file
             source = CATALOGUE if file in entry.sha256 else lock
             expected = entry.sha256.get(file) or recorded.get(file, {}).get("sha256")
@@ -244,10 +244,10 @@ class WeightsCatalogue:
                     f"weights {name!r}: {path} was not there when {lock} was written. Remove it or, if it belongs "
                     f"there, {forget}."
                 )
-            if expected not in (None, found):
+            if expected not in (None, digest):
                 raise UserError(
                     f"weights {name!r}: {path} is not the file it should be.\n  expected sha256 {expected} ({source})\n"
-                    f"  found    sha256 {found}\nTo restore it:\n  rm {shlex.quote(str(path))} && {again}"
+                    f"  found    sha256 {digest}\nTo restore it:\n  rm {shlex.quote(str(path))} && {again}"
                     + (f"\nIf the change is meant, {forget}." if source is lock else "")
                 )
 
@@ -261,9 +261,9 @@ class WeightsCatalogue:
         files = {file: {"sha256": d, "bytes": (root / file).stat().st_size} for file, d in digests.items()}
         made = {"source": entry.repository or entry.url, "revision": revision, "files": files}
         with exclusive_lock(path):
-            held = self.lock()  # another process may have written since
-            if name not in held:
-                stored = {"version": VERSION, "weights": dict(sorted((held | {name: made}).items()))}
+            recorded = self.lock()  # another process may have written since
+            if name not in recorded:
+                stored = {"version": VERSION, "weights": dict(sorted((recorded | {name: made}).items()))}
                 write_text(path, json.dumps(stored, indent=2) + "\n")
 
     def _folder_digest(self, root: Path) -> str:
@@ -333,13 +333,13 @@ def shortened(places: Sequence[str], width: int) -> str:
 
 def visible_files(root: Path) -> list[str]:
     """Files under a folder, relative, posix, sorted; hidden ones and linked folders are left out."""
-    found: list[str] = []
+    visible: list[str] = []
     for folder, folders, files in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
         place = Path(folder)
         paths = [place / name for name in files if not name.startswith(".")]
-        found += [path.relative_to(root).as_posix() for path in paths if path.is_file()]
-    return sorted(found)
+        visible += [path.relative_to(root).as_posix() for path in paths if path.is_file()]
+    return sorted(visible)
 
 
 def entry_files(entry: Entry, root: Path) -> list[str]:

@@ -1,8 +1,8 @@
-"""Artifacts that a team shares: what ``data.dvc`` lists, and moving them between ``data/`` and a remote, whole.
+"""Moving the artifacts that ``data.dvc`` lists between ``data/`` and a team's remote, whole.
 
 DVC does the work: its list of a folder (a tree: path → md5), its cache, its remotes, its links. What is added here
 follows from the rule that an artifact is current exactly when its file exists: one appears whole or not at all, only
-after its bytes were verified, and of two branches' lists an artifact is taken from one side, never mixed.
+after its bytes were verified.
 """
 
 from __future__ import annotations
@@ -11,17 +11,15 @@ import contextlib
 import errno
 import hashlib
 import logging
-import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tellsign.errors import UserError
-from tellsign.stages.registry import FINGERPRINT, STAGES, Stage
+from tellsign.sharing.artifacts import DATA, damage
 from tellsign.system.files import part_of
-from tellsign.system.integrity import MANIFEST, listed_files, matches_seal, sha256_of_file
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -30,49 +28,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ENTRY = "data.dvc"
-DATA = "data"
 # Packages of DVC's remotes whose errors are of no common kind.
 TRANSPORTS = ("aiobotocore", "asyncssh", "boto3", "botocore", "dvc_s3", "dvc_ssh", "s3fs", "sshfs")
-STORE = re.compile(r"data/store/[^/]+\.[0-9a-f]{12}/(?:made\.json|[0-9a-f]{20}\.parquet)")
-
-
-def _pattern(stage: Stage) -> str:
-    """A stage's path as a pattern; a folder's files lie below it."""
-    escaped = re.escape(stage.path).replace(r"\{name\}", r"[^.][^\0]*?").replace(r"\{fp\}", FINGERPRINT)
-    return rf"{escaped}(?=/|$)" if stage.folder else escaped
-
-
-UNITS = re.compile("|".join(_pattern(stage) for stage in STAGES.values() if stage.path.startswith(f"{DATA}/")))
-
-
-def unit_of(path: str) -> str | None:
-    """The artifact that a file of ``data/`` belongs to, its path; a file of a store is one by itself.
-
-    None for what is nobody's artifact.
-    """
-    if STORE.fullmatch(path):
-        return path
-    found = UNITS.match(path)
-    whole = found is not None and (found.end() == len(path) or path[found.end()] == "/")
-    return found.group() if found is not None and whole else None
-
-
-def units_of(entries: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Entries (path → md5) by the artifact they belong to; other files stand alone."""
-    found: dict[str, dict[str, str]] = {}
-    for path, md5 in entries.items():
-        found.setdefault(unit_of(path) or path, {})[path] = md5
-    return found
-
-
-def files_below(folder: Path) -> Iterator[str]:
-    """Every file of a tree of folders that is not hidden, as ``folder/...`` with slashes."""
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (PurePosixPath(place, name).as_posix() for name in sorted(files) if not name.startswith("."))
-
-
-# ------------------------------------------------------------------------------------------------ DVC's side
 
 
 @contextlib.contextmanager
@@ -137,21 +94,21 @@ def tree_of(repo: Repo, md5: str | None, whose: str, remote: str | None = None) 
 
     if md5 is None:
         return Tree()
-    held, cache = HashInfo("md5", md5), repo.cache.local
+    wanted, cache = HashInfo("md5", md5), repo.cache.local
     reason: object = "it is in no remote"
     for last in (False, True):
         place = Path(cache.oid_to_path(md5))
         if place.is_file():  # DVC takes a list as it is, and whatever it names with it
-            found = f"{md5_of_file(place)}.dir"
-            if found == md5:
+            actual = f"{md5_of_file(place)}.dir"
+            if actual == md5:
                 with contextlib.suppress(ObjectFormatError):
-                    return Tree.load(cache, held)
+                    return Tree.load(cache, wanted)
             place.unlink()
-            reason = f"its md5 is {found}"
+            reason = f"its md5 is {actual}"
         if last:
             break
         try:
-            repo.cloud.pull([held], remote=remote)
+            repo.cloud.pull([wanted], remote=remote)
         except (DvcException, OSError) as problem:
             reason = problem
     raise UserError(
@@ -167,15 +124,15 @@ def entries_of(tree: Tree) -> dict[str, str]:
     Raises:
         UserError: a path leads out of ``data/``, or a digest is none; lists come from other people's machines.
     """
-    found = {}
-    for key, _, held in tree:
+    entries = {}
+    for key, _, digest in tree:
         path = "/".join((DATA, *key))
         if any(part in ("", ".", "..") or re.search(r"[/\\\0]", part) for part in key):
             raise UserError(f"the list of files that {ENTRY} names holds {path!r}, which leads out of {DATA}/.")
-        if held is None or not re.fullmatch("[0-9a-f]{32}", held.value or ""):
+        if digest is None or not re.fullmatch("[0-9a-f]{32}", digest.value or ""):
             raise UserError(f"the list of files that {ENTRY} names gives no md5 for {path!r}.")
-        found[path] = held.value
-    return found
+        entries[path] = digest.value
+    return entries
 
 
 def write_list(repo: Repo, entries: Mapping[str, str], file: Path) -> None:
@@ -190,8 +147,8 @@ def write_list(repo: Repo, entries: Mapping[str, str], file: Path) -> None:
     tree.digest()
     assert tree.hash_info is not None
     repo.cache.local.add(tree.path, tree.fs, tree.oid)
-    with modify_yaml(str(file)) as held:
-        out = held["outs"][0]
+    with modify_yaml(str(file)) as data_dvc:
+        out = data_dvc["outs"][0]
         out.pop("size", None)
         out.pop("md5", None)
         out.pop("nfiles", None)
@@ -208,60 +165,7 @@ def md5_of_file(path: Path) -> str:
         return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def damage(unit: str, files: Iterable[str], place: Callable[[str], Path]) -> str | None:
-    """What contradicts the seal of an artifact; None when nothing does.
-
-    A Parquet file holds the sha256 of its own bytes, a folder the list of its files' (`tellsign.system`); a store's
-    shard is named by the beginning of its sha256 instead.
-
-    Args:
-        unit: The artifact's path.
-        files: Paths of its files.
-        place: Where the bytes of a path are.
-    """
-    if STORE.fullmatch(unit) and unit.endswith(".parquet"):
-        found, name = sha256_of_file(place(unit)), PurePosixPath(unit).stem
-        return None if found.startswith(name) else f"its sha256 begins {found[:20]}, its name says {name}"
-    if unit.endswith(".parquet"):
-        return None if matches_seal(place(unit).read_bytes()) else "its sha256 is not the one in its footer"
-    held = set(files)
-    if held == {unit}:  # a page, or what begins a store
-        return None
-    note = f"{unit}/{MANIFEST}"
-    if note not in held:
-        return f"it has no {MANIFEST}"
-    listed = listed_files(place(note).read_text(encoding="utf-8", errors="replace"))
-    for name in sorted({path.removeprefix(f"{unit}/") for path in held - {note}} | listed.keys()):
-        if name not in listed:
-            return f"its {MANIFEST} does not name {name}"
-        if f"{unit}/{name}" not in held:
-            return f"its {MANIFEST} names {name}, which is missing"
-        found = sha256_of_file(place(f"{unit}/{name}"))
-        if found != listed[name]:
-            return f"the sha256 of {name} is {found}, {MANIFEST} says {listed[name]}"
-    return None
-
-
 # ------------------------------------------------------------------------------------------------ share, get
-
-
-def covering(new: Iterable[str], others: Iterable[str]) -> list[str]:
-    """The highest folders, below the stages' at most, that hold new artifacts and nothing else.
-
-    DVC takes as long for a folder as for a file, and lists again all that a folder holds.
-
-    Args:
-        new: Paths of artifacts.
-        others: Files that must not come along.
-    """
-    mixed = {DATA} | {parent.as_posix() for path in others for parent in PurePosixPath(path).parents}
-    found = {}
-    for path in new:
-        top = PurePosixPath(path)
-        while top.parent.as_posix() not in mixed:
-            top = top.parent
-        found[top.as_posix()] = None
-    return sorted(found)
 
 
 def fetch_whole(
@@ -309,10 +213,10 @@ def _damage_in_cache(cache: Any, unit: str, files: Mapping[str, str]) -> str | N
         place = Path(cache.oid_to_path(md5))
         if not place.is_file():
             return f"{path} ({md5}) is not in the remote"
-        found = md5_of_file(place)
-        if found != md5:
+        actual = md5_of_file(place)
+        if actual != md5:
             place.unlink()
-            return f"the md5 of {path} is {found}, {ENTRY} says {md5}"
+            return f"the md5 of {path} is {actual}, {ENTRY} says {md5}"
     return damage(unit, files, lambda path: Path(cache.oid_to_path(files[path])))
 
 
@@ -374,32 +278,3 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-# ------------------------------------------------------------------------------------------------ two branches
-
-
-def merged(
-    ancestor: Mapping[str, str], ours: Mapping[str, str], theirs: Mapping[str, str]
-) -> tuple[dict[str, str], list[str]]:
-    """The list of both branches' artifacts, and the artifacts that both made.
-
-    An artifact that one branch added, or dropped, since their ancestor is in, or out. Where both made one, their
-    recipes are equal and either is right: ours is kept, whole, since the seal of one side does not fit the other's
-    bytes. One that was dropped on one side and made anew on the other stays.
-    """
-    sides = [units_of(ancestor), units_of(ours), units_of(theirs)]
-    found: dict[str, str] = {}
-    both = []
-    for unit in dict.fromkeys(unit for side in sides for unit in side):
-        before, our, their = (side.get(unit) for side in sides)
-        if our == their or their == before:
-            taken = our
-        elif our == before:
-            taken = their
-        else:
-            taken = our or their
-            if our and their:
-                both.append(unit)
-        found |= taken or {}
-    return found, both
