@@ -25,7 +25,7 @@ CORES ?= all
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --target .venv/remotes -r requirements-remotes.lock
 	touch $@
 
-.PHONY: env team tables figures report test faults check audit licences lock clean
+.PHONY: env team tables figures report test faults check audit licences picture lock clean
 env: .venv/.ready ## the environment alone
 
 team: .venv/.ready ## let git merge data.dvc of two branches by its artifacts (docs/team.md)
@@ -40,11 +40,14 @@ test: .venv/.ready .venv/plugins/.ready .venv/remotes/.ready ## every test, the 
 faults: .venv/.ready ## the fault suite at full scale; hours on two cores. Its counts: faults.jsonl, docs/reliability.md
 	TELLSIGN_FAULTS=full TELLSIGN_FAULTS_REPORT=$(CURDIR)/faults.jsonl $(BIN)/python -m pytest tests/faults
 
-audit: .venv/.ready ## known vulnerabilities of what is pinned, where there is a network; licences
+audit: .venv/.ready ## known vulnerabilities of the pinned packages (needs a network); licences
 	$(BIN)/python benchmarks/audit.py
 
-licences: .venv/.ready ## write docs/licences.md anew
+licences: .venv/.ready ## write docs/licences.md again
 	$(BIN)/python benchmarks/audit.py --write
+
+picture: .venv/.ready ## draw docs/images/architecture.svg again
+	$(BIN)/python benchmarks/architecture.py --write
 
 check: .venv/.ready ## style, types, workflow
 	$(BIN)/ruff check
