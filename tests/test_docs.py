@@ -1,0 +1,51 @@
+"""The pages of the documentation: their links, commands and pictures are current."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, demo_config, make_plan
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+        assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_readme_names_the_two_commands_and_ci_runs_the_tests_by_it() -> None:
+    readme, targets = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
+    commands = re.findall(r"^(make \w+) ", readme, flags=re.M)
+    assert commands == ["make tables", "make test"]
+    assert commands[1] in (ROOT / ".ci" / "run").read_text().splitlines()
+    assert all(re.search(rf"^[\w ]*\b{name.removeprefix('make ')}\b[\w ]*:", targets, flags=re.M) for name in commands)
+
+
+def test_the_picture_of_the_architecture_is_current() -> None:
+    place = ROOT / "benchmarks" / "architecture.py"
+    spec = importlib.util.spec_from_file_location("architecture", place)
+    assert spec and spec.loader
+    architecture = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(architecture)
+    drawn = architecture.picture(make_plan(demo_config()).everything())
+    assert architecture.PICTURE.read_text(encoding="utf-8") == drawn, "run: make picture"
+    for stage in architecture.STAGES.values():
+        assert (f">{stage.name}</text>" in drawn) == (stage.name != "demo_weights")
+
+
+def test_the_citation_names_the_four_papers_and_the_version() -> None:
+    import tellsign
+
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cited["version"] == tellsign.__version__ and cited["license"] == "Apache-2.0"
+    readme = (ROOT / "README.md").read_text()
+    numbers = {one["value"] for paper in cited["references"] for one in paper.get("identifiers", ())}
+    assert len(cited["references"]) == 4
+    assert numbers == {f"arXiv:{number}" for number in re.findall(r"arxiv\.org/abs/([\d.]+)", readme)}
