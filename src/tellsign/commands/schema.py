@@ -20,6 +20,7 @@ from tellsign.schema.config import Config
 from tellsign.schema.data import Benchmark
 from tellsign.schema.fields import Named
 from tellsign.schema.paper import Paper
+from tellsign.schema.tables import Table
 from tellsign.schema.training import FeatureRecipe, Recipe
 from tellsign.system.files import write_text
 
@@ -49,13 +50,14 @@ def schemas() -> dict[str, JsonSchema]:
             "additionalProperties": {"$ref": "#/$defs/PartialBenchmark"},
         },
     )
-    paper, recipes = schema_of(Paper), partial_recipes()
+    paper, recipes, tables = schema_of(Paper), partial_recipes(), schema_of(Named[Table])
     # runs and the like say only what differs; `tellsign.schema.paper_files` merges them before they are checked
-    paper["$defs"] |= recipes["$defs"]
+    paper["$defs"] |= recipes["$defs"] | tables["$defs"]
     run = recipes["additionalProperties"]
     for section in ("runs", "grids", "bases", "baselines"):
         paper["properties"][section] |= {"additionalProperties": run}
     paper["properties"]["base"] |= run
+    paper["properties"]["tables"] |= {"additionalProperties": tables["additionalProperties"]}
     paper["properties"]["baselines"]["properties"] = {
         "include": {"type": "string", "description": "A file of recipes."}
     }

@@ -115,10 +115,9 @@ class Axis(Settings):
 
 
 class Table(Selection):
-    """A table.
+    """A table of a paper file.
 
     Attributes:
-        paper, name: Of the table.
         title, caption, footnotes: Texts.
         kind: ``subsets`` (rows are runs, columns the subsets and their mean; two metrics share a cell), ``runs`` (rows
             are runs, columns what ``columns`` says), ``grid`` (rows and perhaps columns are fields of the recipes of a
@@ -131,15 +130,10 @@ class Table(Selection):
         quoted: Where the printed numbers stand, as far as common to all cells; a plain name is the artifact. Null:
             no printed number.
         spread: What stands after ±: the deviation over ``seeds``, or over the kept ``epochs`` (as LoL prints it).
-        comparable: Ours is measured on the paper's benchmark, so that differences mean something.
         why: Replaces the footnote that says why there are no differences.
         cost: Show how many images (images times epochs) the training saw, a cost that every repetition shares.
-        banner: Stands above the table in every format.
-        recipes: Recipes of the runs that the table names; the plan adds them.
     """
 
-    paper: str
-    name: str
     title: str
     kind: str = Field(json_schema_extra={"enum": list(TABLE_KINDS)})
     metric: Names
@@ -149,12 +143,9 @@ class Table(Selection):
     quoted: str | PrintedAt | None = None
     caption: str = ""
     spread: Literal["seeds", "epochs"] = "seeds"
-    comparable: bool = False
     why: str = ""
     cost: bool = True
-    banner: str = ""
     footnotes: Several[str] = ()
-    recipes: Named[Any] = Field(default_factory=dict)
 
     @field_validator("kind")
     @classmethod
@@ -174,6 +165,23 @@ class Table(Selection):
                 listed = ", ".join(sorted(METRIC_LABELS))
                 raise ValueError(f"unknown metric {name!r}.{near_miss(name, METRIC_LABELS)} Known: {listed}.")
         return metric
+
+
+class PlannedTable(Table):
+    """A table with what the plan adds.
+
+    Attributes:
+        paper, name: Of the table.
+        comparable: Ours is measured on the paper's benchmark, so that differences mean something.
+        banner: Stands above the table in every format.
+        recipes: Recipes of the runs that the table names.
+    """
+
+    paper: str
+    name: str
+    comparable: bool = False
+    banner: str = ""
+    recipes: Named[Any] = Field(default_factory=dict)
 
 
 SELECTION = frozenset({*Selection.model_fields, "metric"})
@@ -196,7 +204,7 @@ def table_settings(data: Mapping[str, Any]) -> dict[str, Any]:
         UserError: an unknown or missing key, kind or field; the message names the table.
     """
     where = f"table {data.get('name', '?')}"
-    table = build(Table, data, where)
+    table = build(PlannedTable, data, where)
     metrics = _as_list(table.metric)
     run_at: list[tuple[str, str, str]] = []
     if table.kind == "grid":
@@ -242,7 +250,7 @@ def _axis_label(axis: Axis | None) -> str:
 # ---------------------------------------------------------------------------------------------- lists of rows, columns
 
 
-def _rows(table: Table, where: str) -> list[Slice]:
+def _rows(table: PlannedTable, where: str) -> list[Slice]:
     """A row's printed number needs a name of its own."""
     if isinstance(table.rows, Axis):
         raise UserError(f"{where}: the rows of kind {table.kind} are a list; only a grid's are a field of the recipes.")
@@ -253,7 +261,7 @@ def _rows(table: Table, where: str) -> list[Slice]:
     ]
 
 
-def _columns(table: Table, where: str) -> list[Slice]:
+def _columns(table: PlannedTable, where: str) -> list[Slice]:
     """A column of metrics needs no name of its own among the printed numbers, a subset does."""
     if isinstance(table.columns, Axis):
         raise UserError(f"{where}: the columns of kind {table.kind} are a list.")
@@ -298,7 +306,7 @@ def _slice(
 # ---------------------------------------------------------------------------------------------- grids
 
 
-def _grid(table: Table, where: str) -> tuple[list[Slice], list[Slice], list[tuple[str, str, str]]]:
+def _grid(table: PlannedTable, where: str) -> tuple[list[Slice], list[Slice], list[tuple[str, str, str]]]:
     """Rows, columns and, where both are fields of recipes, the run of each cell."""
     names = _as_list(table.grid or ())
     runs = {name: table.recipes[name] for name in runs_of_grids(list(table.recipes), names)}
