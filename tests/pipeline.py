@@ -71,7 +71,7 @@ def planned(folder: Path, *arguments: str) -> Counter[str]:
 
 def tables_of(folder: Path) -> dict[str, str]:
     """Digest of every table file that results/ shows."""
-    found = sorted((folder / "results").glob("*/*/table.*"))
+    found = sorted((folder / "results").glob("*/*/*/table.*"))
     assert found
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in found}
 

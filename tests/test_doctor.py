@@ -206,6 +206,8 @@ def test_values_are_read_as_snakemake_reads_them(project, capsys, caplog):
     assert "caption_jobs: expected int, got 'eight'" in caplog.text
     assert run(["doctor", "--configfile", "config"]) == 2
     assert "config is a folder" in caplog.text
+    assert run(["doctor", "--configfile", "config/papr.yaml"]) == 2
+    assert "there is no file config/papr.yaml. Did you mean 'config/paper.yaml'? Known: config/" in caplog.text
 
 
 def test_the_papers_without_data_are_explained_in_seconds(project, capsys):

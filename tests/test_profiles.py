@@ -54,13 +54,18 @@ def test_a_cluster_is_told_what_every_rule_takes_and_no_group_holds_what_lies_ou
 
 
 def test_rules_that_compute_on_gpus_take_free_ones():
-    bodies = {m[1]: m[2] for m in re.finditer(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", RULE_FILES, flags=re.M | re.S)}
-    asking = {name for name, body in bodies.items() if "gpu=1" in body}
-    taking = {
-        name
-        for name, body in bodies.items()
-        if re.search(r"tellsign --gpus \{(resources\.gpu|params\.gpus:q)\} ", body)
-    }
+    rule = r"^(?:use rule (\w+) as |rule )(\w+)(?: with)?:\n(.*?)(?=^\S|\Z)"
+    own = {m[2]: (m[1], m[3]) for m in re.finditer(rule, RULE_FILES, flags=re.M | re.S)}
+
+    def says(rule: str, pattern: str) -> str:
+        """What a rule says itself, or the rule that it is a variant of."""
+        origin, body = own[rule]
+        said = re.search(pattern, body)
+        return said[0] if said else says(origin, pattern) if origin else ""
+
+    asking = {rule for rule in own if says(rule, r"\bgpu=\d") == "gpu=1"}
+    flag = r"tellsign --gpus \{(resources\.gpu|params\.gpus:q)\} "
+    taking = {rule for rule in own if says(rule, flag) and says(rule, r"\bgpu=\d") != "gpu=0"}
     assert asking == GPU_RULES == taking
 
 

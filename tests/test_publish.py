@@ -23,7 +23,7 @@ def test_results_follow_the_configuration_there_and_back(here):
     other = make_plan(demo_config() | {"evaluate": {"threshold": 0.4}})
     names = made(first, here), made(other, here)
     assert names[0] != names[1]
-    shown = here / "results" / "mpft" / "table1" / "table.md"
+    shown = here / "results" / "demo" / "mpft" / "table1" / "table.md"
     for plan, name in ((first, names[0]), (other, names[1]), (first, names[0])):
         publish(plan, here / "results")
         assert shown.read_text() == name
@@ -34,20 +34,30 @@ def test_what_is_not_made_is_not_shown(here):
     made(first, here)
     assert "shows 1 of" in publish(first, here / "results")
     assert "shows 0 of" in publish(make_plan(demo_config() | {"evaluate": {"threshold": 0.4}}), here / "results")
-    assert not (here / "results" / "mpft" / "table1").is_symlink()
+    assert not (here / "results" / "demo" / "mpft" / "table1").is_symlink()
 
 
 def test_links_are_relative_so_that_the_folder_can_be_moved(here):
     plan = make_plan(demo_config())
     made(plan, here)
     publish(plan, here / "results")
-    assert str((here / "results" / "mpft" / "table1").readlink()).startswith("../../data/table/mpft/")
+    assert str((here / "results" / "demo" / "mpft" / "table1").readlink()).startswith("../../../data/table/mpft/")
 
 
 def test_a_folder_in_a_links_place_is_not_removed(here):
     plan = make_plan(demo_config())
     made(plan, here)
-    (here / "results" / "mpft" / "table1").mkdir(parents=True)
+    (here / "results" / "demo" / "mpft" / "table1").mkdir(parents=True)
     with pytest.raises(UserError, match="is a folder, where a link"):
         publish(plan, here / "results")
-    assert (here / "results" / "mpft" / "table1").is_dir()
+    assert (here / "results" / "demo" / "mpft" / "table1").is_dir()
+
+
+def test_each_configuration_keeps_its_folder(here):
+    first, other = make_plan(demo_config()), make_plan(demo_config() | {"name": "mine", "banner": "mine"})
+    names = made(first, here), made(other, here)
+    assert names[0] != names[1]
+    assert "results/demo/ shows 1 of" in publish(first, here / "results")
+    assert "results/mine/ shows 1 of" in publish(other, here / "results")
+    shown = [here / "results" / name / "mpft" / "table1" / "table.md" for name in ("demo", "mine")]
+    assert [path.read_text() for path in shown] == list(names)

@@ -210,4 +210,4 @@ def test_the_demo_finishes_though_a_job_and_a_daemon_are_killed(cluster, tmp_pat
     (encoder,) = (folder / "data" / "pretrain" / "rescale").iterdir()
     assert json.loads((encoder / "provenance.json").read_text())["processes"] == 2
     assert planned(folder, "rescale") == Counter()
-    assert (folder / "results" / "rescale" / "table1" / "table.md").is_file()
+    assert (folder / "results" / "demo" / "rescale" / "table1" / "table.md").is_file()

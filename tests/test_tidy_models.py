@@ -97,7 +97,7 @@ def test_tidy_runs_through_the_rules_with_models_of_the_real_kind(tree):
     features = [Features.load(path) for path in made(tree, "embed")]
     assert sum(len(f.object_row) for f in features) == sum(row["found"] for row in boxes)
     assert all(f.image.isfinite().all() and f.text.isfinite().all() for f in features)
-    assert "tiny" in (tree / "results" / "tidy" / "table1" / "table.md").read_text()
+    assert "tiny" in (tree / "results" / CONFIG["name"] / "tidy" / "table1" / "table.md").read_text()
 
 
 def test_a_split_that_grows_by_two_pictures_costs_two_captions(tree):

@@ -11,37 +11,11 @@
 # a split, and then eight with its boxes; what they leave behind is thrown away, the rows come out of the store.
 
 
-rule caption_part:
-    input:
-        crops=inputs_for("caption", "crops"),
-    output:
-        captions=temp("data/work/caption/{name}.{fp}/{part}-of-{parts}.parquet"),
-    log:
-        "logs/caption/{name}.{fp}.{part}-of-{parts}.log",
-    threads: 1
-    resources:
-        gpu=1,
-        batch_size=32,
-        shard_size=256,
-    params:
-        settings=settings("caption"),
-        store=store("caption"),
-    shell:
-        "tellsign --gpus {resources.gpu} caption"
-        " --settings {params.settings:q}"
-        " --crops {input.crops:q}"
-        " --store {params.store:q}"
-        " --part {wildcards.part:q}/{wildcards.parts:q}"
-        " --batch-size {resources.batch_size}"
-        " --shard-size {resources.shard_size}"
-        " --out {output.captions:q}"
-        " > {log:q} 2>&1"
-
-
 rule caption:
+    """A caption for every image of a split: data/caption/test-whole-1a2b.0123456789ab.parquet"""
     input:
         crops=inputs_for("caption", "crops"),
-        shares=part_files("caption"),
+        parts=part_files("caption"),
     output:
         captions="data/caption/{name}.{fp}.parquet",
     log:
@@ -54,51 +28,37 @@ rule caption:
     params:
         settings=settings("caption"),
         store=store("caption"),
+        part=[],
     shell:
         "tellsign --gpus {resources.gpu} caption"
         " --settings {params.settings:q}"
         " --crops {input.crops:q}"
         " --store {params.store:q}"
+        " {params.part:q}"
         " --batch-size {resources.batch_size}"
         " --shard-size {resources.shard_size}"
         " --out {output.captions:q}"
         " > {log:q} 2>&1"
 
 
-rule ground_part:
+# one of several jobs that fill the store: data/work/caption/test-whole-1a2b.0123456789ab/2-of-8.parquet
+use rule caption as caption_part with:
     input:
-        crops=inputs_for("ground", "crops"),
-        caption=inputs_for("ground", "caption"),
+        crops=inputs_for("caption", "crops"),
     output:
-        boxes=temp("data/work/ground/{name}.{fp}/{part}-of-{parts}.parquet"),
+        captions=temp("data/work/caption/{name}.{fp}/{part}-of-{parts}.parquet"),
     log:
-        "logs/ground/{name}.{fp}.{part}-of-{parts}.log",
-    threads: 1
-    resources:
-        gpu=1,
-        batch_size=16,
-        shard_size=256,
+        "logs/caption/{name}.{fp}.{part}-of-{parts}.log",
     params:
-        settings=settings("ground"),
-        store=store("ground"),
-    shell:
-        "tellsign --gpus {resources.gpu} ground"
-        " --settings {params.settings:q}"
-        " --crops {input.crops:q}"
-        " --caption {input.caption:q}"
-        " --store {params.store:q}"
-        " --part {wildcards.part:q}/{wildcards.parts:q}"
-        " --batch-size {resources.batch_size}"
-        " --shard-size {resources.shard_size}"
-        " --out {output.boxes:q}"
-        " > {log:q} 2>&1"
+        part=lambda wildcards: ["--part", f"{wildcards.part}/{wildcards.parts}"],
 
 
 rule ground:
+    """A box for every phrase of a split's captions: data/ground/test-whole-1a2b.0123456789ab.parquet"""
     input:
         crops=inputs_for("ground", "crops"),
         caption=inputs_for("ground", "caption"),
-        shares=part_files("ground"),
+        parts=part_files("ground"),
     output:
         boxes="data/ground/{name}.{fp}.parquet",
     log:
@@ -111,19 +71,35 @@ rule ground:
     params:
         settings=settings("ground"),
         store=store("ground"),
+        part=[],
     shell:
         "tellsign --gpus {resources.gpu} ground"
         " --settings {params.settings:q}"
         " --crops {input.crops:q}"
         " --caption {input.caption:q}"
         " --store {params.store:q}"
+        " {params.part:q}"
         " --batch-size {resources.batch_size}"
         " --shard-size {resources.shard_size}"
         " --out {output.boxes:q}"
         " > {log:q} 2>&1"
 
 
+# one of several jobs that fill the store: data/work/ground/test-whole-1a2b.0123456789ab/2-of-8.parquet
+use rule ground as ground_part with:
+    input:
+        crops=inputs_for("ground", "crops"),
+        caption=inputs_for("ground", "caption"),
+    output:
+        boxes=temp("data/work/ground/{name}.{fp}/{part}-of-{parts}.parquet"),
+    log:
+        "logs/ground/{name}.{fp}.{part}-of-{parts}.log",
+    params:
+        part=lambda wildcards: ["--part", f"{wildcards.part}/{wildcards.parts}"],
+
+
 rule embed:
+    """Embeddings of images, captions and objects: data/embed/test-whole-1a2b.0123456789ab/"""
     input:
         crops=inputs_for("embed", "crops"),
         caption=inputs_for("embed", "caption"),

@@ -3,98 +3,66 @@
 # Every input is ancient(): an artifact is current exactly when its file exists, since its path says what it was
 # made from. Modification times mean nothing.
 
-import itertools
 import json
 import os
 import shlex
 import sys
 from pathlib import Path
 
+from snakemake.cli import get_argument_parser
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-sys.path.insert(0, str(Path(workflow.basedir) / "src"))
-
-from tellsign.errors import UserError, choose
-from tellsign.data.inventory import FileDigests, watched_digests
-from tellsign.system.locks import clear_stale_lock
-from tellsign.plan.plan import Plan
-from tellsign.stages.registry import STAGES
+import tellsign
+from tellsign.commands.configuration import Request, plan_for_rules
+from tellsign.errors import UserError
 from tellsign.sharing.publish import publish
+from tellsign.stages.registry import STAGES
 from tellsign.system.devices import visible_gpus
-from tellsign.networks.weights import open_catalogue
+from tellsign.system.locks import clear_stale_lock
+
+FOLDER = Path(workflow.basedir)
+DRY_RUN = workflow.output_settings.dryrun  # -n; workflow.dryrun is not known yet while rules are read
+MAIN = workflow.is_main_process  # no job that runs Snakemake again
+
+
+def refuse(problem):
+    """End with a message and nothing else; an exception would trail lines of this file."""
+    logger.error(str(problem))
+    sys.exit(1)
+
+
+if not Path(tellsign.__file__).is_relative_to(FOLDER / "src"):  # fingerprints would be those of other code
+    refuse(
+        f"tellsign comes from {Path(tellsign.__file__).parent}, not from {FOLDER / 'src'}. Use this folder's own "
+        f"environment (`make env`), or say PYTHONPATH={FOLDER / 'src'}."
+    )
+
 
 def quoted(path):
     """A path for a shell, in a text that Snakemake formats."""
     return shlex.quote(str(path)).replace("{", "{{").replace("}", "}}")
 
 
-# Jobs run the code of this working tree, which is what the fingerprints are taken of, in the environment that
-# snakemake itself runs in, or in the container's. The first line is what Snakemake sets where nothing is set here.
-shell.prefix(
-    "set -euo pipefail;"
-    f" export PYTHONPATH={quoted(Path(workflow.basedir) / 'src')};"
-    f' [ -n "${{{{APPTAINER_CONTAINER:-}}}}" ] || export PATH={quoted(Path(sys.executable).parent)}:"$PATH";'
-    # a process that the system kills for want of memory says nothing itself
-    ' tellsign() {{ local stage=$1 status=0; [ "$1" != --gpus ] || stage=$3; command tellsign "$@" || status=$?;'
-    ' [ $status -ne 137 ] || echo "$stage was killed (SIGKILL), most'
-    " often for want of memory: run fewer jobs at once (--cores), or give it a smaller batch size or a machine with"
-    ' more, and run the same command again; finished stages and epochs are kept." >&2; return $status; }}; '
-)
-
-# What -n says; workflow.dryrun is not known yet while rules are read.
-DRY_RUN = workflow.output_settings.dryrun
+shell.prefix(f". {quoted(FOLDER / 'workflow' / 'job.sh')} {quoted(Path(sys.executable).parent)}; ")
 
 
-# The flags that name this configuration, for commands to be told; none of a default.
-SAME_CONFIGURATION = " ".join(
-    [
-        *(f"--configfile {shlex.quote(os.path.relpath(file))}" for file in workflow.overwrite_configfiles),
-        *(["--config", *map(shlex.quote, workflow.config_settings.config_args)] if workflow.config_settings.config else []),
-    ]
-)
+def same_configuration():
+    """The flags that name this configuration, for commands in messages; none of a default."""
+    files = [f"--configfile {shlex.quote(os.path.relpath(file))}" for file in workflow.overwrite_configfiles]
+    settings = workflow.config_settings
+    return " ".join([*files, *(["--config", *map(shlex.quote, settings.config_args)] if settings.config else [])])
 
 
-def read_plan():
-    """The plan of this configuration; what is wrong with it is said before any job starts."""
-    folder, file_digest = Path(workflow.basedir), FileDigests(Path("cache/files.json"))
-    try:
-        catalogue = open_catalogue(folder, file_digest)
-        plan = Plan(
-            {key: value for key, value in config.items() if value is not None},
-            raw_digests=watched_digests,
-            file_digest=file_digest,
-            find_weights=catalogue.find,
-            folder=folder,
-        )
-        artifacts = plan.everything()
-        targets = plan.targets()
-        for before, word in itertools.pairwise(sys.argv):  # Snakemake itself would name no near miss
-            named = word.partition("-")[0] in targets and not before.startswith("-") and not Path(word).exists()
-            if named and workflow.is_main_process:
-                choose(targets, word, "target")
-        asked = [a for name, held in targets.items() if name in sys.argv for a in held]
-        named = asked and not {"tables", "figures", "report", "all"} & set(sys.argv)
-        # jobs run Snakemake again, for one artifact of a run that has been let through
-        weights, folders = plan.missing_inputs(asked if named else artifacts.values()) if workflow.is_main_process else ((), ())
-        lacking = [plan.missing_data_report(folders)] if folders else []
-        if weights:
-            try:
-                needed = {w: users for w, users in plan.networks_needed().items() if w in weights}
-                catalogue.require(needed, f"tellsign weights {SAME_CONFIGURATION} --fetch")
-            except UserError as problem:
-                lacking.append(str(problem))
-        if lacking and not DRY_RUN:
-            raise UserError("\n\n".join(lacking))
-        if lacking:
-            lacking.append("This is a dry run; jobs start only when nothing is missing.")
-            logger.warning("\n\n".join(lacking))
-        return plan, artifacts
-    except UserError as problem:
-        raise WorkflowError(str(problem)) from None
-
-
-PLAN, ARTIFACTS = read_plan()
+try:
+    # the targets are not among the workflow's settings yet while rules are read
+    asked = get_argument_parser().parse_known_args()[0].targets if MAIN else ()
+    request = Request(asked, same_configuration(), DRY_RUN, in_job=not MAIN)
+    PLAN, ARTIFACTS, warning = plan_for_rules(config, FOLDER, request)
+except UserError as problem:
+    refuse(problem)
+if warning:
+    logger.warning(warning)
 
 
 wildcard_constraints:
@@ -208,26 +176,26 @@ def published(wildcards):
 
 
 # Told here, in one line: Snakemake itself would show where in its own code it could not make a folder.
-if workflow.is_main_process and not DRY_RUN:
+if MAIN and not DRY_RUN:
     for kept in map(Path, ("data", "cache", "logs", "results", ".snakemake")):
         if not os.access(kept if kept.exists() else Path.cwd(), os.W_OK):
-            raise WorkflowError(
+            refuse(
                 f"{kept.absolute()} cannot be written. Give yourself permission, or run in a folder that can be "
                 "written; nothing was changed."
             )
 
 # After kill -9 of Snakemake the folder stays locked; nobody has to know that.
-if workflow.is_main_process and not DRY_RUN:
+if MAIN and not DRY_RUN:
     clear_stale_lock(Path.cwd())
     try:
         publish(PLAN, Path("results"))  # also when nothing is to be done, as after a change was taken back
     except UserError as problem:
-        raise WorkflowError(str(problem)) from None
+        refuse(problem)
 
 
 # Without a limit Snakemake would start all GPU jobs at once; a profile or --resources gpu=N overrules this one. Where
 # there is no GPU, the cores are the limit.
-if workflow.is_main_process and "gpu" not in workflow.global_resources and visible_gpus():
+if MAIN and "gpu" not in workflow.global_resources and visible_gpus():
     workflow.register_resource("gpu", len(visible_gpus()))
 
 

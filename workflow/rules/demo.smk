@@ -7,6 +7,7 @@
 
 
 rule demo_photos:
+    """Photographs of one part, drawn: data/demo_photos/train.0123456789ab/"""
     output:
         photos=directory("data/demo_photos/{name}.{fp}"),
     log:
@@ -22,6 +23,7 @@ rule demo_photos:
 
 
 rule demo_generator:
+    """A generator, trained and sampled: data/demo_generator/ldm.0123456789ab/"""
     input:
         source=inputs_for("demo_generator", "source"),
         prompt_train=inputs_for("demo_generator", "prompt_train"),
@@ -45,6 +47,7 @@ rule demo_generator:
 
 
 rule demo_weights:
+    """The tiny networks that ship with the package, trained anew: data/demo_weights/"""
     output:
         weights=directory("data/demo_weights"),
     log:

@@ -7,6 +7,7 @@
 
 
 rule score:
+    """p(fake) of every test image, for all seeds of a run: data/score/mpft/tam.0123456789ab.parquet"""
     input:
         checkpoints=inputs_for("score", "checkpoints"),
         splits=inputs_for("score", "splits"),
@@ -57,6 +58,7 @@ use rule score as score_head with:
 
 
 rule evaluate:
+    """Metrics of a run with intervals: data/evaluate/mpft/tam.0123456789ab.parquet"""
     input:
         scores=inputs_for("evaluate", "scores"),
         splits=inputs_for("evaluate", "splits"),

@@ -7,6 +7,7 @@
 
 
 rule index:
+    """Every image of a benchmark, its facts and status: data/index/demo.0123456789ab.parquet"""
     input:
         made=inputs_for("index", "made"),
     output:
@@ -28,6 +29,7 @@ rule index:
 
 
 rule split:
+    """A seeded, balanced sample of an index: data/split/test.0123456789ab.parquet"""
     input:
         index=inputs_for("split", "index"),
     output:
@@ -46,6 +48,7 @@ rule split:
 
 
 rule crops:
+    """A split's pixels, decoded once: cache/crops/train-whole.0123456789ab/"""
     input:
         split=inputs_for("crops", "split"),
         made=inputs_for("crops", "made"),

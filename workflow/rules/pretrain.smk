@@ -10,6 +10,7 @@
 
 
 rule pretrain:
+    """An encoder, pre-trained by rescaling contrast: data/pretrain/rescale/encoder.0123456789ab/"""
     input:
         crops=inputs_for("pretrain", "crops"),
         split=inputs_for("pretrain", "split"),

@@ -4,10 +4,11 @@
 # writes  data/table/PAPER/NAME.FP/          table.csv, .md, .tex, .html
 #         data/figure/PAPER/NAME.FP/         figure.png, .svg, .csv
 #         data/report/NAME.FP.html           everything on one page
-# results/ holds links to the latest of each under plain names
+# results/CONFIGURATION/ holds links to the latest of each under plain names
 
 
 rule table:
+    """One table in four formats: data/table/mpft/table1.0123456789ab/"""
     input:
         metrics=inputs_for("table", "metrics"),
         indexes=inputs_for("table", "indexes"),
@@ -39,6 +40,7 @@ rule table:
 
 
 rule figure:
+    """One figure: data/figure/lol/fig4.0123456789ab/"""
     input:
         metrics=inputs_for("figure", "metrics"),
         checkpoints=inputs_for("figure", "checkpoints"),
@@ -77,6 +79,7 @@ rule figure:
 
 
 rule report:
+    """All tables and figures on one page: data/report/demo.0123456789ab.html"""
     input:
         tables=paths(PLAN.tables()),
         figures=paths(PLAN.figures()),

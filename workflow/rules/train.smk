@@ -8,6 +8,7 @@
 
 
 rule train:
+    """The checkpoint of a run and seed: data/train/mpft/tam-s0.0123456789ab/"""
     input:
         split=inputs_for("train", "split"),
         inputs=inputs_for("train", "inputs"),

@@ -1,15 +1,16 @@
-"""A configuration as the commands for people read it: a file and ``--config KEY=VALUE``, as Snakemake takes them."""
+"""The plan of a configuration: for commands, of a file and ``--config KEY=VALUE``; for rules, of given values."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tellsign.data.inventory import FileDigests, watched_digests
-from tellsign.errors import UserError
+from tellsign.errors import UserError, choose, near_miss
 from tellsign.networks.weights import open_catalogue
 from tellsign.plan.artifact import Artifact
 from tellsign.plan.plan import Plan
@@ -24,6 +25,10 @@ def read_configuration(configfile: Path, given: Sequence[str]) -> dict[str, Any]
     """
     if not (Path("config").is_dir() or configfile.exists()):
         raise UserError(f"there is no {configfile} here. Run this in the top folder of your clone.")
+    if not configfile.exists():
+        known = sorted(path.as_posix() for path in configfile.parent.glob("*.yaml"))
+        listed = ", ".join(known) or "none"
+        raise UserError(f"there is no file {configfile}.{near_miss(configfile.as_posix(), known)} Known: {listed}.")
     stored = read_yaml(configfile)
     if not isinstance(stored, dict):
         raise UserError(f"{configfile}: expected a mapping, got {stored!r}.")
@@ -54,3 +59,77 @@ def unknown_fingerprints(plan: Plan, targets: Iterable[Artifact]) -> str:
     return "\n".join(
         [*(f"no folder {path}" for path in sorted(folders)), *(f"no weights {w}" for w in sorted(weights))]
     )
+
+
+@dataclass(frozen=True)
+class Request:
+    """How Snakemake was called.
+
+    Attributes:
+        targets: Rules and files that it was asked for.
+        source: The flags that name the configuration, for commands in messages; empty for the default.
+        dry_run: No job will start.
+        in_job: A job runs Snakemake again, for one artifact of a run that has been let through.
+    """
+
+    targets: Collection[str]
+    source: str
+    dry_run: bool
+    in_job: bool
+
+
+def plan_for_rules(values: Mapping[str, Any], folder: Path, request: Request) -> tuple[Plan, dict[str, Artifact], str]:
+    """The plan of a configuration that Snakemake has read.
+
+    Args:
+        values: The configuration's values; what is null is left out.
+        folder: The top folder of the working tree.
+        request: How Snakemake was called.
+
+    Returns:
+        The plan, all of its artifacts by path, and what a dry run should warn of.
+
+    Raises:
+        UserError: anything in the configuration or among the targets that cannot be right; or jobs would start, and
+            weights or folders of images that they need are not there.
+    """
+    digests = FileDigests(Path("cache/files.json"))
+    catalogue = open_catalogue(folder, digests)
+    plan = Plan(
+        {key: value for key, value in values.items() if value is not None},
+        raw_digests=watched_digests,
+        file_digest=digests,
+        find_weights=catalogue.find,
+        folder=folder,
+    )
+    artifacts = plan.everything()
+    if request.in_job:
+        return plan, artifacts, ""
+    weights, folders = plan.missing_inputs(wanted(plan, request.targets) or artifacts.values())
+    missing = [plan.missing_data_report(folders)] if folders else []
+    if weights:
+        try:
+            needed = {value: users for value, users in plan.networks_needed().items() if value in weights}
+            catalogue.require(needed, f"tellsign weights {request.source} --fetch")
+        except UserError as problem:
+            missing.append(str(problem))
+    if missing and not request.dry_run:
+        raise UserError("\n\n".join(missing))
+    if missing:
+        missing.append("This is a dry run; jobs start only when nothing is missing.")
+    return plan, artifacts, "\n\n".join(missing)
+
+
+def wanted(plan: Plan, targets: Collection[str]) -> list[Artifact]:
+    """Artifacts that targets name: papers, tables and figures; none where a target stands for more than these.
+
+    Raises:
+        UserError: there is no such table or figure; Snakemake itself would name no near miss.
+    """
+    known = plan.targets()
+    for target in targets:
+        if target.partition("-")[0] in known and not Path(target).exists():
+            choose(known, target, "target")
+    if {"tables", "figures", "report", "all"} & set(targets):
+        return []
+    return [artifact for target in targets for artifact in known.get(target, [])]

@@ -1,4 +1,4 @@
-"""The plain-named view of the latest tables, figures and report: links in ``results/``."""
+"""The plain-named view of the latest tables, figures and report: links in ``results/``, a folder a configuration."""
 
 from __future__ import annotations
 
@@ -28,15 +28,17 @@ def link(target: Path, name: Path) -> None:
 
 
 def publish(plan: Plan, folder: Path) -> str:
-    """Point ``folder/<paper>/<table or figure>`` and ``folder/report.html`` at what this configuration stands for.
+    """Point ``NAME/<paper>/<table or figure>`` and ``NAME/report.html`` at what the configuration NAME stands for.
 
-    A link whose table is not made yet under this configuration is removed: what ``folder`` shows is current.
+    A link whose table is not made yet under this configuration is removed: what its folder shows is current. Folders of
+    other configurations in ``folder`` stay as they are.
 
     Returns:
         What is there now, for people.
     """
-    wanted = {folder / made.name: Path(made.path) for made in [*plan.tables(), *plan.figures()]}
-    wanted[folder / "report.html"] = Path(plan.report().path)
+    place = folder / plan.config.name
+    wanted = {place / made.name: Path(made.path) for made in [*plan.tables(), *plan.figures()]}
+    wanted[place / "report.html"] = Path(plan.report().path)
     made = 0
     for name, target in wanted.items():
         if target.exists():
@@ -44,9 +46,7 @@ def publish(plan: Plan, folder: Path) -> str:
             made += 1
         elif name.is_symlink():
             name.unlink()
-    for name in folder.glob("*/*"):
+    for name in place.glob("*/*"):
         if name.is_symlink() and name not in wanted:
             name.unlink()
-    return (
-        f"{folder}/ shows {made} of the {len(wanted)} tables, figures and report of configuration {plan.config.name}."
-    )
+    return f"{place}/ shows {made} of the {len(wanted)} tables, figures and report of configuration {plan.config.name}."
