@@ -8,7 +8,9 @@
 #   snakemake --cores 8 mpft-table1 one of them
 #
 # Another configuration: --configfile config/folder.yaml --config root=PATH
-# Rules are included in running order. What each artifact is made from, and its path, is src/tellsign/plan/plan.py's.
+# Snakemake reads that file before this one, so a mistyped name ends in a traceback of its own, the name in its last
+# line; `tellsign doctor --configfile FILE` says which file was meant.
+# Rules are included in running order. What each artifact is made from, and its path, follows from src/tellsign/plan.
 
 from snakemake.utils import min_version
 

@@ -92,8 +92,8 @@ def is_done(made):
     another run needs: ancient() covers inputs that exist. Jobs of a cluster and those that are forced are told always.
     """
     asked = workflow.dag_settings
-    told = not workflow.is_main_process or asked.forcerun or asked.forceall or asked.forcetargets
-    return not told and Path(made.path).exists()
+    forced = asked.forcerun or asked.forceall or asked.forcetargets
+    return MAIN and not forced and Path(made.path).exists()
 
 
 def inputs_for(stage, role):
@@ -121,8 +121,8 @@ def roots(stage):
 
     def given(wildcards):
         made = artifact(stage, wildcards)
-        held = {key: a.path for key, a in made.needs.get("made", [])} | made.roots
-        return [f"{key}={path}" for key, path in held.items()]
+        folders = {key: a.path for key, a in made.needs.get("made", [])} | made.roots
+        return [f"{key}={path}" for key, path in folders.items()]
 
     return given
 
@@ -153,8 +153,8 @@ def optional_flag(stage, role):
     """Params function: the flag of a role that may be empty, with its values, or nothing at all."""
 
     def flag(wildcards):
-        held = artifact(stage, wildcards).needs.get(role, [])
-        return [f"--{role.replace('_', '-')}", *(a.path for _, a in held)] if held else []
+        inputs = artifact(stage, wildcards).needs.get(role, [])
+        return [f"--{role.replace('_', '-')}", *(a.path for _, a in inputs)] if inputs else []
 
     return flag
 
@@ -171,8 +171,8 @@ def optional_pairs(stage, role):
 
 def published(wildcards):
     """Params function: the flag of the table's quoted numbers, if the paper has any."""
-    held = artifact("table", wildcards).roots.get("published")
-    return ["--published", held] if held else []
+    file = artifact("table", wildcards).roots.get("published")
+    return ["--published", file] if file else []
 
 
 # Told here, in one line: Snakemake itself would show where in its own code it could not make a folder.
