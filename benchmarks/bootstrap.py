@@ -10,7 +10,7 @@ import time
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from tellsign.evaluation.metrics import Scored, bootstrap, strata
+from tellsign.evaluation.measuring import Scored, bootstrap, strata
 
 SUBSETS, EACH, RESAMPLES = 8, 100, 1000
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from timing import seconds
 
-from tellsign.evaluation.metrics import Scored, balanced, bootstrap, measure, resampled, strata
+from tellsign.evaluation.measuring import Scored, balanced, bootstrap, measure, resampled, strata
 from tellsign.evaluation.scores import join_scores
 from tellsign.schema.evaluation import Evaluate
 from tellsign.schema.loading import plain

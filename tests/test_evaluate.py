@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pytest
 
 from tellsign.errors import UserError
-from tellsign.evaluation.metrics import measure
+from tellsign.evaluation.measuring import measure
 from tellsign.schema.evaluation import Evaluate
 from tellsign.schema.loading import build, differences, plain
 from tellsign.stages import evaluate, split
@@ -155,6 +155,19 @@ def test_paired_rows_against_a_baseline(house: House) -> None:
     itself = house.run(baseline=house.scores)
     (none,) = pick(itself, seed=0, subset="mean", metric="accuracy_gain")
     assert (none["value"], none["low"], none["high"]) == (0, 0, 0)
+
+
+def test_only_the_metrics_of_the_settings_are_computed(house: House) -> None:
+    def lows(table: pa.Table) -> dict:
+        return {(row["seed"], row["checkpoint"], row["epoch"], row["subset"], row["metric"]): row["low"]
+                for row in table.to_pylist()}  # fmt: skip
+
+    every, some = lows(house.run()), lows(house.run(settings=SETTINGS | {"metrics": ["ap_fake", "ece"]}))
+    assert some == {key: low for key, low in every.items() if key[-1] in ("ap_fake", "ece")}
+    with pytest.raises(UserError, match="Did you mean 'ap_fake'"):
+        house.run(settings=SETTINGS | {"metrics": ["ap_fakes"]})
+    with pytest.raises(UserError, match="needs accuracy among the metrics"):
+        house.run(settings=SETTINGS | {"metrics": ["auc"]}, baseline=house.scores)
 
 
 def test_an_image_without_score_is_named(house: House) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 from tellsign.data.features import Features
 from tellsign.detectors import build as detectors
 from tellsign.errors import UserError
+from tellsign.evaluation.metrics import COMPARISONS, METRICS
 from tellsign.stages import figure
 from tellsign.system.parquet import read_rows, write_rows
 
@@ -210,6 +211,25 @@ def test_equal_metrics_give_equal_files(tmp_path):
         draw(tmp_path, spec, paths)
         held.append([(tmp_path / "out" / f"figure.{kind}").read_bytes() for kind in ("png", "svg", "csv")])
     assert held[0] == held[1]
+
+
+@pytest.mark.parametrize("metric", [*METRICS, *COMPARISONS])
+def test_every_metric_is_drawn_with_its_words_in_its_unit(tmp_path, metric, monkeypatch):
+    drawn = []
+    png_bytes = figure.png_bytes
+    monkeypatch.setattr(figure, "png_bytes", lambda page: drawn.append(page) or png_bytes(page))
+    paths = [metrics_file(tmp_path, "direct", plain_rows({0: {"mean": 0.5}}, metric))]
+    draw(tmp_path, {"kind": "bars", "metric": metric, "rows": [{"label": "direct", "run": "direct"}]}, paths)
+    axes = drawn[0].axes[0]
+    expected = {
+        "accuracy": "accuracy (%)", "accuracy_real": "accuracy on reals (%)", "accuracy_fake": "accuracy on fakes (%)",
+        "accuracy_oracle": "accuracy, oracle threshold (%)", "ap_fake": "AP, fake positive (%)",
+        "ap_real": "AP, real positive (%)", "auc": "ROC AUC (%)", "ece": "calibration error (%)",
+        "accuracy_gain": "gain in accuracy (%)", "mcnemar_p": "p (McNemar)",
+    }[metric]  # fmt: skip
+    assert axes.get_ylabel() == expected
+    shown = 0.5 if metric == "mcnemar_p" else 50
+    assert axes.get_ylim() == (0, pytest.approx(1.2 * shown))
 
 
 def test_figures_of_metrics_do_not_wait_for_torch(tmp_path):

@@ -43,7 +43,7 @@ def test_a_packages_templates_enter(tmp_path, monkeypatch):
         ("stages.train", "tellsign.training.fit", "tellsign.detectors.image"),
         ("stages.pretrain", "tellsign.methods.lattice", "tellsign.methods.masks.texture_aware"),
         ("stages.score", "tellsign.networks.backbones", "tellsign.methods.masks.texture_aware"),
-        ("stages.evaluate", "tellsign.evaluation.metrics", "tellsign.networks.backbones"),
+        ("stages.evaluate", "tellsign.evaluation.tally", "tellsign.networks.backbones"),
         ("stages.split", "tellsign.stages.split", "tellsign.data.images"),
     ],
 )

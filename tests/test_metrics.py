@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -12,8 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from tellsign.evaluation import metrics
-from tellsign.evaluation.metrics import Scored, curve, measure
+from tellsign.errors import UserError
+from tellsign.evaluation import comparisons, measuring
+from tellsign.evaluation.measuring import Scored, measure
+from tellsign.evaluation.metrics import METRICS, described
+from tellsign.evaluation.tally import curve
+from tellsign.schema.evaluation import Evaluate
 
 FEW_LEVELS = hnp.arrays(np.int64, st.integers(4, 40), elements=st.integers(0, 5))
 
@@ -48,7 +54,7 @@ def test_integer_weights_equal_repeated_images(levels: np.ndarray, seed: int) ->
     counts[:2] = 1
     weighed = measure(labels, levels / 8, 0.3, counts.astype(float))
     repeated = measure(np.repeat(labels, counts), np.repeat(levels / 8, counts), 0.3)
-    for name in metrics.METRICS:
+    for name in METRICS:
         assert weighed[name] == pytest.approx(repeated[name]), name
 
 
@@ -82,7 +88,7 @@ def test_ece_equals_a_loop_over_bins() -> None:
     for low in range(15):
         inside = (scores >= low / 15) & (scores < (low + 1) / 15 if low < 14 else scores <= 1)
         expected += abs(labels[inside].mean() - scores[inside].mean()) * inside.mean()
-    assert metrics.ece(labels, scores) == pytest.approx(expected)
+    assert measure(labels, scores, 0.5)["ece"] == pytest.approx(expected)
 
 
 def test_one_class_gives_nan_instead_of_a_number() -> None:
@@ -96,10 +102,10 @@ def test_one_class_gives_nan_instead_of_a_number() -> None:
 def test_interval_of_accuracy_is_the_binomial_one() -> None:
     labels = np.repeat([0, 1], 500)
     scores = np.where(np.arange(1000) % 10 == 0, 1.0 - labels, labels).astype(float)  # 90 % right in each class
-    values = metrics.bootstrap([Scored(np.arange(1000), labels, scores)], labels, 0.5, 4000, np.random.default_rng(0))[
-        0
-    ]["accuracy"]
-    low, high = metrics.interval(values)
+    values = measuring.bootstrap(
+        [Scored(np.arange(1000), labels, scores)], labels, 0.5, 4000, np.random.default_rng(0)
+    )[0]["accuracy"]
+    low, high = measuring.interval(values)
     half = 1.96 * math.sqrt(0.9 * 0.1 / 1000)
     assert low == pytest.approx(0.9 - half, abs=0.003)
     assert high == pytest.approx(0.9 + half, abs=0.003)
@@ -109,8 +115,8 @@ def test_bootstrap_equals_a_loop_over_resamples() -> None:
     draw = np.random.default_rng(3)
     labels = two_classes(draw.integers(0, 2, 30))
     scores = np.round(draw.random(30), 1)
-    values = metrics.bootstrap([Scored(np.arange(30), labels, scores)], labels, 0.5, 50, np.random.default_rng(7))[0]
-    counts = np.concatenate(list(metrics.resampled(labels, 50, np.random.default_rng(7))))
+    values = measuring.bootstrap([Scored(np.arange(30), labels, scores)], labels, 0.5, 50, np.random.default_rng(7))[0]
+    counts = np.concatenate(list(measuring.resampled(labels, 50, np.random.default_rng(7))))
     for row, count in enumerate(counts.astype(int)):
         again = np.repeat(np.arange(30), count)
         assert values["ap_fake"][row] == pytest.approx(average_precision_score(labels[again], scores[again]))
@@ -118,9 +124,9 @@ def test_bootstrap_equals_a_loop_over_resamples() -> None:
 
 
 def test_blocks_do_not_change_the_draws_of_one_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = np.concatenate(list(metrics.resampled(np.zeros(20, int), 10, np.random.default_rng(1))))
-    monkeypatch.setattr(metrics, "BLOCK", 60)
-    parts = list(metrics.resampled(np.zeros(20, int), 10, np.random.default_rng(1)))
+    whole = np.concatenate(list(measuring.resampled(np.zeros(20, int), 10, np.random.default_rng(1))))
+    monkeypatch.setattr(measuring, "BLOCK", 60)
+    parts = list(measuring.resampled(np.zeros(20, int), 10, np.random.default_rng(1)))
     assert len(parts) == 4
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
@@ -130,7 +136,7 @@ def test_shared_reals_are_resampled_together() -> None:
     subset = np.array([0, 0, 0, 1, 1, 1, 2, 2, 0, 1, 2])
     image = np.array([0, 1, 2, 0, 1, 2, 3, 4, 5, 6, 7])
     label = np.array([0, 0, 0, 0, 0, 1, 1, 1])
-    groups = metrics.strata(subset, image, label)
+    groups = measuring.strata(subset, image, label)
     assert len(set(groups[:3])) == 1
     assert groups[3] == groups[4]
     assert len({groups[0], groups[3], *groups[5:]}) == 5
@@ -138,11 +144,11 @@ def test_shared_reals_are_resampled_together() -> None:
 
 def test_partly_shared_reals_join_a_chain_of_subsets() -> None:
     subset, image = np.array([0, 1, 1, 2, 3]), np.array([0, 0, 1, 1, 2])
-    assert metrics.strata(subset, image, np.zeros(3, int)).tolist() == [0, 0, 1]
+    assert measuring.strata(subset, image, np.zeros(3, int)).tolist() == [0, 0, 1]
     weights = np.array([[2.0, 0.0, 1.0, 1.0]])
-    np.testing.assert_allclose(metrics.balanced(weights, np.array([0, 0, 0, 1])), [[2, 0, 1, 1]])
-    np.testing.assert_allclose(metrics.balanced(weights, np.array([1, 1, 0, 0])), [[2, 0, 1, 1]])
-    np.testing.assert_allclose(metrics.balanced(weights, np.array([0, 1, 1, 1])), [[1, 0, 1.5, 1.5]])
+    np.testing.assert_allclose(measuring.balanced(weights, np.array([0, 0, 0, 1])), [[2, 0, 1, 1]])
+    np.testing.assert_allclose(measuring.balanced(weights, np.array([1, 1, 0, 0])), [[2, 0, 1, 1]])
+    np.testing.assert_allclose(measuring.balanced(weights, np.array([0, 1, 1, 1])), [[1, 0, 1.5, 1.5]])
 
 
 def test_sharing_reals_widens_the_interval_of_the_mean() -> None:
@@ -159,16 +165,16 @@ def test_sharing_reals_widens_the_interval_of_the_mean() -> None:
         image = np.concatenate([one.image for one in sets])
         label = np.zeros(image.max() + 1, int)
         label[image] = np.tile(labels, 8)
-        groups = metrics.strata(np.repeat(np.arange(8), 100), image, label)
-        values = metrics.bootstrap(sets, groups, 0.5, 1000, np.random.default_rng(0))
-        low, high = metrics.interval(np.mean([value["accuracy"] for value in values], axis=0))
+        groups = measuring.strata(np.repeat(np.arange(8), 100), image, label)
+        values = measuring.bootstrap(sets, groups, 0.5, 1000, np.random.default_rng(0))
+        low, high = measuring.interval(np.mean([value["accuracy"] for value in values], axis=0))
         spans.append(high - low)
     assert spans[0] / spans[1] == pytest.approx(math.sqrt(8), rel=0.2)
 
 
 def test_a_resample_without_a_class_is_left_out() -> None:
-    assert metrics.interval(np.array([np.nan, 0.2, 0.2])) == (0.2, 0.2)
-    assert all(math.isnan(end) for end in metrics.interval(np.array([np.nan])))
+    assert measuring.interval(np.array([np.nan, 0.2, 0.2])) == (0.2, 0.2)
+    assert all(math.isnan(end) for end in measuring.interval(np.array([np.nan])))
 
 
 @settings(deadline=None, max_examples=60)
@@ -181,12 +187,12 @@ def test_bootstrap_equals_weighed_metrics_of_each_resample(levels: np.ndarray, s
         # half of the images stand in another subset only: a resample does not keep this one's class balance
         image, groups = draw.permutation(2 * len(levels))[: len(levels)], np.zeros(2 * len(levels), int)
     one = Scored(image, labels, (levels / 8).astype(np.float32))
-    (found,) = metrics.bootstrap([one], groups, threshold, 20, np.random.default_rng(seed))
-    counts = np.concatenate(list(metrics.resampled(groups, 20, np.random.default_rng(seed))))
-    weights = metrics.balanced(counts[:, one.image].astype(float), labels)
+    (found,) = measuring.bootstrap([one], groups, threshold, 20, np.random.default_rng(seed))
+    counts = np.concatenate(list(measuring.resampled(groups, 20, np.random.default_rng(seed))))
+    weights = measuring.balanced(counts[:, one.image].astype(float), labels)
     expected = measure(labels, one.scores, threshold, weights)
     whole = np.isfinite(weights.sum(axis=1))  # a resample without a label: NaN in what needs it
-    for name in metrics.METRICS:
+    for name in METRICS:
         np.testing.assert_allclose(found[name][whole], expected[name][whole], atol=2e-6, err_msg=name)
     assert np.isnan(found["auc"][~whole]).all()
 
@@ -196,10 +202,10 @@ def test_oracle_as_threshold_is_the_oracle_accuracy_and_calls_agree() -> None:
     for _ in range(20):
         labels, scores = two_classes(draw.integers(0, 2, 12)), np.round(draw.random(12), 1)
         found = measure(labels, scores, "oracle")
-        called = metrics.called_fake(labels, scores, "oracle")
+        called = comparisons.called_fake(labels, scores, "oracle")
         assert found["accuracy"] == found["accuracy_oracle"] == pytest.approx(np.mean(called == (labels == 1)))
         assert found["accuracy_fake"] == pytest.approx(np.mean(called[labels == 1]))
-    assert not metrics.called_fake(np.array([0, 1]), np.array([0.9, 0.1]), "oracle").any()
+    assert not comparisons.called_fake(np.array([0, 1]), np.array([0.9, 0.1]), "oracle").any()
 
 
 @settings(deadline=None, max_examples=40)
@@ -208,8 +214,8 @@ def test_batches_equal_a_loop_of_the_metrics_of_each(seed: int, threshold: objec
     draw = np.random.default_rng(seed)
     labels, scores = draw.integers(0, 2, (7, 5)), draw.integers(0, 6, (7, 5)) / 5
     each = [measure(one, held, threshold) for one, held in zip(labels, scores, strict=True)]
-    found = metrics.measure_batches(labels, scores, threshold)
-    for name in metrics.METRICS:
+    found = measuring.measure_batches(labels, scores, threshold)
+    for name in METRICS:
         known = [one[name] for one in each if not math.isnan(one[name])]
         assert found[name] == pytest.approx(np.mean(known), nan_ok=True), name
 
@@ -218,11 +224,11 @@ def test_shuffled_batches_hold_every_image_once_and_keep_the_accuracy() -> None:
     labels = np.repeat([0, 1], [30, 18])
     scores = np.where(np.arange(48) % 3 == 0, 1 - labels, labels).astype(float)
     pools = [np.flatnonzero(labels == value) for value in (0, 1)]
-    batches = metrics.drawn_batches(pools, 16, "shuffled", np.random.default_rng(0))
+    batches = measuring.drawn_batches(pools, 16, "shuffled", np.random.default_rng(0))
     assert sorted(batches.ravel().tolist()) == list(range(48))
-    found = metrics.measure_batches(labels[batches], scores[batches], 0.5)
+    found = measuring.measure_batches(labels[batches], scores[batches], 0.5)
     assert found["accuracy"] == pytest.approx(2 / 3) == measure(labels, scores, 0.5)["accuracy"]
-    assert metrics.drawn_batches(pools, 20, "shuffled", np.random.default_rng(0)).shape == (2, 20)  # 8 are left out
+    assert measuring.drawn_batches(pools, 20, "shuffled", np.random.default_rng(0)).shape == (2, 20)  # 8 are left out
 
 
 def test_balanced_batches_average_both_labels_equally() -> None:
@@ -230,8 +236,8 @@ def test_balanced_batches_average_both_labels_equally() -> None:
     labels = np.repeat([0, 1], [9000, 1000])
     scores = np.zeros(10_000)
     pools = [np.flatnonzero(labels == value) for value in (0, 1)]
-    batches = metrics.drawn_batches(pools, 16, "balanced", np.random.default_rng(0))
-    found = metrics.measure_batches(labels[batches], scores[batches], 0.5)
+    batches = measuring.drawn_batches(pools, 16, "balanced", np.random.default_rng(0))
+    found = measuring.measure_batches(labels[batches], scores[batches], 0.5)
     assert measure(labels, scores, 0.5)["accuracy"] == pytest.approx(0.9)
     assert found["accuracy"] == pytest.approx(0.5, abs=4 * 0.5 / math.sqrt(10_000))
 
@@ -240,7 +246,9 @@ def test_average_precision_of_batches_is_above_that_of_the_set() -> None:
     # scores that know nothing: AP is the share of fakes; in a pair of both labels it is 1 or 1/2, in the mean 3/4
     draw = np.random.default_rng(0)
     labels, scores = np.tile([0, 1], (20_000, 1)), draw.random((20_000, 2))
-    assert metrics.measure_batches(labels, scores, 0.5)["ap_fake"] == pytest.approx(0.75, abs=4 * 0.25 / math.sqrt(2e4))
+    assert measuring.measure_batches(labels, scores, 0.5)["ap_fake"] == pytest.approx(
+        0.75, abs=4 * 0.25 / math.sqrt(2e4)
+    )
     assert measure(labels.ravel(), scores.ravel(), 0.5)["ap_fake"] == pytest.approx(0.5, abs=0.02)
 
 
@@ -248,7 +256,7 @@ def test_bootstrap_of_batches_is_centred_on_their_mean() -> None:
     labels = np.repeat([0, 1], 80)
     scores = np.where(np.arange(160) % 4 == 0, 1 - labels, labels).astype(float)
     one = Scored(np.arange(160), labels, scores)
-    (found,) = metrics.bootstrap([one], labels, 0.5, 400, np.random.default_rng(0), batch=16)
+    (found,) = measuring.bootstrap([one], labels, 0.5, 400, np.random.default_rng(0), batch=16)
     # binomial spread twice: of the resampled images and of the batches drawn from them
     sd = math.sqrt(2 * 0.75 * 0.25 / 160)
     assert found["accuracy"].mean() == pytest.approx(0.75, abs=4 * sd / 20)
@@ -257,16 +265,16 @@ def test_bootstrap_of_batches_is_centred_on_their_mean() -> None:
 
 def test_too_few_images_for_a_batch_are_refused() -> None:
     with pytest.raises(ValueError, match="a batch of 16 images"):
-        metrics.drawn_batches([np.arange(3), np.arange(3, 6)], 16, "balanced", np.random.default_rng(0))
+        measuring.drawn_batches([np.arange(3), np.arange(3, 6)], 16, "balanced", np.random.default_rng(0))
 
 
 def test_mcnemar_is_the_exact_binomial_tail() -> None:
     right = np.array([1] * 9 + [0] * 1 + [1] * 5, bool)
     other = np.array([0] * 9 + [1] * 1 + [1] * 5, bool)
-    assert metrics.mcnemar(right, other) == pytest.approx(2 * (1 + 10) / 2**10)
-    assert metrics.mcnemar(right, right) == 1.0
+    assert comparisons.mcnemar(right, other) == pytest.approx(2 * (1 + 10) / 2**10)
+    assert comparisons.mcnemar(right, right) == 1.0
     many = np.arange(4000) % 2 == 0
-    assert metrics.mcnemar(many, ~many) == 1.0
+    assert comparisons.mcnemar(many, ~many) == 1.0
 
 
 def test_an_empty_curve_is_refused() -> None:
@@ -279,5 +287,20 @@ def test_a_thousand_resamples_of_eight_subsets_take_less_than_a_second() -> None
     scores = np.random.default_rng(0).random(200)
     sets = [Scored(np.arange(200), labels, scores)] * 8
     start = time.process_time()
-    metrics.bootstrap(sets, labels, 0.5, 1000, np.random.default_rng(0))
+    measuring.bootstrap(sets, labels, 0.5, 1000, np.random.default_rng(0))
     assert time.process_time() - start < 1.0
+
+
+def test_the_registry_names_a_module_and_words_for_each_metric() -> None:
+    assert tuple(METRICS) == Evaluate().metrics  # one that is added later joins when a configuration names it
+    found = measure(np.array([0, 1]), np.array([0.2, 0.9]), 0.5, metrics=measuring.functions(["auc", "accuracy"]))
+    assert list(found) == ["auc", "accuracy"]
+    assert all(described(name).axis_label.endswith("(%)") for name in METRICS)
+    assert described("mcnemar_p").factor == 1
+    with pytest.raises(UserError, match=r"unknown metric 'acuracy'. Did you mean 'accuracy'"):
+        measuring.functions(["acuracy"])
+
+
+def test_names_labels_and_units_need_no_numpy() -> None:
+    code = "import sys; import tellsign.evaluation.metrics; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -15,11 +15,12 @@ import pytest
 from conftest import ROOT, demo_config, make_plan
 
 from tellsign.errors import UserError
+from tellsign.evaluation.metrics import METRICS
 from tellsign.methods.masks import MASKS
 from tellsign.plan import fingerprint
 from tellsign.registry import Record, Registry
 
-REGISTRIES = [MASKS]
+REGISTRIES = [MASKS, METRICS]
 
 
 def named(registry: Registry) -> str:
@@ -72,6 +73,7 @@ def edited(monkeypatch, *modules: str) -> dict[tuple[str, str], typing.Any]:
     [
         (MASKS, "cutout", lambda a: a.stage == "train" and a.settings["mask"]["name"] == "cutout"),
         (MASKS, "none", lambda a: a.stage == "train" and a.settings["mask"]["name"] == "none"),
+        (METRICS, "auc", lambda a: a.stage == "evaluate"),
     ],
 )
 def test_an_edited_entry_moves_exactly_its_users(

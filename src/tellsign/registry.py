@@ -51,6 +51,11 @@ class Record:
     settings: str = ""
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
+    @property
+    def fingerprinted(self) -> list[Any]:
+        """What of the record itself enters fingerprints, beside the module's code."""
+        return [self.attribute, dict(self.options)]
+
 
 class Registry(Mapping[str, Record]):
     """Records by the name that a configuration gives.

@@ -69,7 +69,7 @@ class Artifact:
         needs = {role: [(key, one.fingerprint) for key, one in inputs] for role, inputs in self.needs.items()}
         code = code_digest(f"tellsign.stages.{self.stage}", *(entry.module for entry in self.entries))
         recipe = {"code": code, "settings": without_places(self.settings), "needs": needs, "raw": self.raw}
-        chosen = [[entry.attribute, dict(entry.options)] for entry in self.entries]
+        chosen = [entry.fingerprinted for entry in self.entries]
         return recipe | {"entries": chosen} if chosen else recipe
 
     @functools.cached_property

@@ -26,6 +26,7 @@ NEUTRAL = frozenset(
         "tellsign.__main__",  # turns flags into arguments
         "tellsign.detectors.registry",  # registry: the chosen record enters
         "tellsign.errors",  # messages
+        "tellsign.evaluation.metrics",  # registry: the chosen record enters, its neighbours do not
         "tellsign.methods.masks",  # registry: the chosen record enters, its neighbours do not
         "tellsign.networks.hub",  # fetches
         "tellsign.registry",  # looks up

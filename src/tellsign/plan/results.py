@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tellsign.errors import UserError, choose
+from tellsign.evaluation.metrics import METRICS
 from tellsign.plan.artifact import Artifact, Workshop, answered_once, digest
 from tellsign.plan.configuration import Configuration, named_under
 from tellsign.plan.data import DataPlan
@@ -68,7 +69,8 @@ class ResultsPlan:
         }
         needs = {"scores": [("", scores)], "splits": scores.needs["splits"], "checkpoints": scores.needs["checkpoints"]}
         mark = f"-{digest(protocol)[:4]}" if settings["protocol"] else ""
-        return self._make("evaluate", f"{run.full_name}{mark}", settings, needs)
+        entries = tuple(METRICS.find(metric) for metric in protocol.metrics)
+        return self._make("evaluate", f"{run.full_name}{mark}", settings, needs, entries=entries)
 
     def protocol(self, change: Mapping[str, Any], where: str) -> Evaluate:
         """The configuration's ``evaluate`` with what a ``protocol`` says instead.

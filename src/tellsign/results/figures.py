@@ -24,6 +24,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from tellsign.errors import UserError, choose, near_miss
+from tellsign.evaluation.metrics import described
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,19 +73,6 @@ STYLE: dict[str, Any] = {
     "image.interpolation": "nearest",
 }
 
-METRICS: dict[str, tuple[str, float]] = {
-    "accuracy": ("accuracy (%)", 100.0),
-    "real_accuracy": ("accuracy on real images (%)", 100.0),
-    "fake_accuracy": ("accuracy on fake images (%)", 100.0),
-    "oracle_accuracy": ("accuracy at the oracle's threshold (%)", 100.0),
-    "ap_fake": ("AP, fake positive (%)", 100.0),
-    "ap_real": ("AP, real positive (%)", 100.0),
-    "auc": ("ROC AUC (%)", 100.0),
-    "ece": ("calibration error (%)", 100.0),
-    "percent": ("%", 100.0),
-}
-"""Axis label and factor of each metric; stored values are fractions in [0, 1]."""
-
 
 @dataclass(frozen=True)
 class Line:
@@ -109,12 +97,14 @@ class Panel:
 
 def metric_label(metric: str) -> str:
     """Axis label of a metric, with its unit."""
-    return METRICS[metric][0] if metric in METRICS else metric.replace("_", " ")
+    record = described(metric)
+    return record.axis_label if record else metric.replace("_", " ")
 
 
 def metric_factor(metric: str) -> float:
     """Factor from the stored value to the drawn one (100 for fractions drawn as percent)."""
-    return METRICS[metric][1] if metric in METRICS else 1.0
+    record = described(metric)
+    return record.factor if record else 1.0
 
 
 @contextlib.contextmanager

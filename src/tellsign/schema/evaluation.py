@@ -29,6 +29,7 @@ class Evaluate(Settings):
     """How metrics are computed from scores: the protocol. A table's ``protocol`` says what differs in a cell.
 
     Attributes:
+        metrics: Names in `tellsign.evaluation.metrics.METRICS`.
         threshold: A score above it is called fake; ``oracle`` takes what is best on the very test images (LaRE2).
         resamples: Bootstrap resamples of the test images.
         seed: Of the resamples and of the batches.
@@ -42,6 +43,9 @@ class Evaluate(Settings):
             no such rule.
     """
 
+    metrics: Several[str] = (
+        "accuracy", "accuracy_real", "accuracy_fake", "accuracy_oracle", "ap_fake", "ap_real", "auc", "ece",
+    )  # fmt: skip
     threshold: Literal["oracle"] | Fraction = 0.5
     resamples: Positive[int] = 1000
     seed: int = 0

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from tellsign.errors import UserError, near_miss
+from tellsign.evaluation.metrics import COMPARISONS, METRICS, described
 from tellsign.results.tables.kinds import TABLE_KINDS, plain_names
 from tellsign.schema.fields import Named, Several
 from tellsign.schema.loading import build
@@ -20,15 +21,9 @@ from tellsign.schema.paper_files import runs_of_grids
 from tellsign.schema.settings import Settings
 
 METRIC_LABELS: dict[str, str] = {
-    "accuracy": "accuracy",
-    "accuracy_real": "accuracy on reals",
-    "accuracy_fake": "accuracy on fakes",
-    "accuracy_oracle": "accuracy, oracle threshold",
-    "accuracy_gain": "gain in accuracy",
-    "ap_fake": "AP (fake positive)",
-    "ap_real": "AP (real positive)",
-    "auc": "AUC",
-    "ece": "calibration error",
+    name: metric.label
+    for name in (*METRICS, *COMPARISONS)
+    if (metric := described(name)) is not None and metric.unit == "%"
 }
 """Heading of each metric; all are shown in percent."""
 
