@@ -10,7 +10,7 @@ from matplotlib.text import Text
 
 from tellsign.errors import UserError
 from tellsign.results import figures
-from tellsign.results.figures import FIGURES, Line, Panel, complete_spec, csv_text, png_bytes, svg_bytes
+from tellsign.results.figures import FIGURES, Curve, CurvePanel, complete_spec, csv_text, png_bytes, svg_bytes
 
 # the demo's, at their full number
 GENERATORS = [
@@ -33,7 +33,7 @@ WORDS = {
 def lines(count, points, seeds=True):
     x = np.arange(points, dtype=float)
     sd = np.full(points, 1.0 if seeds else np.nan)
-    return tuple(Line(f"method number {i}", x + 1, 60 + 5 * i + x, sd) for i in range(count))
+    return tuple(Curve(f"method number {i}", x + 1, 60 + 5 * i + x, sd) for i in range(count))
 
 
 def arguments(kind):
@@ -49,11 +49,11 @@ def arguments(kind):
             "test": GENERATORS,
             "metric": "accuracy",
         },
-        "ratio_curve": {"panels": [Panel("", "mask ratio", "accuracy (%)", lines(3, 6))] * 2},
+        "ratio_curve": {"panels": [CurvePanel("", "mask ratio", "accuracy (%)", lines(3, 6))] * 2},
         "robustness_curve": {
-            "panels": [Panel("noise", "σ", "AP (%)", lines(5, 4), ("none", "0.001", "0.005", "0.01"))] * 3
+            "panels": [CurvePanel("noise", "σ", "AP (%)", lines(5, 4), ("none", "0.001", "0.005", "0.01"))] * 3
         },
-        "steps_curve": {"panels": [Panel("mean", "training step", "accuracy (%)", lines(3, 10, False))] * 3},
+        "steps_curve": {"panels": [CurvePanel("mean", "training step", "accuracy (%)", lines(3, 10, False))] * 3},
         "bars": {
             "values": 100 * draw.random((3, 9)),
             "errors": draw.random((3, 9)),
@@ -144,7 +144,7 @@ def test_heat_map_writes_each_number_and_leaves_nan_empty():
 
 def test_curve_draws_a_band_only_where_there_are_several_seeds():
     def bands(seeds):
-        panel = Panel("", "x", "y", lines(2, 4, seeds))
+        panel = CurvePanel("", "x", "y", lines(2, 4, seeds))
         return len(FIGURES["ratio_curve"](panels=[panel]).axes[0].collections)
 
     assert (bands(True), bands(False)) == (2, 0)
@@ -152,7 +152,7 @@ def test_curve_draws_a_band_only_where_there_are_several_seeds():
 
 def test_log_axis_has_a_tick_at_every_volume():
     x = np.array([400.0, 800, 3200, 12800])
-    panel = Panel("", "training images", "accuracy (%)", (Line("LoL", x, x / 200, x * np.nan),))
+    panel = CurvePanel("", "training images", "accuracy (%)", (Curve("LoL", x, x / 200, x * np.nan),))
     axes = FIGURES["ratio_curve"](panels=[panel], log=True).axes[0]
     assert [t.get_text() for t in axes.get_xticklabels()] == ["400", "800", "3,200", "12,800"]
 

@@ -75,7 +75,7 @@ STYLE: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Line:
+class Curve:
     """One line of a curve: ``mean`` over seeds at each ``x``; ``sd`` is nan where there is one seed only."""
 
     label: str
@@ -85,13 +85,13 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Panel:
+class CurvePanel:
     """One set of axes with lines: what is on its axes, with units; names of the ticks at 0, 1, ..."""
 
     title: str
     x_label: str
     y_label: str
-    lines: tuple[Line, ...]
+    lines: tuple[Curve, ...]
     ticks: tuple[str, ...] = ()
 
 
@@ -298,7 +298,7 @@ def _scale_of(values: Float[np.ndarray, " n"]) -> tuple[float, float]:
 
 @_drawing
 def ratio_curve(
-    panels: Sequence[Panel], *, log: bool = False, title: str = "", note: str = "", banner: str = ""
+    panels: Sequence[CurvePanel], *, log: bool = False, title: str = "", note: str = "", banner: str = ""
 ) -> Figure:
     """A metric against a setting: mask ratio, patch size, number of images (MPFT Fig. 5, 7; LoL Tables 2, 3).
 
@@ -321,7 +321,7 @@ def ratio_curve(
 
 
 @_drawing
-def robustness_curve(panels: Sequence[Panel], *, title: str = "", note: str = "", banner: str = "") -> Figure:
+def robustness_curve(panels: Sequence[CurvePanel], *, title: str = "", note: str = "", banner: str = "") -> Figure:
     """A metric against severity, one panel a perturbation, one line a method (TIDY Fig. 3).
 
     Args:
@@ -334,7 +334,7 @@ def robustness_curve(panels: Sequence[Panel], *, title: str = "", note: str = ""
 
 
 @_drawing
-def steps_curve(panels: Sequence[Panel], *, title: str = "", note: str = "", banner: str = "") -> Figure:
+def steps_curve(panels: Sequence[CurvePanel], *, title: str = "", note: str = "", banner: str = "") -> Figure:
     """A metric over training, one panel a test set, one line a method (MPFT Fig. 2, LoL Fig. 2).
 
     Args:
@@ -352,7 +352,9 @@ def steps_curve(panels: Sequence[Panel], *, title: str = "", note: str = "", ban
     return figure
 
 
-def _curves(panels: Sequence[Panel], title: str, note: str, banner: str, *, markers: bool) -> tuple[Figure, list[Axes]]:
+def _curves(
+    panels: Sequence[CurvePanel], title: str, note: str, banner: str, *, markers: bool
+) -> tuple[Figure, list[Axes]]:
     """Panels of lines with bands, up to three across, with one legend under all of them."""
     labels = list(dict.fromkeys(line.label for panel in panels for line in panel.lines))
     across = 2 if len(panels) == 4 else min(3, len(panels))

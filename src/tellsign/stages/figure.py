@@ -29,8 +29,8 @@ from tellsign.errors import UserError, choose, near_miss
 from tellsign.results.figures import (
     CELL,
     FIGURES,
-    Line,
-    Panel,
+    Curve,
+    CurvePanel,
     complete_spec,
     csv_text,
     metric_factor,
@@ -314,10 +314,10 @@ def curve_columns() -> Columns:
     return {c: [] for c in ("panel", "line", "x", "x_label", "metric", "value", "sd", "seeds")}
 
 
-def line_of(points: Sequence[tuple[float, float, float]], label: str) -> Line:
+def line_of(points: Sequence[tuple[float, float, float]], label: str) -> Curve:
     """A line through (x, mean, sd), ordered by x."""
     x, mean, sd = np.array(sorted(points), dtype=np.float64).T
-    return Line(label, x, mean, sd)
+    return Curve(label, x, mean, sd)
 
 
 def panels_of(spec: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -346,7 +346,7 @@ def ratio_curve(spec: Mapping[str, Any], metrics: Metrics) -> DrawnFigure:
                 points.append((x, mean, sd))
                 add(columns, title, label, x, spec["x_label"], metric, mean, sd, n)
             drawn.append(line_of(points, label))
-        panels.append(Panel(title, spec["x_label"], metric_label(metric), tuple(drawn)))
+        panels.append(CurvePanel(title, spec["x_label"], metric_label(metric), tuple(drawn)))
     return {"panels": panels, "log": spec["log"]}, columns, metrics.caption("bands are")
 
 
@@ -371,7 +371,7 @@ def robustness_curve(spec: Mapping[str, Any], metrics: Metrics) -> DrawnFigure:
                 points.append((float(x), mean, sd))
                 add(columns, title, row["label"], tick, x_label, metric, mean, sd, n)
             drawn.append(line_of(points, row["label"]))
-        panels.append(Panel(title, x_label, metric_label(metric), tuple(drawn), ticks))
+        panels.append(CurvePanel(title, x_label, metric_label(metric), tuple(drawn), ticks))
     return {"panels": panels}, columns, metrics.caption("bands are")
 
 
@@ -391,7 +391,7 @@ def steps_curve(spec: Mapping[str, Any], metrics: Metrics) -> DrawnFigure:
                 points.append((epoch * factors[row["run"]], mean, sd))
                 add(columns, title, row["label"], points[-1][0], x_label, metric, mean, sd, n)
             drawn.append(line_of(points, row["label"]))
-        panels.append(Panel(title, x_label, metric_label(metric), tuple(drawn)))
+        panels.append(CurvePanel(title, x_label, metric_label(metric), tuple(drawn)))
     said = metrics.caption("bands are").removeprefix("Last epoch, ")
     return {"panels": panels}, columns, said[:1].upper() + said[1:]
 
