@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tellsign.data.layouts import LAYOUTS
 from tellsign.errors import UserError, choose
 from tellsign.plan.artifact import Artifact, Workshop, answered_once, digest
 from tellsign.plan.configuration import Configuration
@@ -61,18 +62,21 @@ class DataPlan:
         settings = plain(spec) | {"benchmark": benchmark, "on_bad": self._config.on_bad}
         for name in ("roots", *NOT_FINGERPRINTED):
             del settings[name]
+        entries = (LAYOUTS.find(spec.layout),)
         if spec.layout == "demo":
             demo = self._config.demo
             made = [(part, self.demo_photos(part)) for part in ("train", "test")]
             made += [(name, self.demo_generator(name)) for name in (demo.generators if demo else ())]
-            return self._make("index", benchmark, settings, {"made": made})
+            return self._make("index", benchmark, settings, {"made": made}, entries=entries)
         if not spec.roots:
-            return self._make("index", benchmark, settings, {"made": [("pretrain", self.demo_photos("pretrain"))]})
+            made = [("pretrain", self.demo_photos("pretrain"))]
+            return self._make("index", benchmark, settings, {"made": made}, entries=entries)
         folders = self._raw_folders(benchmark)
         there = {key: path for key, path in folders.items() if str(path) not in self.missing_folders}
         raw = dict.fromkeys(folders, "absent") | self._raw_digests(there, spec.exclude, spec.watch)
         roots = {key: str(path) for key, path in folders.items()}
-        return self._make("index", benchmark, settings, raw=raw, roots=roots, expected=self._expected(benchmark))
+        expected = self._expected(benchmark)
+        return self._make("index", benchmark, settings, entries=entries, raw=raw, roots=roots, expected=expected)
 
     def _raw_folders(self, benchmark: str) -> dict[str, Path]:
         """A benchmark's roots that any split needs; those that are not there and can be got are noted as absent."""

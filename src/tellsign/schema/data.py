@@ -28,7 +28,7 @@ class Benchmark(Settings):
     """Where a benchmark's images are and how its folders are laid out.
 
     Attributes:
-        layout: A layout of `tellsign.data.benchmarks.LAYOUTS`.
+        layout: A name in `tellsign.data.layouts.LAYOUTS`.
         roots: Root folders by key; empty for the demo, whose folders are made by rules. Roots named train, val and
             test are parts: one that no split of the configuration draws from is not read and need not be there.
         subsets: Subsets to read; empty means all that are found.
