@@ -256,7 +256,7 @@ def test_tolerance_decides_and_inferred_counts_only_warn(tmp_path, caplog):
         index.check_counts([], "files", {"r": tmp_path}, expectation(10))
     assert not caplog.records
     lines = index.check_counts(found[:8], "files", {"r": tmp_path}, expectation(10, inferred=True))
-    index.check_counts(found[:8], "usable images", {"r": tmp_path}, expectation(10, inferred=True), told=lines)
+    index.check_counts(found[:8], "usable images", {"r": tmp_path}, expectation(10, inferred=True), said=lines)
     index.check_counts(found[:8], "files", {"r": tmp_path}, expectation(10) | {"on_short": "warn"})
     assert "should be about 10" in caplog.text and len(caplog.records) == 2
 
