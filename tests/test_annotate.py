@@ -15,7 +15,7 @@ from tellsign.demo.grounder import DemoGrounder
 from tellsign.demo.scenes import scene
 from tellsign.errors import UserError
 from tellsign.networks import embedding
-from tellsign.networks.backbones import load_clip
+from tellsign.networks.backbones.loading import load_clip
 from tellsign.stages import caption, embed, ground
 from tellsign.system.parquet import read_rows, write_rows
 

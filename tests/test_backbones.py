@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import typing
 
 import pytest
 import tiny_models
@@ -10,26 +9,25 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from tellsign.errors import UserError
-from tellsign.networks import backbones
-from tellsign.networks.backbones import (
-    BACKBONES,
-    CLIPS,
-    Backbone,
-    Standardise,
-    load_backbone,
-    load_clip,
-    load_strictly,
-    read_state,
-)
+from tellsign.networks.backbones import BACKBONES, CLIPS
+from tellsign.networks.backbones.backbone import Backbone, Standardise
+from tellsign.networks.backbones.loading import load_backbone, load_clip
+from tellsign.networks.backbones.open_clip import normalisation
 from tellsign.networks.heads import Detector, Linear
+from tellsign.networks.state import load_strictly, read_state
+from tellsign.schema.loading import build
 from tellsign.schema.networks import Network
 
 DEMO = ("demo-clip-vit", "demo-clip-rn", "demo-xception")
 
 
 def test_a_recipe_may_name_every_network_and_no_other():
-    names = typing.get_args(typing.get_type_hints(Network)["name"])
-    assert sorted(names) == sorted([*(BACKBONES | CLIPS), "open-clip"])
+    for name in [name for name in BACKBONES if not name.endswith(":")] + ["timm:resnet18.a1_in1k", "open_clip:RN50"]:
+        assert build(Network, {"name": name}, "run x.backbone").name == name
+    for name, words in (("resnet5", "Did you mean 'resnet50'"), ("tim:x", "timm:NAME"), ("timm:", "timm:NAME")):
+        with pytest.raises(UserError, match=words) as caught:
+            build(Network, {"name": name}, "run x.backbone")
+        assert str(caught.value).startswith("run x.backbone.name: unknown backbone")
 
 
 def pixels(count: int = 2, side: int = 72) -> torch.Tensor:
@@ -220,7 +218,11 @@ def test_open_clips_towers_are_those_of_the_papers_from_scratch(tmp_path):
 def test_openais_clips_are_built_with_the_quick_gelu_in_fp32():
     import open_clip
 
-    for name, (configuration, dim) in backbones._OPEN_CLIP.items():
+    published = {name: dict(CLIPS[name].options) for name in CLIPS if "configuration" in CLIPS[name].options}
+    assert len(published) == 4
+    for name, options in published.items():
+        configuration, dim = options["configuration"], options["dim"]
+        assert options == BACKBONES[name].options
         settings = open_clip.get_model_config(configuration)
         assert settings["quick_gelu"] and settings["embed_dim"] == dim, name
         assert settings["vision_cfg"]["image_size"] == 224
@@ -319,3 +321,63 @@ def test_swins_own_files_and_timms_are_one_network(tmp_path):
     for file in ("timm.safetensors", "swin.safetensors", "swin.pth"):
         loaded = load_backbone("swin-t", str(tmp_path / file), 1).state_dict()
         assert all(torch.equal(loaded[key], value) for key, value in backbone.state_dict().items()), file
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "mean", "dim", "side", "map_shape"),
+    [
+        ("timm:resnet10t.c3_in1k", 0.485, 512, 96, (512, 3, 3)),  # any size
+        ("timm:mobilenetv3_small_050", 0.485, 1024, 96, (288, 3, 3)),
+        ("timm:vit_tiny_patch16_224", 0.5, 192, 224, (192, 14, 14)),  # one class token
+        ("timm:swin_s3_tiny_224", 0.485, 768, 224, (768, 7, 7)),  # channels last
+        ("timm:vit_small_patch16_dinov3", 0.485, 384, 256, None),  # registers beside the class token
+        ("open_clip:RN50", 0.48145466, 1024, 224, (2048, 7, 7)),
+    ],
+)
+def test_any_network_of_a_library_is_a_backbone_with_its_own_normalisation(name, mean, dim, side, map_shape):
+    backbone: Backbone = load_backbone(name, "none", 0).eval()
+    assert backbone.front.mean.flatten()[0].item() == pytest.approx(mean)
+    assert backbone.size in (None, side)
+    x = backbone.preprocess(pixels(1, side))
+    if map_shape is None:
+        assert backbone(x).shape == (1, dim) == (1, backbone.dim)
+        with pytest.raises(UserError, match="no spatial map"):
+            backbone.with_map(x)
+        return
+    features, feature_map = backbone.with_map(x)
+    assert features.shape == (1, dim) == (1, backbone.dim) and feature_map.shape == (1, *map_shape)
+    assert torch.autograd.grad(features.sum(), feature_map)[0].abs().sum() > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("timm:resnet51", "Did you mean 'resnet5"),
+        ("timm:resnet18.a1_in2k", "Did you mean 'resnet18.a1_in1k'"),
+        ("open_clip:ViT-B-17", "Did you mean 'ViT-B-16'"),
+        ("open_clip:ViT-B-16/opena", "Did you mean 'openai'"),
+        ("open_clip:roberta-ViT-B-32", "Hugging Face's"),
+    ],
+)
+def test_a_network_that_its_library_does_not_have_is_refused_with_the_near_miss(name, words):
+    with pytest.raises(UserError, match=words):
+        load_backbone(name, "none", 0)
+
+
+@pytest.mark.slow
+def test_models_of_open_clip_are_normalised_as_their_weights_were_trained():
+    assert normalisation("ViT-B-16-SigLIP", "") == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert normalisation("ViT-B-32", "openai")[0] == pytest.approx((0.481, 0.458, 0.408), abs=1e-3)
+
+
+@pytest.mark.slow
+def test_the_classifier_of_any_network_of_timm_is_left_out(tmp_path):
+    import timm
+
+    published = timm.create_model("mobilenetv3_small_050").state_dict()
+    save_file(published, tmp_path / "model.safetensors")
+    loaded = load_backbone("timm:mobilenetv3_small_050", str(tmp_path / "model.safetensors"), 1).state_dict()
+    assert not any("classifier" in key for key in loaded)
+    assert all(torch.equal(value, published[key.removeprefix("net.")]) for key, value in loaded.items())

@@ -27,7 +27,7 @@ from tellsign.demo.teach import (
 )
 from tellsign.demo.towers import Block, ColourAndResidual, MiniXception, Residual, causal, unit_residual
 from tellsign.errors import UserError
-from tellsign.networks.backbones import load_clip
+from tellsign.networks.backbones.loading import load_clip
 from tellsign.networks.determinism import seeded
 from tellsign.stages import demo_weights
 from tellsign.system.integrity import sha256_of_file

@@ -65,15 +65,8 @@ def test_the_rates_that_are_shipped_are_right_and_know_the_backbones():
     from tellsign.networks.backbones import BACKBONES
 
     rates = read_rates(ROOT / "config" / "rates.yaml")
-    assert (
-        BACKBONES.keys()
-        == rates.networks.keys()
-        == rates.machines["core"].rates.keys()
-        - {
-            "caption/demo",
-            "ground/demo",
-        }
-    )
+    measured = rates.machines["core"].rates.keys() - {"caption/demo", "ground/demo"}
+    assert measured == rates.networks.keys() <= BACKBONES.keys()  # what nobody has measured is unknown
     assert all(rate.source for machine in rates.machines.values() for rate in machine.rates.values())
     with pytest.raises(UserError, match="basis"):
         build(Rate, {"basis": "guessed", "source": "nobody"}, "rate")

@@ -42,8 +42,8 @@ def test_a_packages_templates_enter(tmp_path, monkeypatch):
         ("detectors.features", "tellsign.methods.discrepancy", "tellsign.methods.masks.texture_aware"),
         ("stages.train", "tellsign.training.fit", "tellsign.detectors.image"),
         ("stages.pretrain", "tellsign.methods.lattice", "tellsign.methods.masks.texture_aware"),
-        ("stages.score", "tellsign.networks.backbones", "tellsign.methods.masks.texture_aware"),
-        ("stages.evaluate", "tellsign.evaluation.tally", "tellsign.networks.backbones"),
+        ("stages.score", "tellsign.networks.state", "tellsign.methods.masks.texture_aware"),
+        ("stages.evaluate", "tellsign.evaluation.tally", "tellsign.networks.backbones.loading"),
         ("stages.split", "tellsign.stages.split", "tellsign.data.images"),
     ],
 )

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from tellsign.errors import UserError
-from tellsign.networks.backbones import load_backbone, load_strictly
+from tellsign.networks.backbones.loading import load_backbone
 from tellsign.networks.heads import HEADS, Detector, Discrepancy, Linear, Mlp, Nearest
+from tellsign.networks.state import load_strictly
 
 
 @pytest.mark.parametrize("name", ["linear", "mlp", "mlp2"])

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from tellsign.networks.backbones import load_backbone
+from tellsign.networks.backbones.loading import load_backbone
 from tellsign.networks.heads import Linear
 from tellsign.networks.npr import Residual, neighbour_residual
 

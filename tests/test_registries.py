@@ -17,10 +17,11 @@ from conftest import ROOT, demo_config, make_plan
 from tellsign.errors import UserError
 from tellsign.evaluation.metrics import METRICS
 from tellsign.methods.masks import MASKS
+from tellsign.networks.backbones import BACKBONES, CLIPS
 from tellsign.plan import fingerprint
 from tellsign.registry import Record, Registry
 
-REGISTRIES = [MASKS, METRICS]
+REGISTRIES = [MASKS, METRICS, BACKBONES, CLIPS]
 
 
 def named(registry: Registry) -> str:
@@ -68,12 +69,26 @@ def edited(monkeypatch, *modules: str) -> dict[tuple[str, str], typing.Any]:
         fingerprint.code_digest.cache_clear()
 
 
+DEMO_CLIPS = {"demo-clip-vit", "demo-clip-rn"}
+"""Networks of one file."""
+
+
+def backbones_of(artifact) -> set[str]:
+    """The backbones that an artifact's job builds: its own, or those of the checkpoints that it loads."""
+    if artifact.stage in ("train", "pretrain"):
+        return {artifact.settings["backbone"]["name"]}
+    loaded = [*artifact.needs.get("checkpoints", []), *artifact.needs.get("encoders", [])]
+    return {name for _, one in loaded for name in backbones_of(one)} if artifact.stage in ("score", "figure") else set()
+
+
 @pytest.mark.parametrize(
     ("registry", "entry", "uses"),
     [
         (MASKS, "cutout", lambda a: a.stage == "train" and a.settings["mask"]["name"] == "cutout"),
         (MASKS, "none", lambda a: a.stage == "train" and a.settings["mask"]["name"] == "none"),
         (METRICS, "auc", lambda a: a.stage == "evaluate"),
+        (BACKBONES, "demo-xception", lambda a: "demo-xception" in backbones_of(a)),
+        (CLIPS, "demo-clip-vit", lambda a: a.stage == "embed" or DEMO_CLIPS & backbones_of(a)),
     ],
 )
 def test_an_edited_entry_moves_exactly_its_users(
@@ -93,7 +108,7 @@ def test_an_added_entry_moves_nothing(demo, registry: Registry, monkeypatch):
 @pytest.mark.parametrize("registry", REGISTRIES, ids=named)
 def test_every_entry_has_its_function_and_its_settings(registry: Registry):
     for name, record in registry.items():
-        assert callable(registry.load(name)), name
+        assert callable(registry.load(f"{name}x" if name.endswith(":") else name)), name
         if record.settings:
             assert name in typing.get_args(typing.get_type_hints(registry.settings()[name])["name"])
 
@@ -148,8 +163,14 @@ def paths_of(tree: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
+def add(file: Path, before: str, line: str) -> None:
+    text = file.read_text()
+    assert text.count(before) == 1
+    file.write_text(text.replace(before, line + before))
+
+
 def test_a_new_file_and_a_new_line_move_no_artifact_of_the_demo_and_of_the_papers(tmp_path):
-    """A mask that nobody uses used to move 95 artifacts of the demo."""
+    """A mask that nobody uses used to move 95 jobs of the demo, a line for a backbone 108."""
     for name in ("src", "config", "tests/conftest.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile)(ROOT / name, tmp_path / name)
@@ -159,6 +180,7 @@ def test_a_new_file_and_a_new_line_move_no_artifact_of_the_demo_and_of_the_paper
     new = (masks / "cutout.py").read_text().replace("cutout", "cut_away").replace("CutOut", "CutAway")
     (masks / "cut_away.py").write_text(new)
     line = '        "cut_away": Record("tellsign.methods.masks.cut_away", "cut_away", settings="CutAway"),\n'
-    text = (masks / "__init__.py").read_text()
-    (masks / "__init__.py").write_text(text.replace('        "cutout"', f'{line}        "cutout"'))
+    add(masks / "__init__.py", '        "cutout"', line)
+    backbones = tmp_path / "src" / "tellsign" / "networks" / "backbones" / "__init__.py"
+    add(backbones, '        "resnet50"', '        "resnet18": _timm("resnet18", map_layer="layer4", **_IMAGENET),\n')
     assert paths_of(tmp_path) == before

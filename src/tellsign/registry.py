@@ -29,7 +29,7 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tellsign.errors import choose
@@ -62,7 +62,8 @@ class Registry(Mapping[str, Record]):
 
     Args:
         kind: What an entry is, for messages: ``mask``.
-        records: The entries.
+        records: The entries. One whose name ends with a colon, ``timm:``, stands for all names that begin so: a library
+            that knows more of them than this file.
     """
 
     def __init__(self, kind: str, records: Mapping[str, Record]) -> None:
@@ -80,10 +81,21 @@ class Registry(Mapping[str, Record]):
     def find(self, name: str) -> Record:
         """The record of a name.
 
+        ``timm:resnet18`` has the record of ``timm:``, with ``resnet18`` as its option ``name``.
+
         Raises:
             UserError: the name is unknown; the message lists the known ones and the near miss.
         """
-        return choose(self.records, name, self.kind)
+        library, colon, rest = name.partition(":")
+        if rest and f"{library}{colon}" in self.records:
+            record = self.records[f"{library}{colon}"]
+            return replace(record, options={**record.options, "name": rest})
+        return choose(dict(zip(self.names, self.values(), strict=True)), name, self.kind)
+
+    @property
+    def names(self) -> list[str]:
+        """The names as messages list them: ``timm:NAME`` for all names that begin so."""
+        return [f"{name}NAME" if name.endswith(":") else name for name in self]
 
     def load(self, name: str) -> Any:
         """Import an entry's module and take its function or class, with the record's options bound.

@@ -28,7 +28,8 @@ from tellsign.demo.words import (
     SHAPES,
     tokenise,
 )
-from tellsign.networks.backbones import Clip, load_clip
+from tellsign.networks.backbones.backbone import Clip
+from tellsign.networks.backbones.loading import load_clip
 from tellsign.networks.determinism import seeded
 from tellsign.training.optimisers.adam import Adam
 

@@ -11,7 +11,8 @@ from torch import nn
 
 from tellsign.detectors.checkpoints import load_weights, read_recipe
 from tellsign.errors import choose
-from tellsign.networks.backbones import Backbone, load_backbone
+from tellsign.networks.backbones.backbone import Backbone
+from tellsign.networks.backbones.loading import load_backbone
 from tellsign.networks.determinism import seeded
 from tellsign.networks.heads import HEADS, Detector
 

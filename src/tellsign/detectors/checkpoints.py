@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from tellsign.errors import UserError
-from tellsign.networks.backbones import load_strictly, read_state
+from tellsign.networks.state import load_strictly, read_state
 from tellsign.system.files import file_beside, write_text
 from tellsign.system.integrity import MANIFEST, read_manifest, sha256_once
 from tellsign.system.provenance import provenance

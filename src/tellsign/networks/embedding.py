@@ -15,7 +15,8 @@ from tellsign.data.images import in_order
 from tellsign.data.pixels import PixelTable
 from tellsign.data.views import clip_view, cut
 from tellsign.errors import UserError
-from tellsign.networks.backbones import Clip, load_clip
+from tellsign.networks.backbones.backbone import Clip
+from tellsign.networks.backbones.loading import load_clip
 from tellsign.system.devices import threads
 from tellsign.system.parquet import column
 from tellsign.system.store import Store

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tellsign.errors import UserError
-from tellsign.networks.backbones import Backbone
+from tellsign.networks.backbones.backbone import Backbone
 
 
 class Linear(nn.Module):

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from tellsign.data.pixels import PixelTable
-from tellsign.networks.backbones import Backbone
+from tellsign.networks.backbones.backbone import Backbone
 from tellsign.networks.heads import Detector
 from tellsign.system.progress import progress
 

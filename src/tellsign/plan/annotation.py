@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from tellsign.errors import choose
+from tellsign.networks.backbones import CLIPS
 from tellsign.networks.captioners import CAPTIONERS
 from tellsign.networks.grounders import GROUNDERS
 from tellsign.plan.artifact import Artifact, Workshop, answered_once, digest, without_places
@@ -37,10 +39,11 @@ class AnnotationPlan:
         caption = self._caption(spec, crops, name, where)
         ground = self._ground(spec, crops, caption, name, where) if caption else None
         clip = self._network(spec.clip.name, spec.clip.weights, where)
-        made = made_from({"clip": clip}, crops, "tellsign.networks.embedding")
+        entry = CLIPS.find(spec.clip.name)
+        made = made_from({"clip": clip}, crops, "tellsign.networks.embedding", entry.module)
         needs = {"crops": crops, "caption": caption, "ground": ground}
         store = store_of("embed", spec.clip.name, made)
-        return self._make("embed", name, {"clip": clip, "made": made}, needs, store=store)
+        return self._make("embed", name, {"clip": clip, "made": made}, needs, entries=(entry,), store=store)
 
     def _caption(self, spec: Annotate, crops: Artifact, name: str, where: str) -> Artifact | None:
         if isinstance(spec.captioner, NoCaptioner):
@@ -78,4 +81,4 @@ def made_from(network: dict[str, Any], crops: Artifact, *modules: str) -> dict[s
 
 def store_of(stage: str, name: str, made: dict[str, Any]) -> str:
     """The folder of a store."""
-    return f"data/store/{stage}-{name}.{digest(made)[:12]}"
+    return f"data/store/{stage}-{re.sub('[:/]', '-', name)}.{digest(made)[:12]}"

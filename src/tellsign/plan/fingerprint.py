@@ -29,6 +29,7 @@ NEUTRAL = frozenset(
         "tellsign.errors",  # messages
         "tellsign.evaluation.metrics",  # registry: the chosen record enters, its neighbours do not
         "tellsign.methods.masks",  # registry: the chosen record enters, its neighbours do not
+        "tellsign.networks.backbones",  # registry
         "tellsign.networks.hub",  # fetches
         "tellsign.registry",  # looks up
         "tellsign.results.tables.kinds",  # registry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from tellsign.plan.data import DataPlan
 from tellsign.plan.presentation import cells, complete_figure, is_drawn_from_metrics
 from tellsign.plan.recipes import Run, has_a_model_a_subset, start_of, validation_split_of
 from tellsign.plan.shown import Measured, check_cell
-from tellsign.plan.training import TrainingPlan
+from tellsign.plan.training import TrainingPlan, network_entries
+from tellsign.registry import Record
 from tellsign.results.tables.kinds import TABLE_KINDS
 from tellsign.schema.data import Bias, Perturbation
 from tellsign.schema.evaluation import Evaluate
@@ -187,7 +189,16 @@ class ResultsPlan:
         }
         if side := spec.get("crop"):
             needs["crops"] = [(n, self._data.crops(n, "center", side, Perturbation(), Bias())) for n in splits]
-        return self._make("figure", f"{paper}/{name}", settings, needs)
+        return self._make("figure", f"{paper}/{name}", settings, needs, entries=self._drawn_networks(paper, spec, runs))
+
+    def _drawn_networks(self, paper: str, spec: Mapping[str, Any], runs: list[Run]) -> tuple[Record, ...]:
+        """The entries of registries that the detectors and encoders of a figure are built of, each once."""
+        built = [network_entries(run.recipe) for run in runs if self._training.detector(run)]
+        built += [self._training.encoder_entries(paper, encoder) for encoder in named_under(spec, "encoder")]
+        entries: list[Record] = []
+        for entry in itertools.chain.from_iterable(built):
+            entries += [entry] if entry not in entries else []
+        return tuple(entries)
 
     def _drawn_features(self, paper: str, rows: list[Mapping[str, Any]], split: str) -> list[tuple[str, Artifact]]:
         """Features that rows of a figure draw, each once; ``split`` is that of a row which names none."""

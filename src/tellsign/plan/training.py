@@ -7,6 +7,7 @@ from typing import Any
 from tellsign.detectors.registry import METHODS
 from tellsign.errors import UserError, choose
 from tellsign.methods.masks import MASKS
+from tellsign.networks.backbones import BACKBONES
 from tellsign.plan.annotation import AnnotationPlan
 from tellsign.plan.artifact import Artifact, Workshop, answered_once
 from tellsign.plan.configuration import Configuration
@@ -56,12 +57,19 @@ class TrainingPlan:
         where = f"{paper}: pretrain {name}"
         settings = plain(spec) | {"backbone": self._network(spec.backbone.name, spec.backbone.weights, where)}
         del settings["split"], settings["decode"]
+        entries = self.encoder_entries(paper, name)
         if spec.decode == "on_the_fly":
             split = self._data.split(spec.split)
             index = self._data.index(self._config.splits[spec.split].benchmark)
             needs = {"split": split, "made": index.needs.get("made") or None}
-            return self._make("pretrain", f"{paper}/{name}", settings, needs, roots=index.roots)
-        return self._make("pretrain", f"{paper}/{name}", settings, {"crops": self._data.whole_images(spec.split)})
+            return self._make("pretrain", f"{paper}/{name}", settings, needs, roots=index.roots, entries=entries)
+        needs = {"crops": self._data.whole_images(spec.split)}
+        return self._make("pretrain", f"{paper}/{name}", settings, needs, entries=entries)
+
+    def encoder_entries(self, paper: str, name: str) -> tuple[Record, ...]:
+        """The entries of registries that an encoder of `rescale`'s pre-training is built of."""
+        spec: Pretrain = choose(self._configuration.papers[paper].pretrain, name, f"pretrain section of {paper}")
+        return (BACKBONES.find(spec.backbone.name),)
 
     @answered_once
     def checkpoint(self, run: Run, seed: int) -> Artifact:
@@ -83,7 +91,7 @@ class TrainingPlan:
         settings.pop("annotate")
         features = self._annotation.embed(run.paper, recipe.annotate, crops)
         needs = {"split": split, "inputs": [("features", features)]}
-        return self._make("train_head", f"{run.full_name}-s{seed}", settings, needs, entries=(_method(recipe),))
+        return self._make("train_head", f"{run.full_name}-s{seed}", settings, needs, entries=detector_entries(recipe))
 
     def _trained(self, run: Run, recipe: Recipe, seed: int, settings: dict[str, Any], split: Artifact) -> Artifact:
         data = recipe.data
@@ -103,7 +111,7 @@ class TrainingPlan:
             del settings["stop"]["split"]
             seen = self._data.crops(stop.split, "center", recipe.crop, Perturbation(), recipe.bias, recipe.resize)
             needs["validation_inputs"] = [("crops", seen)]
-        entries = (_method(recipe), MASKS.find(recipe.mask.name))
+        entries = (*detector_entries(recipe), MASKS.find(recipe.mask.name))
         return self._make("train", f"{run.full_name}-s{seed}", settings, needs, entries=entries)
 
     def _check_sample(self, sample: Data | EarlyStopping, where: str) -> None:
@@ -154,7 +162,7 @@ class TrainingPlan:
             settings["view"]["crop"] = run.recipe.crop_test or run.recipe.crop
         stage = "score_head" if isinstance(run.recipe, FeatureRecipe) else "score"
         needs = {"checkpoints": checkpoints, "splits": splits, "inputs": inputs}
-        return self._make(stage, run.full_name, settings, needs, entries=(_method(run.recipe),))
+        return self._make(stage, run.full_name, settings, needs, entries=detector_entries(run.recipe))
 
     def _view(self, run: Run, split: str, test: Test) -> tuple[str, Artifact]:
         """What a run sees of a test split, and what that is called: features, or centre crops."""
@@ -182,6 +190,11 @@ class TrainingPlan:
         return self._annotation.embed(run.paper, run.recipe.annotate, whole)
 
 
-def _method(recipe: Recipe | FeatureRecipe) -> Record:
-    """The record of a recipe's method; its code enters what is trained and scored by it."""
-    return METHODS.find(recipe.method)
+def detector_entries(recipe: Recipe | FeatureRecipe) -> tuple[Record, ...]:
+    """The entries of registries that train and score a recipe's detector."""
+    return (METHODS.find(recipe.method), *network_entries(recipe))
+
+
+def network_entries(recipe: Recipe | FeatureRecipe) -> tuple[Record, ...]:
+    """The entries of registries that a recipe's detector is built of; their code enters wherever it is built."""
+    return (BACKBONES.find(recipe.backbone.name),) if isinstance(recipe, Recipe) else ()

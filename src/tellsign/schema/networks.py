@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from tellsign.networks.backbones import BACKBONES
 from tellsign.schema.fields import Fraction, Positive
-from tellsign.schema.settings import Settings
+from tellsign.schema.settings import EntryOf, Settings
 
 
 class Network(Settings):
     """A network and the weights it starts from.
 
     Attributes:
-        name: A name in `tellsign.networks.backbones.BACKBONES` or ``CLIPS``; ``open-clip``: any model of
-            open_clip, from a folder with its configuration.
+        name: A name in `tellsign.networks.backbones.BACKBONES`, of which those of ``CLIPS`` have a text tower.
+            ``open-clip``: any CLIP, from a folder with its configuration. ``timm:NAME``, ``open_clip:NAME``: any
+            network of that library; whether the library has it shows when it is built, since asking takes torch.
         weights: ``shipped`` (the demo's), ``none`` (random), a name in ``config/weights.yaml``, or a path.
     """
 
-    name: Literal[
-        "clip-rn101", "clip-rn50", "clip-vit-b16", "clip-vit-l14", "demo-clip-rn", "demo-clip-vit", "demo-xception",
-        "legacy-xception", "npr", "open-clip", "resnet50", "swin-b", "swin-t",
-    ]  # fmt: skip
+    name: Annotated[str, EntryOf(BACKBONES)]
     weights: str = "shipped"
 
 

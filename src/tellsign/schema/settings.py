@@ -26,10 +26,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Self, Union
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, core_schema
 
-from tellsign.errors import near_miss
+from tellsign.errors import UserError, near_miss
+from tellsign.registry import Registry
 
 # Keys of old that have another name now, by class: {"Recipe": {"optimizer": "optimiser"}}.
 RENAMED: dict[str, dict[str, str]] = {}
@@ -119,3 +120,33 @@ class ByName:
         if name not in self.registry:
             raise UnknownNameError(self.what, name, list(self.registry))
         return self.registry[name].model_validate(value)
+
+
+class EntryOf:
+    """Marks a text that must name an entry of a registry: ``Annotated[str, EntryOf(BACKBONES)]``.
+
+    Args:
+        registry: The entries.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        """A text that is looked up when it comes."""
+        return core_schema.no_info_after_validator_function(self._validate, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """The names, and a pattern for each library whose names all count."""
+        names = [name for name in self.registry if not name.endswith(":")]
+        libraries = [{"pattern": f"^{name}.+"} for name in self.registry if name.endswith(":")]
+        return {"type": "string", "anyOf": [{"enum": names}, *libraries]}
+
+    def _validate(self, name: str) -> str:
+        try:
+            self.registry.find(name)
+        except UserError:
+            raise UnknownNameError(self.registry.kind, name, self.registry.names) from None
+        return name

@@ -36,7 +36,7 @@ from tellsign.demo.teach import Thing, View, stack, teach_captioner, teach_clip,
 from tellsign.demo.towers import CROP
 from tellsign.demo.web import jpeg_bytes, jpeg_quality, rescale
 from tellsign.demo.words import COLOURS, SHAPES, article
-from tellsign.networks.backbones import Clip
+from tellsign.networks.backbones.backbone import Clip
 from tellsign.networks.grounders import Grounding
 from tellsign.system.files import folder_beside
 from tellsign.system.integrity import sha256_of_file

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from tellsign.data.features import Features
     from tellsign.data.pixels import PixelTable
-    from tellsign.networks.backbones import Backbone
+    from tellsign.networks.backbones.backbone import Backbone
 
 Columns = dict[str, list[Any]]
 DrawnFigure = tuple[dict[str, Any], Columns, str]

@@ -33,7 +33,8 @@ from tellsign.detectors.checkpoints import save_weights, write_provenance
 from tellsign.errors import UserError
 from tellsign.methods.lattice import Draw, Ratio, cut_patches, draw_batch, smallest_side
 from tellsign.methods.losses import supervised_contrastive
-from tellsign.networks.backbones import Backbone, load_backbone
+from tellsign.networks.backbones.backbone import Backbone
+from tellsign.networks.backbones.loading import load_backbone
 from tellsign.networks.determinism import pick_device, seeded
 from tellsign.system.devices import threads
 from tellsign.system.files import folder_beside, write_text

@@ -26,8 +26,8 @@ from tellsign.detectors.checkpoints import kept_weights, save_weights, write_pro
 from tellsign.detectors.protocol import Method, Phase, Sample
 from tellsign.detectors.registry import METHODS
 from tellsign.errors import UserError
-from tellsign.networks.backbones import read_state
 from tellsign.networks.determinism import pick_device
+from tellsign.networks.state import read_state
 from tellsign.system.files import add_to_manifest, folder_beside, write_text
 from tellsign.system.integrity import read_manifest, sha256_of_file
 from tellsign.system.locks import exclusive_lock
