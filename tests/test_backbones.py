@@ -27,7 +27,7 @@ def test_a_recipe_may_name_every_network_and_no_other():
     for name, words in (("resnet5", "Did you mean 'resnet50'"), ("tim:x", "timm:NAME"), ("timm:", "timm:NAME")):
         with pytest.raises(UserError, match=words) as caught:
             build(Network, {"name": name}, "run x.backbone")
-        assert str(caught.value).startswith("run x.backbone.name: unknown backbone")
+        assert str(caught.value).startswith(f"unknown backbone at run x.backbone.name {name!r}")
 
 
 def pixels(count: int = 2, side: int = 72) -> torch.Tensor:

@@ -72,7 +72,8 @@ def test_every_full_size_network_has_an_entry_of_its_name():
 
     catalogue = read_catalogue(ROOT / "config" / "weights.yaml")
     trained_from_scratch, in_a_folder = {"npr"}, {"open-clip"}
-    full_size = {name for name in BACKBONES | CLIPS if not name.startswith("demo-") and not name.endswith(":")}
+    names = {*BACKBONES, *CLIPS}
+    full_size = {name for name in names if not name.startswith("demo-") and not name.endswith(":")}
     assert full_size - trained_from_scratch - in_a_folder <= catalogue.keys()
     assert all(catalogue[name].single for name in BACKBONES if name in catalogue)  # their loaders take a file
     for name, spec in catalogue.items():
