@@ -22,7 +22,7 @@ from tellsign.detectors.registry import METHODS
 from tellsign.registry import Record
 from tellsign.stages import score, train
 from tellsign.system.parquet import read_rows
-from tellsign.training.optimisers.adam import Adam
+from tellsign.training.optimisers.adam_steps import Adam
 
 
 def roughness(table, ids):

@@ -78,8 +78,6 @@ def check_together(recipe: Recipe | FeatureRecipe, where: str) -> None:
         raise UserError(f"{where}: 0 epochs train nothing; only the head 'nearest' goes without.")
     if recipe.stop is not None and (recipe.keep != 1 or recipe.shots is not None):
         raise UserError(f"{where}: early stopping keeps the best epoch alone; write keep: 1 and no shots, or no stop.")
-    if recipe.optimiser.nesterov and not recipe.optimiser.momentum:
-        raise UserError(f"{where}: optimiser.nesterov needs a momentum above 0.")
     if recipe.schedule.warmup > recipe.epochs:
         raise UserError(f"{where}: schedule.warmup is {recipe.schedule.warmup} of {recipe.epochs} epochs.")
     if recipe.backbone.name == "npr" and (recipe.crop % 2 or (recipe.crop_test or 0) % 2):

@@ -18,6 +18,8 @@ from tellsign.registry import Record
 from tellsign.schema.data import Perturbation, Test
 from tellsign.schema.loading import plain
 from tellsign.schema.training import Data, EarlyStopping, FeatureRecipe, Pretrain, Recipe
+from tellsign.training.optimisers import OPTIMISERS
+from tellsign.training.schedules import SCHEDULES
 
 
 class TrainingPlan:
@@ -57,7 +59,7 @@ class TrainingPlan:
         where = f"{paper}: pretrain {name}"
         settings = plain(spec) | {"backbone": self._network(spec.backbone.name, spec.backbone.weights, where)}
         del settings["split"], settings["decode"]
-        entries = self.encoder_entries(paper, name)
+        entries = (*self.encoder_entries(paper, name), *optimisation_entries(spec))
         if spec.decode == "on_the_fly":
             split = self._data.split(spec.split)
             index = self._data.index(self._config.splits[spec.split].benchmark)
@@ -91,7 +93,8 @@ class TrainingPlan:
         settings.pop("annotate")
         features = self._annotation.embed(run.paper, recipe.annotate, crops)
         needs = {"split": split, "inputs": [("features", features)]}
-        return self._make("train_head", f"{run.full_name}-s{seed}", settings, needs, entries=detector_entries(recipe))
+        entries = (*detector_entries(recipe), *optimisation_entries(recipe))
+        return self._make("train_head", f"{run.full_name}-s{seed}", settings, needs, entries=entries)
 
     def _trained(self, run: Run, recipe: Recipe, seed: int, settings: dict[str, Any], split: Artifact) -> Artifact:
         data = recipe.data
@@ -111,7 +114,7 @@ class TrainingPlan:
             del settings["stop"]["split"]
             seen = self._data.crops(stop.split, "center", recipe.crop, Perturbation(), recipe.bias, recipe.resize)
             needs["validation_inputs"] = [("crops", seen)]
-        entries = (*detector_entries(recipe), MASKS.find(recipe.mask.name))
+        entries = (*detector_entries(recipe), MASKS.find(recipe.mask.name), *optimisation_entries(recipe))
         return self._make("train", f"{run.full_name}-s{seed}", settings, needs, entries=entries)
 
     def _check_sample(self, sample: Data | EarlyStopping, where: str) -> None:
@@ -198,3 +201,8 @@ def detector_entries(recipe: Recipe | FeatureRecipe) -> tuple[Record, ...]:
 def network_entries(recipe: Recipe | FeatureRecipe) -> tuple[Record, ...]:
     """The entries of registries that a recipe's detector is built of; their code enters wherever it is built."""
     return (BACKBONES.find(recipe.backbone.name),) if isinstance(recipe, Recipe) else ()
+
+
+def optimisation_entries(recipe: Recipe | FeatureRecipe | Pretrain) -> tuple[Record, Record]:
+    """The entries of registries that say how a recipe's parameters move; their code enters what is trained."""
+    return OPTIMISERS.find(recipe.optimiser.name), SCHEDULES.find(recipe.schedule.kind)
