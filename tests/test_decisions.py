@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from tellsign.data.perturbations import PERTURBATIONS
+from tellsign.detectors.recipes.features import FeatureRecipe
+from tellsign.detectors.recipes.image import ImageRecipe
 from tellsign.results.figures import METRIC_KINDS, NETWORK_KINDS
 from tellsign.schema import data
 from tellsign.schema.annotation import Annotate
@@ -19,7 +21,7 @@ from tellsign.schema.evaluation import Evaluate
 from tellsign.schema.loading import build, differences, merge, plain
 from tellsign.schema.settings import ByName, Settings
 from tellsign.schema.tables import Table, table_settings
-from tellsign.schema.training import FeatureRecipe, Pretrain, Recipe
+from tellsign.schema.training import Pretrain
 
 PAGE = (Path(__file__).parents[1] / "docs" / "decisions.md").read_text(encoding="utf-8")
 SECTIONS: dict[str, tuple[type, ...]] = {
@@ -50,7 +52,7 @@ def exists(name: str) -> bool:
         return any(rest in keys for keys in (METRIC_KINDS | NETWORK_KINDS).values())
     owners: tuple[type, ...] = SECTIONS.get(first, ())
     parts = rest.split(".") if owners else name.split(".")
-    owners = owners or (Recipe, FeatureRecipe)
+    owners = owners or (ImageRecipe, FeatureRecipe)
     for number, part in enumerate(parts):
         if part == "options":
             taken = {key for apply in PERTURBATIONS.values() for key in inspect.signature(apply).parameters}

@@ -127,7 +127,7 @@ def test_costs_of_a_run_follow_from_its_recipe(tmp_path):
     whole = {"store": "whole", "size": 0, "bias_size": 0, "resize": None}
     crops = Artifact("crops", "c", whole, {"split": [("", made["split"])]})
     recipe = {"data": {"subsets": ["a"], "count": 60}, "shots": None, "backbone": {"name": "net"}, "crop": 20}
-    recipe |= {"keep": 2, "epochs": 4, "trainable": "all", "stop": None}
+    recipe |= {"keep": 2, "epochs": 4, "trainable": "all", "stop": None, "method": "image"}
     train = Artifact("train", "p/r-s0", recipe, {"split": [("", made["split"])], "inputs": [("crops", crops)]})
     needs = {
         "checkpoints": [("0", train), ("1", train)],

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
+from tellsign.detectors.recipes.image import ImageRecipe
 from tellsign.errors import UserError
 from tellsign.schema.data import Split
 from tellsign.schema.evaluation import Evaluate, Sample
@@ -14,8 +15,7 @@ from tellsign.schema.loading import build, differences, expand_grid, merge, plai
 from tellsign.schema.paper import PaperFile
 from tellsign.schema.settings import RENAMED, Settings
 from tellsign.schema.strict_yaml import read_yaml
-from tellsign.schema.training import Recipe
-from tellsign.training.optimisers.adam import AdamSettings
+from tellsign.schema.training import Optimiser
 
 BASE = {"backbone": {"name": "demo-clip-vit"}}
 
@@ -27,34 +27,34 @@ def said(cls, data) -> str:
 
 
 def test_defaults_are_filled_in():
-    recipe = build(Recipe, BASE, "r")
+    recipe = build(ImageRecipe, BASE, "r")
     assert (recipe.crop, recipe.mask.name, recipe.optimiser.betas) == (224, "none", (0.9, 0.999))
 
 
 def test_unknown_key_names_the_near_miss():
-    message = said(Recipe, BASE | {"optimizer": {}})
+    message = said(ImageRecipe, BASE | {"optimizer": {}})
     assert "'optimizer'" in message and "Did you mean 'optimiser'" in message and "place" in message
 
 
 def test_missing_key_is_named():
-    assert "'backbone' is missing" in said(Recipe, {})
+    assert "'backbone' is missing" in said(ImageRecipe, {})
 
 
 def test_fraction_above_one_asks_percent():
-    message = said(Recipe, BASE | {"mask": {"name": "texture_aware", "ratio": [60, 80]}})
+    message = said(ImageRecipe, BASE | {"mask": {"name": "texture_aware", "ratio": [60, 80]}})
     assert "Percent?" in message and "0.6" in message and "mask.ratio" in message
 
 
 def test_backward_range_is_refused():
-    assert "backwards" in said(Recipe, BASE | {"mask": {"name": "random_box", "ratio": [0.8, 0.6]}})
+    assert "backwards" in said(ImageRecipe, BASE | {"mask": {"name": "random_box", "ratio": [0.8, 0.6]}})
 
 
 def test_key_of_another_mask_is_refused():
-    assert "'aspect'" in said(Recipe, BASE | {"mask": {"name": "texture_aware", "aspect": [1, 2]}})
+    assert "'aspect'" in said(ImageRecipe, BASE | {"mask": {"name": "texture_aware", "aspect": [1, 2]}})
 
 
 def test_unknown_mask_lists_the_known_ones():
-    message = said(Recipe, BASE | {"mask": {"name": "texture_awar"}})
+    message = said(ImageRecipe, BASE | {"mask": {"name": "texture_awar"}})
     assert "texture_aware" in message and "random_box" in message
 
 
@@ -73,7 +73,7 @@ def test_all_that_is_wrong_is_said_at_once_a_line_each():
         "crop": True,
         "colour": 3,
     }
-    assert said(Recipe, data).splitlines() == [
+    assert said(ImageRecipe, data).splitlines() == [
         "place.backbone.name: got 'resnet5'. Did you mean 'resnet50'? Allowed: clip-rn101, clip-rn50, clip-vit-b16, "
         "clip-vit-l14, demo-clip-rn, demo-clip-vit, demo-xception, legacy-xception, npr, open-clip, resnet50, swin-b, "
         "swin-t.",
@@ -86,7 +86,7 @@ def test_all_that_is_wrong_is_said_at_once_a_line_each():
         "place.optimiser.betas: expected 2 values, got [0.9].",
         "place.stop.subsets: expected a list, got 'all'.",
         "place.stop.count: 0 must be above 0.",
-        f"place: unknown key 'colour'. Known: {', '.join(Recipe.model_fields)}.",
+        f"place: unknown key 'colour'. Known: {', '.join(ImageRecipe.model_fields)}.",
     ]
 
 
@@ -121,9 +121,9 @@ def test_a_fault_is_placed_where_the_data_are_wrong(data, message):
 
 
 def test_a_mask_of_unknown_name_and_one_that_is_a_bare_text():
-    message = said(Recipe, BASE | {"mask": {"name": "cutuot"}})
+    message = said(ImageRecipe, BASE | {"mask": {"name": "cutuot"}})
     assert message.startswith("unknown mask at place.mask 'cutuot'. Did you mean 'cutout'? Known: cutout, grid_mask,")
-    assert said(Recipe, BASE | {"mask": "cutout"}) == "place.mask: expected a mapping, got 'cutout'."
+    assert said(ImageRecipe, BASE | {"mask": "cutout"}) == "place.mask: expected a mapping, got 'cutout'."
 
 
 def test_a_key_of_old_names_the_new_one(monkeypatch):
@@ -132,19 +132,19 @@ def test_a_key_of_old_names_the_new_one(monkeypatch):
 
 
 def test_a_whole_number_is_taken_where_a_float_is_meant_and_nothing_else_is_converted():
-    lr = build(AdamSettings, {"lr": 1}, "p").lr
+    lr = build(Optimiser, {"lr": 1}, "p").lr
     assert lr == 1.0 and isinstance(lr, float)
     for wrong in ("1", True, None, [1]):
-        assert "place.lr: expected" in said(AdamSettings, {"lr": wrong})
+        assert "place.lr: expected" in said(Optimiser, {"lr": wrong})
 
 
 def test_settings_cannot_change():
     with pytest.raises(ValidationError, match="frozen"):
-        AdamSettings().lr = 3.0  # type: ignore[misc]
+        Optimiser().lr = 3.0  # type: ignore[misc]
 
 
 def test_zero_rate_is_refused():
-    assert "above 0" in said(AdamSettings, {"lr": 0.0})
+    assert "above 0" in said(Optimiser, {"lr": 0.0})
 
 
 def test_merge_replaces_a_mapping_that_names_another_kind():
@@ -187,23 +187,24 @@ def test_plain_and_build_are_inverse(crop, ratio, lr, count):
         "optimiser": {"lr": lr},
         "data": {"count": count},
     }
-    recipe = build(Recipe, data, "r")
-    assert build(Recipe, yaml.safe_load(yaml.safe_dump(plain(recipe))), "again") == recipe
+    recipe = build(ImageRecipe, data, "r")
+    assert build(ImageRecipe, yaml.safe_load(yaml.safe_dump(plain(recipe))), "again") == recipe
 
 
 def test_masks_have_the_fields_of_their_kind():
-    assert build(Recipe, BASE | {"mask": {"name": "grid_mask", "period": [0.2, 0.4]}}, "r").mask.period == (0.2, 0.4)
-    assert build(Recipe, BASE | {"mask": {"name": "random_erasing"}}, "r").mask.aspect == (0.3, 3.3)
-    assert "'period'" in said(Recipe, BASE | {"mask": {"name": "cutout", "period": [0.2, 0.4]}})
-    assert "log_uniform" in said(Recipe, BASE | {"mask": {"name": "random_box", "distribution": "log_unifrom"}})
+    grid_mask = {"name": "grid_mask", "period": [0.2, 0.4]}
+    assert build(ImageRecipe, BASE | {"mask": grid_mask}, "r").mask.period == (0.2, 0.4)
+    assert build(ImageRecipe, BASE | {"mask": {"name": "random_erasing"}}, "r").mask.aspect == (0.3, 3.3)
+    assert "'period'" in said(ImageRecipe, BASE | {"mask": {"name": "cutout", "period": [0.2, 0.4]}})
+    assert "log_uniform" in said(ImageRecipe, BASE | {"mask": {"name": "random_box", "distribution": "log_unifrom"}})
 
 
 def test_an_augmentation_is_read_by_its_name():
-    recipe = build(Recipe, BASE | {"augment": {"name": "blur_jpeg", "probability": 0.1}}, "r")
+    recipe = build(ImageRecipe, BASE | {"augment": {"name": "blur_jpeg", "probability": 0.1}}, "r")
     assert (recipe.augment.probability, recipe.augment.sigma, recipe.augment.quality) == (0.1, (0.0, 3.0), (30, 100))
-    assert plain(build(Recipe, BASE, "r").augment) == {"name": "none"}
-    assert "Did you mean 'blur_jpeg'" in said(Recipe, BASE | {"augment": {"name": "blur_jpg"}})
-    assert "Percent?" in said(Recipe, BASE | {"augment": {"name": "blur_jpeg", "probability": 10}})
+    assert plain(build(ImageRecipe, BASE, "r").augment) == {"name": "none"}
+    assert "Did you mean 'blur_jpeg'" in said(ImageRecipe, BASE | {"augment": {"name": "blur_jpg"}})
+    assert "Percent?" in said(ImageRecipe, BASE | {"augment": {"name": "blur_jpeg", "probability": 10}})
 
 
 @pytest.mark.parametrize(
@@ -217,7 +218,7 @@ def test_an_augmentation_is_read_by_its_name():
     ],
 )
 def test_what_a_baselines_recipe_may_not_say(change, message):
-    assert message in said(Recipe, BASE | change)
+    assert message in said(ImageRecipe, BASE | change)
 
 
 def test_what_differs_between_settings_is_told_field_by_field():

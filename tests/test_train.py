@@ -14,14 +14,14 @@ from tellsign.data.pixels import PixelTable, augment
 from tellsign.detectors import image
 from tellsign.detectors.build import build_detector, load_detector
 from tellsign.detectors.checkpoints import weight_files
+from tellsign.detectors.recipes.image import ImageRecipe
 from tellsign.errors import UserError
 from tellsign.methods.losses import binary_cross_entropy
 from tellsign.methods.masks.random_box import random_box
 from tellsign.schema.loading import build, plain
-from tellsign.schema.training import Recipe
 from tellsign.stages import score, train
 from tellsign.system.parquet import write_rows
-from tellsign.training.optimisers.adam_steps import Adam
+from tellsign.training.optimisers.adam import Adam
 
 BLUR_JPEG = {"name": "blur_jpeg", "probability": 0.5}
 STOP = {"split": "val", "patience": 1, "min_lr": 1e-5}
@@ -87,7 +87,7 @@ def data(tmp_path_factory) -> Path:
 
 def settings_of(recipe: dict, seed: int = 0) -> dict:
     """What the plan hands to the stage."""
-    built = build(Recipe, {"crop": 32, "batch_size": 4} | recipe, "test")
+    built = build(ImageRecipe, {"crop": 32, "batch_size": 4} | recipe, "test")
     settings = plain(built) | {"seed": seed, "start": None}
     settings["data"] = {"subsets": [], "count": built.data.count}
     settings["backbone"]["digest"] = "none"

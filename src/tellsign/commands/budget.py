@@ -7,12 +7,14 @@ Everything is an `Amount`: a sum that knows whether some of its parts are unknow
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from tellsign.data.benchmarks import list_images
+from tellsign.detectors.recipes.base import Recipe, Work
+from tellsign.detectors.registry import recipe_class
 from tellsign.errors import UserError
 from tellsign.plan.artifact import Artifact
 from tellsign.schema.config import Config
@@ -344,6 +346,11 @@ class Cost:
         return Cost(self.trained, self.scored, self.bytes)
 
 
+def _recipe_of(settings: Mapping[str, Any]) -> type[Recipe]:
+    """The class of the recipe that a training's settings come from."""
+    return recipe_class(settings["method"], "a training")
+
+
 class Costs:
     """Costs of artifacts.
 
@@ -362,7 +369,7 @@ class Costs:
         reckoned = {
             "pixels": self._crops,
             "training": self._train,
-            "head": self._train_head,
+            "head": self._train,
             "pretraining": self._pretrain,
             "scoring": self._score,
             "annotation": self._annotated,
@@ -400,26 +407,26 @@ class Costs:
 
     def _train(self, artifact: Artifact) -> Cost:
         settings, drawn = artifact.settings, self._census.drawn(artifact.needs["split"][0][1])
-        subsets, shots, network = settings["data"]["subsets"], settings["shots"], settings["backbone"]["name"]
-        copies = Amount(min(settings["keep"], max(settings["epochs"], 1)))
+        subsets, shots, epochs = settings["data"]["subsets"], settings.get("shots"), max(settings.get("epochs", 1), 1)
+        copies = Amount(min(settings["keep"], epochs))
         if shots is None:
             an_epoch = drawn.images(subsets, settings["data"]["count"])
         else:
             targets = subsets or list(drawn.counts)
             an_epoch, copies = Amount(2 * shots * len(targets)), Amount(len(targets))
-        seen = an_epoch * max(settings["epochs"], 1)
-        frozen = settings["trainable"] == "head"
-        made = self._hours(seen, network, "score" if frozen else "train", settings["crop"])
+        made = Cost(trained=an_epoch * epochs)
+        work = _recipe_of(settings).work(settings)
+        if work is None:
+            return made
+        made += self._worked(an_epoch * epochs, work) + Cost(bytes=self._weights(work.network, copies))
         for _, split in artifact.needs.get("validation_split", ()):
             stop = settings["stop"]
-            looked = self._census.drawn(split).images(stop["subsets"], stop["count"]) * settings["epochs"]
-            made += self._hours(looked, network, "score", settings["crop"])
-        return made + Cost(trained=seen, bytes=self._weights(network, copies))
+            looked_at = self._census.drawn(split).images(stop["subsets"], stop["count"]) * epochs
+            made += self._worked(looked_at, work._replace(trained=False))
+        return made
 
-    def _train_head(self, artifact: Artifact) -> Cost:
-        settings, drawn = artifact.settings, self._census.drawn(artifact.needs["split"][0][1])
-        seen = drawn.images(settings["data"]["subsets"], settings["data"]["count"]) * settings["epochs"]
-        return Cost(trained=seen)  # on stored features: minutes on a core, megabytes
+    def _worked(self, images: Amount, work: Work) -> Cost:
+        return self._hours(images, work.network, "train" if work.trained else "score", work.side)
 
     def _pretrain(self, artifact: Artifact) -> Cost:
         settings, steps = artifact.settings, artifact.settings["steps"]
@@ -439,15 +446,14 @@ class Costs:
         checkpoints = [held for _, held in artifact.needs["checkpoints"]]
         first = checkpoints[0].settings
         few_shot = first.get("shots") is not None  # each subset has weights of its own
-        kept = 1 if few_shot else min(artifact.settings.get("keep", 1), max(first["epochs"], 1))
+        kept = 1 if few_shot else min(artifact.settings.get("keep", 1), max(first.get("epochs", 1), 1))
         drawn = [self._census.drawn(split) for _, split in artifact.needs["splits"]]
         factor = kept * len(checkpoints)
         scored = total(d.unique for d in drawn) * factor
         rows = total(d.images() for d in drawn) * factor
         made = Cost(scored=scored, bytes=rows * self._rates.score_bytes)
-        if artifact.stage == "score":
-            made += self._hours(scored, first["backbone"]["name"], "score", artifact.settings["view"]["crop"])
-        return made
+        work = _recipe_of(first).work(first, artifact.settings["view"])
+        return made if work is None else made + self._worked(scored, work)
 
     def _annotated(self, artifact: Artifact) -> Cost:
         """Captions, boxes or embeddings, an image at a time."""

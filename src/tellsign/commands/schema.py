@@ -15,13 +15,14 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from tellsign.commands.budget import Rates
+from tellsign.detectors.recipes.base import Recipe
+from tellsign.detectors.registry import METHODS, recipe_class
 from tellsign.networks.weights import Entry
 from tellsign.schema.config import Config
 from tellsign.schema.data import Benchmark
 from tellsign.schema.fields import Named
 from tellsign.schema.paper import Paper
 from tellsign.schema.tables import Table
-from tellsign.schema.training import FeatureRecipe, Recipe
 from tellsign.system.files import write_text
 
 JsonSchema = dict[str, Any]
@@ -83,6 +84,8 @@ class Described(GenerateJsonSchema):
         described = super().model_schema(schema)
         text, attributes = read_docstring(schema["cls"].__doc__ or "")
         described["description"] = text
+        for base in schema["cls"].__mro__[1:]:  # what a class inherits is described there
+            attributes = read_docstring(base.__doc__ or "")[1] | attributes
         for name, field in described["properties"].items():
             if name in attributes:
                 field["description"] = attributes[name]
@@ -118,7 +121,10 @@ def either(*schemas: JsonSchema) -> JsonSchema:
 
 def partial_recipes() -> JsonSchema:
     """The schema of a mapping of recipes that say only what differs from another: no key must be there."""
-    kinds = [copy.deepcopy(schema_of(kind)) for kind in (Recipe, FeatureRecipe)]
+    methods: dict[type[Recipe], list[str]] = {}
+    for name in METHODS:
+        methods.setdefault(recipe_class(name, "the schema"), []).append(name)
+    kinds = [copy.deepcopy(schema_of(kind)) for kind in methods]
     definitions = {name: definition for kind in kinds for name, definition in kind.pop("$defs").items()}
     beside = {
         "base": {"type": "string", "description": "One of `bases`: merged over what it starts from."},
@@ -127,9 +133,10 @@ def partial_recipes() -> JsonSchema:
         "tests": {"type": "array", "items": {"type": "string"}, "description": "Its test sets."},
         "over": {"type": "object", "description": "Of a grid: dotted fields → lists of values; a run for each."},
     }
-    for kind in kinds:
+    for kind, names in zip(kinds, methods.values(), strict=True):
         del kind["$schema"]
         kind["properties"] |= beside
+        kind["properties"]["method"]["enum"] = names
     for definition in (*kinds, *definitions.values()):
         definition.pop("required", None)
     text = "Recipes; each says what differs from the one that it starts from."

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tellsign.errors import UserError, choose
-from tellsign.plan.recipes import Run, annotations_of, read_recipe, start_of
+from tellsign.plan.recipes import Run, read_recipe
 from tellsign.schema.config import Config
 from tellsign.schema.data import Split
 from tellsign.schema.loading import build, merge, plain
@@ -164,8 +164,8 @@ class Configuration:
     def _without_unused(self, paper: Paper) -> Paper:
         """A paper without the annotations and encoders that none of its runs and figures needs."""
         recipes = [run.recipe for run in self.runs_of(paper.paper)]
-        annotations = {annotations_of(recipe) for recipe in recipes}
-        starts = (start_of(recipe) for recipe in recipes)
+        annotations = set[str]().union(*(recipe.annotations() for recipe in recipes))
+        starts = (recipe.origin() for recipe in recipes)
         encoders = {start.name for start in starts if start.kind == "pretrain"}
         encoders |= {*named_under(paper.figures, "encoder")}
         return paper.model_copy(
@@ -192,7 +192,7 @@ class Configuration:
     def lineage(self, run: Run) -> Iterator[Run]:
         """A run, the run whose weights it starts from, and so on."""
         yield run
-        start = start_of(run.recipe)
+        start = run.recipe.origin()
         if start.kind == "run":
             yield from self.lineage(self.run(run.paper, start.name))
 

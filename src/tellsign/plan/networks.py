@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tellsign.detectors.recipes.base import Start
 from tellsign.errors import UserError
 from tellsign.plan.configuration import Configuration, named_under
-from tellsign.plan.recipes import annotations_of, start_of, weights_of
 from tellsign.schema.annotation import Annotate, Glip, NoCaptioner, NoGrounder
 from tellsign.schema.paper import Paper
 from tellsign.schema.weights import NLTK, MissingWeightsError, ResolvedWeights
@@ -59,8 +59,8 @@ def networks_needed(configuration: Configuration) -> dict[str, list[str]]:
     """What the configuration gives as ``weights:``, with the runs and sections that say so. Reads no data."""
     users: dict[str, dict[str, None]] = {}
     for full, run in configuration.runs.items():
-        if (weights := weights_of(run.recipe)) is not None:
-            users.setdefault(weights, {})[full] = None
+        for network in run.recipe.networks().values() if run.recipe.origin() == Start() else ():
+            users.setdefault(network.weights, {})[full] = None
     for paper in configuration.papers.values():
         used = sections_used(configuration, paper)
         for name, spec in paper.annotate.items():
@@ -90,6 +90,6 @@ def sections_used(configuration: Configuration, paper: Paper) -> set[str]:
     recipes = [run.recipe for run in configuration.runs_of(paper.paper)]
     figures = list(paper.figures.values())
     used = {*named_under(figures, "annotate"), *named_under(figures, "encoder")}
-    used |= {section for recipe in recipes if (section := annotations_of(recipe)) is not None}
-    starts = [start_of(recipe) for recipe in recipes]
+    starts = [recipe.origin() for recipe in recipes]
+    used = used.union(*(recipe.annotations() for recipe in recipes))
     return used | {start.name for start in starts if start.kind == "pretrain"}

@@ -13,9 +13,9 @@ from tellsign.plan.artifact import Artifact, Workshop, answered_once, digest
 from tellsign.plan.configuration import Configuration, named_under
 from tellsign.plan.data import DataPlan
 from tellsign.plan.presentation import cells, complete_figure, is_drawn_from_metrics
-from tellsign.plan.recipes import Run, has_a_model_a_subset, start_of, validation_split_of
+from tellsign.plan.recipes import Run
 from tellsign.plan.shown import Measured, check_cell
-from tellsign.plan.training import TrainingPlan, network_entries
+from tellsign.plan.training import TrainingPlan
 from tellsign.registry import Record
 from tellsign.results.tables.kinds import TABLE_KINDS
 from tellsign.schema.data import Bias, Perturbation
@@ -55,7 +55,7 @@ class ResultsPlan:
         protocol = self.protocol(change or {}, run.place)
         if protocol.validation is not None:
             choose(dict.fromkeys(run.tests), protocol.validation, f"validation test of {run.full_name}")
-        if protocol.pooled_reals != "none" and has_a_model_a_subset(run.recipe):
+        if protocol.pooled_reals != "none" and run.recipe.models_by_subset():
             raise UserError(
                 f"{run.place} has shots, so each subset has a model of its own: reals of other subsets "
                 "have no scores of it. Say pooled_reals: none in the protocol of its tables."
@@ -158,9 +158,9 @@ class ResultsPlan:
     def _splits_seen_by(self, run: Run) -> list[tuple[str, str]]:
         """The splits that a run itself is trained on, with what it takes them for."""
         seen = [("training split", run.recipe.data.split)]
-        if (validation := validation_split_of(run.recipe)) is not None:
-            seen.append(("validation split", validation))
-        start = start_of(run.recipe)
+        if (validation := run.recipe.validation()) is not None:
+            seen.append(("validation split", validation.split))
+        start = run.recipe.origin()
         if start.kind == "pretrain":
             sections = self._papers[run.paper].pretrain
             section = choose(sections, start.name, f"pretrain section of {run.paper}")
@@ -193,7 +193,7 @@ class ResultsPlan:
 
     def _drawn_networks(self, paper: str, spec: Mapping[str, Any], runs: list[Run]) -> tuple[Record, ...]:
         """The entries of registries that the detectors and encoders of a figure are built of, each once."""
-        built = [network_entries(run.recipe) for run in runs if self._training.detector(run)]
+        built = [run.recipe.network_entries() for run in runs if self._training.detector(run)]
         built += [self._training.encoder_entries(paper, encoder) for encoder in named_under(spec, "encoder")]
         entries: list[Record] = []
         for entry in itertools.chain.from_iterable(built):

@@ -9,7 +9,7 @@ from tellsign.errors import UserError, near_miss
 from tellsign.plan.artifact import Artifact
 from tellsign.plan.configuration import Configuration
 from tellsign.plan.presentation import Cell
-from tellsign.plan.recipes import Run, has_a_model_a_subset
+from tellsign.plan.recipes import Run
 
 KEYS = ("protocol", "perturbation", "benchmark", "checkpoint", "subset")
 """What a cell says of its number, in the order in which it is looked up."""
@@ -67,9 +67,8 @@ class Measured:
 
 def checkpoint_rules(run: Run, protocol: dict[str, Any]) -> list[str]:
     """Ways to choose a checkpoint that a run's metrics will know."""
-    epochs = 1 if has_a_model_a_subset(run.recipe) else min(run.recipe.keep, run.recipe.epochs)
     best = ["best"] if protocol["validation"] is not None else []
-    return ["last", *best, *(["mean", "epoch"] if epochs > 1 else [])]
+    return ["last", *best, *(["mean", "epoch"] if run.recipe.epochs_kept() > 1 else [])]
 
 
 def check_cell(cell: Cell, measured: Measured, paper: str, where: str) -> None:

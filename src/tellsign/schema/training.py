@@ -5,24 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from tellsign.methods.masks import MASKS
-from tellsign.schema.data import Bias, Perturbation
+from tellsign.schema.data import Perturbation
 from tellsign.schema.fields import Fraction, Interval, NonNegative, Pair, Positive, Several
-from tellsign.schema.networks import Head, Network
+from tellsign.schema.networks import Network
 from tellsign.schema.settings import ByName, Settings
-from tellsign.training.optimisers import OPTIMISERS
-from tellsign.training.schedules import SCHEDULES
 
 MASK_SETTINGS = MASKS.settings()
-OPTIMISER_SETTINGS, SCHEDULE_SETTINGS = OPTIMISERS.settings(), SCHEDULES.settings()
 
 if TYPE_CHECKING:
     from tellsign.methods.masks.none import NoMask as Mask
-    from tellsign.training.optimisers.adam import AdamSettings as Optimiser
-    from tellsign.training.schedules.step import StepSchedule as Schedule
 else:
     Mask = Annotated[Settings, ByName(MASKS.kind, MASK_SETTINGS)]
-    Optimiser = Annotated[Settings, ByName(OPTIMISERS.kind, OPTIMISER_SETTINGS, default="adam")]
-    Schedule = Annotated[Settings, ByName(SCHEDULES.kind, SCHEDULE_SETTINGS, key="kind", default="step")]
 
 
 class Resize(Settings):
@@ -67,6 +60,35 @@ AUGMENT_SETTINGS: dict[str, type[Settings]] = {"none": NoAugment, "blur_jpeg": B
 Augment = Annotated[NoAugment | BlurJpeg, ByName("augmentation", AUGMENT_SETTINGS)]
 
 
+class Optimiser(Settings):
+    """Adam, AdamW or SGD and its constants: ``betas`` are Adam's, ``momentum`` and ``nesterov`` SGD's."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: Positive[float] = 1e-4
+    betas: Pair[Fraction] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    momentum: Fraction = 0.9
+    nesterov: bool = False
+
+
+class Schedule(Settings):
+    """The learning rate of each epoch.
+
+    Attributes:
+        kind: ``step``: multiplied by ``factor`` every ``every`` epochs (1 keeps it); ``constant``; ``cosine``: half a
+            cosine from the rate to ``floor`` (Loshchilov & Hutter 2017, no restart).
+        every, factor: Of ``step``.
+        warmup: The first epochs rise linearly to what the schedule says after them; 0 for none.
+        floor: Of ``cosine``.
+    """
+
+    kind: Literal["step", "constant", "cosine"] = "step"
+    every: Positive[int] = 1
+    factor: Fraction = 1.0
+    warmup: NonNegative[int] = 0
+    floor: NonNegative[float] = 0.0
+
+
 class EarlyStopping(Settings):
     """Early stopping as in CNNDet (Wang et al. 2020), by the accuracy at 0.5 on a validation split.
 
@@ -108,92 +130,6 @@ class Data(Settings):
     perturbation: Perturbation = Perturbation()
 
 
-class Recipe(Settings):
-    """Everything that can change a number of one training on images.
-
-    Attributes:
-        data: Training images.
-        backbone: Network and weights.
-        start: Where the weights come from instead: ``pretrain:NAME`` (an encoder) or ``run:NAME`` (a run of the
-            same seed); null for the backbone's own.
-        trainable: ``all`` (backbone and head) or ``head`` (the backbone is frozen).
-        head: The classifier.
-        resize: Resizing of the training and validation images; null for none.
-        augment: What is done to each training image anew in each epoch, after resizing and before cropping.
-        crop: Side of the random training crop and the centre test crop, in pixels.
-        resize_test: Resizing of the test images; null for none. Without effect on the training.
-        crop_test: Side of the centre test crop; null for ``crop``. Without effect on the training.
-        flip: Horizontal flips, p = 0.5.
-        rotate: Rotations by random multiples of 90 degrees.
-        mask: Mask on the preprocessed tensor, while training only.
-        batch_norm: ``train`` (batch statistics, as ``model.train()`` does) or ``frozen``.
-        optimiser, schedule, epochs, batch_size: As usual; 0 epochs for the head ``nearest`` and for no other.
-        stop: Early stopping; null trains all epochs and keeps the last.
-        precision: ``fp32``, or ``bf16`` autocast.
-        keep: Weights that are looked at: those of the last ``keep`` epochs. Runs that differ in this alone are trained
-            once.
-        bias: Bias control of the training and the test images.
-        shots: Few-shot: adapt the start weights to each subset in turn, with this many images per label.
-    """
-
-    backbone: Network
-    data: Data = Data()
-    start: str | None = None
-    trainable: Literal["all", "head"] = "all"
-    head: Head = Head()
-    resize: Resize | None = None
-    augment: Augment = NoAugment()
-    crop: Positive[int] = 224
-    resize_test: Resize | None = None
-    crop_test: Positive[int] | None = None
-    flip: bool = True
-    rotate: bool = True
-    mask: Mask = MASK_SETTINGS["none"]()
-    batch_norm: Literal["train", "frozen"] = "train"
-    optimiser: Optimiser = OPTIMISER_SETTINGS["adam"]()
-    schedule: Schedule = SCHEDULE_SETTINGS["step"]()
-    epochs: NonNegative[int] = 10
-    stop: EarlyStopping | None = None
-    batch_size: Positive[int] = 4
-    precision: Literal["fp32", "bf16"] = "fp32"
-    keep: Positive[int] = 1
-    shots: Positive[int] | None = None
-    bias: Bias = Bias()
-    method: Literal["image"] = "image"
-
-
-class Discrepancy(Settings):
-    """TIDY's representation (Eq. 2 to 6) and the choices the paper leaves open.
-
-    Attributes:
-        use: ``both``, ``global``, ``local``, ``image`` (only the image embedding) or ``text``.
-        weights: w1 of the global and w2 of the local distance.
-        normalise: L2-normalise embeddings before the difference.
-        no_object: D_l of an image without objects: ``global`` (equal to D_g) or ``zero``.
-    """
-
-    use: Literal["both", "global", "local", "image", "text"] = "both"
-    weights: Pair[float] = (1.0, 1.0)
-    normalise: bool = True
-    no_object: Literal["global", "zero"] = "global"
-
-
-class FeatureRecipe(Settings):
-    """Everything that can change a number of one training on cached features (TIDY)."""
-
-    method: Literal["features"]
-    data: Data = Data()
-    annotate: str = "default"
-    discrepancy: Discrepancy = Discrepancy()
-    head: Head = Head(name="mlp2")
-    optimiser: Optimiser = OPTIMISER_SETTINGS["adamw"](lr=1e-3, weight_decay=1e-3)
-    schedule: Schedule = SCHEDULE_SETTINGS["step"]()
-    epochs: Positive[int] = 50
-    batch_size: Positive[int] = 256
-    keep: Positive[int] = 1
-    bias: Bias = Bias()
-
-
 class Pretrain(Settings):
     """Rescaling-contrastive pre-training (rescale §4.2).
 
@@ -231,8 +167,8 @@ class Pretrain(Settings):
     reduction: Literal["sum", "mean"] = "sum"
     normalise: bool = True
     projection: Pair[Positive[int]] = (2048, 128)
-    optimiser: Optimiser = OPTIMISER_SETTINGS["adam"](lr=2e-4, weight_decay=2e-4)
-    schedule: Schedule = SCHEDULE_SETTINGS["step"]()
+    optimiser: Optimiser = Optimiser(lr=2e-4, weight_decay=2e-4)
+    schedule: Schedule = Schedule()
     epochs: Positive[int] = 200
     steps: Positive[int] | None = None
     decode: Literal["packed", "on_the_fly"] = "packed"

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from tellsign.training.schedules.warm_up import WarmUp
-
-
-class ConstantSchedule(WarmUp):
-    """A rate that stays."""
-
-    kind: Literal["constant"] = "constant"
+from collections.abc import Mapping
+from typing import Any
 
 
-def constant(lr: float, epoch: int, epochs: int) -> float:
+def constant_rate(lr: float, epoch: int, epochs: int, schedule: Mapping[str, Any]) -> float:
     """Learning rate of every epoch: ``lr``."""
     return lr

@@ -1,0 +1,160 @@
+"""The recipe of a backbone and a head on crops of images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import model_validator
+
+from tellsign.detectors.recipes.base import Pixels, Recipe, Source, Start, Work
+from tellsign.methods.masks import MASKS
+from tellsign.registry import Record
+from tellsign.schema.data import Bias
+from tellsign.schema.fields import NonNegative, Positive
+from tellsign.schema.networks import Head, Network
+from tellsign.schema.training import (
+    MASK_SETTINGS,
+    Augment,
+    Data,
+    EarlyStopping,
+    Mask,
+    NoAugment,
+    Optimiser,
+    Resize,
+    Schedule,
+)
+
+
+class ImageRecipe(Recipe):
+    """Everything that can change a number of one training on images.
+
+    Attributes:
+        data: Training images.
+        backbone: Network and weights.
+        start: Where the weights come from instead: ``pretrain:NAME`` (an encoder) or ``run:NAME`` (a run of the
+            same seed); null for the backbone's own.
+        trainable: ``all`` (backbone and head) or ``head`` (the backbone is frozen).
+        head: The classifier.
+        resize: Resizing of the training and validation images; null for none.
+        augment: What is done to each training image anew in each epoch, after resizing and before cropping.
+        crop: Side of the random training crop and the centre test crop, in pixels.
+        resize_test: Resizing of the test images; null for none. Without effect on the training.
+        crop_test: Side of the centre test crop; null for ``crop``. Without effect on the training.
+        flip: Horizontal flips, p = 0.5.
+        rotate: Rotations by random multiples of 90 degrees.
+        mask: Mask on the preprocessed tensor, while training only.
+        batch_norm: ``train`` (batch statistics, as ``model.train()`` does) or ``frozen``.
+        optimiser, schedule, epochs, batch_size: As usual; 0 epochs for the head ``nearest`` and for no other.
+        stop: Early stopping; null trains all epochs and keeps the last.
+        precision: ``fp32``, or ``bf16`` autocast.
+        keep: Weights that are looked at: those of the last ``keep`` epochs. Runs that differ in this alone are trained
+            once.
+        bias: Bias control of the training and the test images.
+        shots: Few-shot: adapt the start weights to each subset in turn, with this many images per label.
+    """
+
+    backbone: Network
+    data: Data = Data()
+    start: str | None = None
+    trainable: Literal["all", "head"] = "all"
+    head: Head = Head()
+    resize: Resize | None = None
+    augment: Augment = NoAugment()
+    crop: Positive[int] = 224
+    resize_test: Resize | None = None
+    crop_test: Positive[int] | None = None
+    flip: bool = True
+    rotate: bool = True
+    mask: Mask = MASK_SETTINGS["none"]()
+    batch_norm: Literal["train", "frozen"] = "train"
+    optimiser: Optimiser = Optimiser()
+    schedule: Schedule = Schedule()
+    epochs: NonNegative[int] = 10
+    stop: EarlyStopping | None = None
+    batch_size: Positive[int] = 4
+    precision: Literal["fp32", "bf16"] = "fp32"
+    keep: Positive[int] = 1
+    shots: Positive[int] | None = None
+    bias: Bias = Bias()
+    method: str = "image"
+
+    without_effect: ClassVar[frozenset[str]] = frozenset({"keep", "resize_test", "crop_test"})
+    enter_by_inputs: ClassVar[frozenset[str]] = frozenset({"bias", "resize"})
+
+    @model_validator(mode="after")
+    def _right_together(self) -> Self:
+        nearest = self.head.name == "nearest"
+        if nearest and (self.epochs != 0 or self.trainable != "head" or self.stop is not None):
+            raise ValueError("the head 'nearest' trains nothing; write epochs: 0, trainable: head, no stop.")
+        if nearest and self.head.k % 2 == 0:
+            raise ValueError(f"head.k is {self.head.k}; it must be odd, so that one class is in the majority.")
+        if not nearest and self.epochs == 0:
+            raise ValueError("0 epochs train nothing; only the head 'nearest' goes without.")
+        if self.stop is not None and (self.keep != 1 or self.shots is not None):
+            raise ValueError("early stopping keeps the best epoch alone; write keep: 1 and no shots, or no stop.")
+        if self.shots is not None and self.start is None:
+            raise ValueError("it has shots but no start: say start: run:NAME.")
+        if self.start is not None and self.origin().kind not in ("pretrain", "run"):
+            raise ValueError(f"start is {self.start!r}; it must be pretrain:NAME or run:NAME.")
+        if self.optimiser.nesterov and not self.optimiser.momentum:
+            raise ValueError("optimiser.nesterov needs a momentum above 0.")
+        if self.schedule.warmup > self.epochs:
+            raise ValueError(f"schedule.warmup is {self.schedule.warmup} of {self.epochs} epochs.")
+        if self.backbone.name == "npr" and (self.crop % 2 or (self.crop_test or 0) % 2):
+            raise ValueError("NPR looks at cells of 2 × 2 pixels; crop and crop_test must be even.")
+        return self
+
+    def inputs(self) -> dict[str, Source]:
+        """Whole images, which crops are cut out of anew in each epoch."""
+        return {"crops": Pixels(resize=self.resize)}
+
+    def validation_inputs(self) -> dict[str, Source]:
+        """Centre crops, resized like the training images."""
+        return {"crops": Pixels(self.crop, self.resize)}
+
+    def test_inputs(self) -> dict[str, Source]:
+        """Centre crops."""
+        return {"crops": Pixels(self.view()["crop"], self.resize_test)}
+
+    def view(self) -> dict[str, Any]:
+        """The side of the centre crops."""
+        return {"crop": self.crop_test or self.crop}
+
+    def validation(self) -> EarlyStopping | None:
+        """See `Recipe.validation`."""
+        return self.stop
+
+    def origin(self) -> Start:
+        """See `Recipe.origin`."""
+        kind, _, name = (self.start or "").partition(":")
+        return Start(kind, name)
+
+    def networks(self) -> dict[str, Network]:
+        """See `Recipe.networks`."""
+        return {"backbone": self.backbone}
+
+    def training_entries(self) -> tuple[Record, ...]:
+        """See `Recipe.training_entries`."""
+        return (MASKS.find(self.mask.name),)
+
+    def models_by_subset(self) -> bool:
+        """See `Recipe.models_by_subset`."""
+        return self.shots is not None
+
+    def epochs_kept(self) -> int:
+        """See `Recipe.epochs_kept`."""
+        return 1 if self.models_by_subset() else min(self.keep, self.epochs)
+
+    @classmethod
+    def work(cls, settings: Mapping[str, Any], view: Mapping[str, Any] | None = None) -> Work | None:
+        """See `Recipe.work`."""
+        side = (settings if view is None else view)["crop"]
+        return Work(settings["backbone"]["name"], side, view is None and settings["trainable"] == "all")
+
+    def training_settings(self) -> dict[str, Any]:
+        """See `Recipe.training_settings`: of ``start`` its kind, of ``stop`` what is not its split."""
+        settings = super().training_settings()
+        if settings["stop"] is not None:
+            del settings["stop"]["split"]
+        return settings | {"start": self.origin().kind or None}
