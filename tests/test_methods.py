@@ -1,4 +1,4 @@
-"""Detectors of other shapes than a backbone with a head go through the same stages: a toy of each, trained and scored.
+"""Detectors of other shapes than a backbone with a head fit the same seam: a toy of each, planned, trained and scored.
 
 Reals are noise, fakes the same noise enlarged twofold, so that neighbouring pixels of a fake are alike.
 """
@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import csv
 import json
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import yaml
+from conftest import demo_config, make_plan
 from safetensors.torch import load_file
 from test_train import made
 from torch import nn
 
 from tellsign.data.pixels import PixelTable
 from tellsign.detectors.protocol import Phase, Sample
-from tellsign.detectors.registry import METHODS
+from tellsign.detectors.recipes.base import Pixels, Recipe
+from tellsign.detectors.registry import METHODS, RECIPES
+from tellsign.errors import UserError
 from tellsign.registry import Record
+from tellsign.schema.training import Resize
 from tellsign.stages import score, train
 from tellsign.system.parquet import read_rows
-from tellsign.training.optimisers.adam_steps import Adam
+from tellsign.training.optimisers.adam import Adam
 
 
 def roughness(table, ids):
@@ -137,8 +143,25 @@ class Untrained(Toy):
         return (2.6 - self.features(inputs, ids)[:, 0]).sigmoid().numpy()
 
 
+class ToyRecipe(Recipe):
+    """What a run of most toys may say."""
+
+    needs_gpu: ClassVar[bool] = False
+
+    def inputs(self):
+        return {"crops": Pixels(32)}
+
+
+class TwoInputsRecipe(ToyRecipe):
+    """That of the toy with two inputs."""
+
+    smooth: int = 16
+
+    def inputs(self):
+        return super().inputs() | {"maps": Pixels(32, Resize(mode="squash", size=self.smooth))}
+
+
 TOYS = {toy.__name__: toy for toy in (Staged, Bank, TwoInputs, SeveralLosses, Untrained)}
-SETTINGS = {"data": {"subsets": [], "count": "all"}, "seed": 0, "keep": 1}
 
 
 @pytest.fixture(scope="module")
@@ -149,31 +172,47 @@ def data(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(params=TOYS)
-def toy(request, monkeypatch):
-    monkeypatch.setitem(METHODS.records, request.param, Record(__name__, request.param))
-    return request.param
+@pytest.fixture(autouse=True)
+def toys(monkeypatch):
+    """A line a toy, and one for the class of its recipe. They lie outside the package, whose code is digested."""
+    monkeypatch.setattr("tellsign.plan.artifact.code_digest", lambda *modules: " ".join(modules))
+    for name in TOYS:
+        monkeypatch.setitem(METHODS.records, name, Record(__name__, name))
+        recipe = "TwoInputsRecipe" if name == "TwoInputs" else "ToyRecipe"
+        monkeypatch.setitem(RECIPES.records, name, Record(__name__, recipe))
 
 
-def trained(data, out, name, **changes):
-    inputs = {role: data / "train" for role in TOYS[name].readers}
-    train.main(settings=SETTINGS | {"method": name} | changes, split=data / "train.parquet", inputs=inputs, out=out,
+def planned(tmp_path, name, **run):
+    """The demo's plan with a paper of one toy: the run's checkpoint and scores."""
+    paper = {"paper": "toys", "title": "Toys", "seeds": [0], "base": {"method": name}, "runs": {"toy": run}}
+    (tmp_path / "toys.yaml").write_text(yaml.safe_dump(paper))
+    plan = make_plan(demo_config() | {"papers": [str(tmp_path / "toys.yaml")]})
+    plan.everything()
+    toy = plan.run("toys", "toy")
+    return plan.checkpoint(toy, 0), plan.score(toy)
+
+
+def trained(data, out, artifact):
+    inputs = {role: data / "train" for role, _ in artifact.needs["inputs"]}
+    train.main(settings=artifact.settings, split=data / "train.parquet", inputs=inputs, out=out,
                work=out.with_name("work"), device="cpu")  # fmt: skip
     return list(csv.DictReader((out / "log.csv").read_text().splitlines()))
 
 
-def scored(data, checkpoint, name):
-    inputs = {f"{role}@t": data / "val" for role in TOYS[name].readers}
-    tests = {"t": {"benchmark": "b", "perturbation": "none"}}
-    settings = {"paper": "p", "run": "r", "method": name, "view": {}, "keep": 1, "tests": tests}
-    score.main(settings=settings, checkpoints={"0": checkpoint}, splits={"t": data / "val.parquet"}, inputs=inputs,
-               out=checkpoint.with_name("scores.parquet"), device="cpu")  # fmt: skip
-    return read_rows(checkpoint.with_name("scores.parquet"))
+def scored(data, checkpoint, artifact):
+    inputs = {role: data / "val" for role, _ in artifact.needs["inputs"]}
+    splits = {test: data / "val.parquet" for test in artifact.settings["tests"]}
+    out = checkpoint.with_name("scores.parquet")
+    score.main(settings=artifact.settings, checkpoints={"0": checkpoint}, splits=splits, inputs=inputs, out=out,
+               device="cpu")  # fmt: skip
+    return read_rows(out)
 
 
-def test_a_toy_of_each_shape_is_trained_and_tells_fakes_from_reals(data, tmp_path, toy):
-    log = trained(data, tmp_path / "run", toy)
-    rows = scored(data, tmp_path / "run", toy)
+@pytest.mark.parametrize("toy", TOYS)
+def test_a_toy_of_each_shape_is_planned_trained_and_tells_fakes_from_reals(data, tmp_path, toy):
+    checkpoint, scores = planned(tmp_path, toy)
+    log = trained(data, tmp_path / "run", checkpoint)
+    rows = scored(data, tmp_path / "run", scores)
     labels, scores = np.array(rows["label"].to_pylist()), np.array(rows["score"].to_pylist())
     assert ((scores > 0.5) == (labels == 1)).all()
     epochs = {"Staged": 23, "Bank": 0, "Untrained": 0}.get(toy, 20)
@@ -181,9 +220,32 @@ def test_a_toy_of_each_shape_is_trained_and_tells_fakes_from_reals(data, tmp_pat
     assert len(log) == epochs and facts["images_seen"] == 12 * max(epochs, 1)
 
 
-def test_every_phase_is_logged_and_the_last_ones_epochs_are_kept(data, tmp_path, monkeypatch):
-    monkeypatch.setitem(METHODS.records, "Staged", Record(__name__, "Staged"))
-    log = trained(data, tmp_path / "run", "Staged", keep=2)
+@pytest.mark.parametrize("toy", TOYS)
+def test_the_plan_knows_a_toys_inputs_from_its_recipe_alone(tmp_path, toy):
+    checkpoint, scores = planned(tmp_path, toy)
+    assert (checkpoint.stage, scores.stage) == ("train_head", "score_head")
+    assert {role for role, _ in checkpoint.needs["inputs"]} == set(TOYS[toy].readers)
+    assert {role for role, _ in scores.needs["inputs"]} == {f"{role}@test" for role in TOYS[toy].readers}
+    assert all(made.settings["size"] == 32 for _, made in (*checkpoint.needs["inputs"], *scores.needs["inputs"]))
+    assert [entry.attribute for entry in checkpoint.entries] == [toy]
+
+
+def test_a_setting_of_an_input_moves_that_input_and_what_follows(tmp_path):
+    before, after = (planned(tmp_path, "TwoInputs", smooth=side)[0] for side in (16, 8))
+    paths = [dict(artifact.needs["inputs"]) for artifact in (before, after)]
+    assert paths[0]["crops"].path == paths[1]["crops"].path and paths[0]["maps"].path != paths[1]["maps"].path
+    assert before.path != after.path
+
+
+def test_a_run_may_say_what_its_methods_recipe_has(tmp_path):
+    with pytest.raises(UserError, match=r"unknown key 'smoth'\. Did you mean 'smooth'"):
+        planned(tmp_path, "TwoInputs", smoth=8)
+    with pytest.raises(UserError, match=r"unknown method of toys\.yaml: run toy 'Stagd'\. Did you mean 'Staged'"):
+        planned(tmp_path, "Stagd")
+
+
+def test_every_phase_is_logged_and_the_last_ones_epochs_are_kept(data, tmp_path):
+    log = trained(data, tmp_path / "run", planned(tmp_path, "Staged", keep=2)[0])
     assert [(row["phase"], row["epoch"]) for row in log] == [("1", f"{e}") for e in range(1, 4)] + [
         ("2", f"{e}") for e in range(1, 21)
     ]
@@ -192,8 +254,8 @@ def test_every_phase_is_logged_and_the_last_ones_epochs_are_kept(data, tmp_path,
 
 @pytest.mark.parametrize("killed_after", [1, 3, 5, 22])
 def test_a_training_killed_in_any_phase_resumes_to_the_same_bytes(data, tmp_path, monkeypatch, killed_after):
-    monkeypatch.setitem(METHODS.records, "Staged", Record(__name__, "Staged"))
-    trained(data, tmp_path / "whole", "Staged", keep=3)
+    staged, _ = planned(tmp_path, "Staged", keep=3)
+    trained(data, tmp_path / "whole", staged)
     save, calls = train.Resume.save, []
 
     def dying(self, *arguments):
@@ -204,14 +266,9 @@ def test_a_training_killed_in_any_phase_resumes_to_the_same_bytes(data, tmp_path
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(train.Resume, "save", dying)
-        trained(data, tmp_path / "again", "Staged", keep=3)
+        trained(data, tmp_path / "again", staged)
     assert (tmp_path / "work").is_dir()
-    trained(data, tmp_path / "again", "Staged", keep=3)
+    trained(data, tmp_path / "again", staged)
     for name in ("epoch-18", "epoch-19", "model"):
         whole, again = (load_file(tmp_path / run / f"{name}.safetensors") for run in ("whole", "again"))
         assert all(torch.equal(whole[key], again[key]) for key in whole)
-
-
-def test_an_unknown_method_names_the_near_miss():
-    with pytest.raises(Exception, match="Did you mean 'image'"):
-        METHODS.load("imgae")
