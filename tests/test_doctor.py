@@ -15,8 +15,10 @@ from conftest import ROOT, demo_config, make_plan
 
 from tellsign.__main__ import run
 from tellsign.commands import doctor
-from tellsign.commands.budget import Amount, Cost, Costs, ImageCounter, Rate, Rates, expected, read_rates
+from tellsign.commands.budget import Cost, Costs
 from tellsign.commands.doctor import Row, counted, examine, headline, listing, shortfalls
+from tellsign.commands.image_counts import Amount, ImageCounter, expected
+from tellsign.commands.rates import Rate, Rates, read_rates
 from tellsign.errors import UserError
 from tellsign.plan.artifact import Artifact, ancestors
 from tellsign.schema.config import Config

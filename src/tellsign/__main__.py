@@ -18,6 +18,7 @@ import sys
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from safetensors import SafetensorError
@@ -178,26 +179,43 @@ def run(argv: Sequence[str] | None = None) -> int:
     if argv[0] == "--version":
         sys.stdout.write(f"tellsign {__version__}\n")
         return 0
-    stage = argv[0].replace("-", "_")
+    name = argv[0].replace("-", "_")
     known = [*STAGES, *COMMANDS]
-    if stage not in known:
-        sys.stderr.write(f"tellsign: unknown stage {argv[0]!r}.{near_miss(stage, known)}\n\n{usage()}")
+    if name not in known:
+        sys.stderr.write(f"tellsign: unknown stage {argv[0]!r}.{near_miss(name, known)}\n\n{usage()}")
         return 2
-    module = importlib.import_module(f"tellsign.{'stages' if stage in STAGES else 'commands'}.{stage}")
-    flags = vars(stage_parser(stage, module.main, module.__doc__ or "").parse_args(argv[1:]))
-    hints = typing.get_type_hints(module.main)
-    for name, value in flags.items():
-        if isinstance(value, list) and all(isinstance(pair, tuple) for pair in value) and is_mapping(hints[name]):
-            flags[name] = dict(value)
+    module = importlib.import_module(f"tellsign.{'stages' if name in STAGES else 'commands'}.{name}")
+    flags = read_flags(name, module, argv[1:])
     log_to_stderr()
+    return called(name, lambda: call(name, module.main, flags, gpus), flags.get("out"))
+
+
+def read_flags(name: str, module: ModuleType, argv: Sequence[str]) -> dict[str, Any]:
+    """The arguments of a module's ``main``."""
+    flags = vars(stage_parser(name, module.main, module.__doc__ or "").parse_args(argv))
+    hints = typing.get_type_hints(module.main)
+    for flag, value in flags.items():
+        if isinstance(value, list) and all(isinstance(pair, tuple) for pair in value) and is_mapping(hints[flag]):
+            flags[flag] = dict(value)
+    return flags
+
+
+def call(name: str, main: Callable[..., int | None], flags: dict[str, Any], gpus: int | None) -> int:
+    """Run a command, or a stage once its inputs are what was written and its GPUs are free."""
+    if name in STAGES:
+        for path in inputs(flags):
+            check_files(path)
+    with contextlib.nullcontext() if gpus is None else reserve_gpus(gpus):
+        return main(**flags) or 0
+
+
+def called(name: str, work: Callable[[], int], out: Path | None) -> int:
+    """Do some work; what the user can mend is said in a line, everything else is raised."""
+    log = logging.getLogger("tellsign")
     try:
-        if stage in STAGES:
-            for path in inputs(flags):
-                check_files(path)
-        with contextlib.nullcontext() if gpus is None else reserve_gpus(gpus):
-            return module.main(**flags) or 0
+        return work()
     except UserError as problem:
-        logging.getLogger("tellsign").error("%s: %s", stage, problem)
+        log.error("%s: %s", name, problem)
         return 2
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -206,8 +224,8 @@ def run(argv: Sequence[str] | None = None) -> int:
         number = error_number(problem)
         if number not in HELP_FOR:
             raise
-        place = getattr(problem, "filename", None) or flags.get("out")
-        logging.getLogger("tellsign").error("%s: %s (%s). %s", stage, os.strerror(number), place, HELP_FOR[number])
+        place = getattr(problem, "filename", None) or out
+        log.error("%s: %s (%s). %s", name, os.strerror(number), place, HELP_FOR[number])
         return 2
 
 

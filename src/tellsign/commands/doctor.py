@@ -28,14 +28,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tellsign.commands.budget import Amount, Cost, Costs, ImageCounter, Rates, read_rates
+from tellsign.commands.budget import Cost, Costs
 from tellsign.commands.configuration import read_configuration
+from tellsign.commands.image_counts import Amount, Counts, ImageCounter
+from tellsign.commands.rates import Rates, read_rates
 from tellsign.data.inventory import FileDigests, watched_digests
 from tellsign.errors import UserError, choose
 from tellsign.networks.weights import open_catalogue, shopping_list
 from tellsign.plan.artifact import Artifact, ancestors
 from tellsign.plan.missing import missing_weights
 from tellsign.plan.plan import Plan
+from tellsign.schema.data import Benchmark
 from tellsign.schema.weights import MissingWeightsError, ResolvedWeights
 from tellsign.stages.registry import STAGES
 
@@ -159,33 +162,48 @@ def folders_there(plan: Plan, index: Artifact) -> dict[str, Path]:
 def shortfalls(plan: Plan, counter: ImageCounter, index: Artifact) -> list[str]:
     """Lines on what an index holds less of than its benchmark should, or which folders of subsets lack before that."""
     benchmark = plan.config.benchmarks[index.name]
-    used = [spec for spec in plan.config.splits.values() if spec.benchmark == index.name]
     there = folders_there(plan, index)
     if not there or not benchmark.counts:
         return []
-    lines = []
-    indexed = Path(index.path).exists()
-    held = counter.indexed(index)[0] if indexed else {}
-    names = set() if indexed else {n.lower() for root in there.values() for n in names_below(root)}
-    for subset, parts in benchmark.counts.items():
-        wanted = [s.part for s in used if not s.subsets or subset in s.subsets]
-        for part in sorted(set(wanted) & parts.keys()):
-            if benchmark.subsets and subset not in benchmark.subsets:
-                continue
-            if not indexed:
-                known = benchmark.folders.get(subset, ())
-                seen = part in there or len(there) == len(index.roots)
-                if known and seen and names.isdisjoint(name.lower() for name in known):
-                    places = ", ".join(map(str, there.values()))
-                    lines.append(f"{index.name}: no folder {' or '.join(known)} ({subset}) in {places}")
-                continue
-            for label, count in zip(("real", "fake"), (parts[part].real, parts[part].fake), strict=True):
-                found = held.get(part, {}).get(subset, (0, 0))[label == "fake"] or 0
-                # fewer than is only inferred, or than the configuration only warns of, is no reason to wait
-                must = not parts[part].inferred and benchmark.on_short == "fail"
-                if must and count is not None and found < count * (1 - benchmark.tolerance):
-                    lines.append(f"{index.name}: {subset}, {part}, {label}: {found:,} of {count:,}")
+    if Path(index.path).exists():
+        usable = counter.indexed(index)[0]
+        drawn = _drawn_places(plan, index.name)
+        lines = [line for place in drawn for line in _too_few(index.name, benchmark, place, usable)]
+    else:
+        names = {name.lower() for root in there.values() for name in names_below(root)}
+        places = ", ".join(map(str, there.values()))
+        lines = []
+        for subset, part in _drawn_places(plan, index.name):
+            known = benchmark.folders.get(subset, ())
+            looked_at = part in there or len(there) == len(index.roots)
+            if known and looked_at and names.isdisjoint(name.lower() for name in known):
+                lines.append(f"{index.name}: no folder {' or '.join(known)} ({subset}) in {places}")
     return list(dict.fromkeys(lines))
+
+
+def _drawn_places(plan: Plan, benchmark: str) -> list[tuple[str, str]]:
+    """Subset and part of the counts of a benchmark that some split draws from."""
+    spec = plan.config.benchmarks[benchmark]
+    splits = [split for split in plan.config.splits.values() if split.benchmark == benchmark]
+    places = []
+    for subset, counts in spec.counts.items():
+        if not spec.subsets or subset in spec.subsets:
+            drawn = {split.part for split in splits if not split.subsets or subset in split.subsets}
+            places += [(subset, part) for part in sorted(drawn & counts.keys())]
+    return places
+
+
+def _too_few(name: str, benchmark: Benchmark, place: tuple[str, str], usable: Mapping[str, Counts]) -> list[str]:
+    """Lines on the labels of a subset's part of which there are fewer usable images than there must be."""
+    subset, part = place
+    count = benchmark.counts[subset][part]
+    if count.inferred or benchmark.on_short != "fail":  # no reason to wait
+        return []
+    lines, images = [], usable.get(part, {}).get(subset, (0, 0))
+    for label, due, there in zip(("real", "fake"), (count.real, count.fake), images, strict=True):
+        if due is not None and (there or 0) < due * (1 - benchmark.tolerance):
+            lines.append(f"{name}: {subset}, {part}, {label}: {there or 0:,} of {due:,}")
+    return lines
 
 
 def short_report(plan: Plan, lines: Sequence[str]) -> str:

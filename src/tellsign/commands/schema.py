@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from tellsign.commands.budget import Rates
+from tellsign.commands.rates import Rates
 from tellsign.detectors.recipes.base import Recipe
 from tellsign.detectors.registry import METHODS, recipe_class
 from tellsign.networks.weights import Entry

@@ -27,7 +27,7 @@ import hashlib
 import json
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -90,13 +90,13 @@ def mark_contradictions(rows: list[dict[str, Any]]) -> None:
             row |= {"status": "two parts", "reason": f"the same bytes are in {row['part']} and in {last}"}
 
 
-def bad_files(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def bad_files(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Rows that cannot be used, each file once."""
     bad = {(row["root"], row["path"], row["status"]): row for row in rows if row["status"] != "ok"}
     return [bad[key] for key in sorted(bad)]
 
 
-def report_bad(bad: list[dict[str, Any]], report: Path) -> None:
+def report_bad(bad: Sequence[Mapping[str, Any]], report: Path) -> None:
     """Write the list of unusable files, or remove an earlier one when there are none."""
     if not bad:
         report.unlink(missing_ok=True)
@@ -172,6 +172,45 @@ def check_counts(
     return list(lines)
 
 
+def _warn_of_validation_images(files: Iterable[ImageFile]) -> None:
+    """Say so where photographs for pre-training are those that a benchmark tests on."""
+    validation = validation_photographs(file.path for file in files if file.part == "pretrain")
+    if validation:
+        log.warning(
+            "%d photographs for pre-training are named as ImageNet's validation images, which are the real images of "
+            "GenImage's test part (such as %s): point the root at the training images alone.",
+            len(validation),
+            validation[0],
+        )
+
+
+def _report_unusable(
+    rows: Sequence[Mapping[str, Any]], files: int, settings: dict, roots: Mapping[str, Path], out: Path
+) -> None:
+    """List the files that cannot be used beside the index, and warn of them.
+
+    Raises:
+        UserError: there are some, and ``on_bad: fail``.
+    """
+    bad = bad_files(rows)
+    report = out.with_suffix(".bad.csv")
+    report_bad(bad, report)
+    if not bad:
+        return
+    lines = [f"  {row['status']}: {roots[row['root']] / row['path']} ({row['reason']})" for row in bad[:LISTED]]
+    lines += [f"  and {len(bad) - LISTED} more"] if len(bad) > LISTED else []
+    counts = Counter(row["status"] for row in bad)
+    kinds = ", ".join(f"{count} {status}" for status, count in counts.items())
+    summary = f"{len(bad)} of {files} files cannot be used ({kinds})"
+    if settings["on_bad"] == "fail":
+        raise UserError(
+            f"benchmark {settings['benchmark']!r}: {summary}:\n" + "\n".join(lines) + "\n"
+            f"The list is also in {report}. Mend or remove these files, or leave them out by changing\n"
+            "  on_bad: fail\nto\n  on_bad: drop\nin the configuration."
+        )
+    log.warning("dropped: %s:\n%s", summary, "\n".join(lines))
+
+
 def main(*, settings: dict, roots: dict[str, Path], out: Path, expected: dict | None = None) -> None:
     """Index one benchmark.
 
@@ -194,14 +233,7 @@ def main(*, settings: dict, roots: dict[str, Path], out: Path, expected: dict | 
     if expected:
         listed = (((f.subset, f.part, f.label), f.root, f.path) for f in listing.files)
         short = check_counts(listed, "files", roots, expected)
-    validation = validation_photographs(file.path for file in listing.files if file.part == "pretrain")
-    if validation:
-        log.warning(
-            "%d photographs for pre-training are named as ImageNet's validation images, which are the real images of "
-            "GenImage's test part (such as %s): point the root at the training images alone.",
-            len(validation),
-            validation[0],
-        )
+    _warn_of_validation_images(listing.files)
 
     def read(place: tuple[str, str]) -> tuple[str, Facts]:
         data = (roots[place[0]] / place[1]).read_bytes()
@@ -216,22 +248,7 @@ def main(*, settings: dict, roots: dict[str, Path], out: Path, expected: dict | 
     rows.sort(key=lambda row: tuple(row[name] for name in ("subset", "part", "label", "root", "path")))
     mark_contradictions(rows)
 
-    bad = bad_files(rows)
-    report = out.with_suffix(".bad.csv")
-    report_bad(bad, report)
-    lines = [f"  {row['status']}: {roots[row['root']] / row['path']} ({row['reason']})" for row in bad[:LISTED]]
-    lines += [f"  and {len(bad) - LISTED} more"] if len(bad) > LISTED else []
-    counts = Counter(row["status"] for row in bad)
-    kinds = ", ".join(f"{count} {status}" for status, count in counts.items())
-    summary = f"{len(bad)} of {len(places)} files cannot be used ({kinds})"
-    if bad and settings["on_bad"] == "fail":
-        raise UserError(
-            f"benchmark {settings['benchmark']!r}: {summary}:\n" + "\n".join(lines) + "\n"
-            f"The list is also in {report}. Mend or remove these files, or leave them out by changing\n"
-            "  on_bad: fail\nto\n  on_bad: drop\nin the configuration."
-        )
-    if bad:
-        log.warning("dropped: %s:\n%s", summary, "\n".join(lines))
+    _report_unusable(rows, len(places), settings, roots, out)
     if expected:
         usable = (((r["subset"], r["part"], r["label"]), r["root"], r["path"]) for r in rows if r["status"] == "ok")
         check_counts(usable, "usable images", roots, expected, said=short)

@@ -1,0 +1,231 @@
+"""How many images a split holds before it is made: from its index, or from what the configuration expects.
+
+Everything is an `Amount`: a sum that knows whether some of its parts are unknown. Nothing is guessed here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tellsign.commands.rates import Rates
+from tellsign.data.benchmarks import list_images
+from tellsign.errors import UserError
+from tellsign.plan.artifact import Artifact
+from tellsign.schema.config import Config
+from tellsign.schema.data import Benchmark, Split
+from tellsign.schema.loading import plain
+from tellsign.system.parquet import read_rows
+
+
+@dataclass(frozen=True)
+class Amount:
+    """A sum; ``whole`` is false when a part of it is unknown, so that it is the least it can be."""
+
+    value: float = 0.0
+    whole: bool = True
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(self.value + other.value, self.whole and other.whole)
+
+    def __mul__(self, factor: float) -> Amount:
+        return Amount(self.value * factor, self.whole)
+
+
+UNKNOWN = Amount(0.0, whole=False)
+
+
+def amount(value: float | None) -> Amount:
+    """A known number, or nothing known."""
+    return UNKNOWN if value is None else Amount(value)
+
+
+def total(amounts: Iterable[Amount]) -> Amount:
+    """Their sum."""
+    return sum(amounts, Amount())
+
+
+Labels = tuple[int | None, int | None]
+"""Real and fake images; None where nobody knows yet."""
+Counts = dict[str, Labels]
+"""By subset."""
+
+
+@dataclass(frozen=True)
+class SplitSize:
+    """A split, as far as it is known before it is made.
+
+    Attributes:
+        counts: Images by subset and label.
+        unique: Different images: reals that subsets share count once.
+        megapixels: Of the average image.
+    """
+
+    counts: Counts
+    unique: Amount
+    megapixels: float | None
+
+    def images(self, subsets: Iterable[str] = (), count: int | Literal["all"] = "all") -> Amount:
+        """Images of some subsets (none named: all), at most ``count`` of each, half of them real."""
+        wanted = list(subsets) or list(self.counts)
+        images = Amount()
+        for subset in wanted:
+            for known in self.counts.get(subset, (None, None)):
+                if count == "all":
+                    images += amount(known)
+                else:
+                    images += Amount(count // 2 if known is None else min(known, count // 2))
+        return images if wanted else UNKNOWN
+
+
+class ImageCounter:
+    """How many images each split holds: from the split, else from the index, else from what the configuration expects.
+
+    Args:
+        config: The configuration.
+        rates: For the size of images of sets that are not indexed.
+        folder: Where artifacts live.
+        roots: Benchmark → its roots that are there.
+    """
+
+    def __init__(
+        self, config: Config, rates: Rates, folder: Path, roots: Callable[[Artifact], dict[str, Path]]
+    ) -> None:
+        self._config, self._rates, self._folder, self._roots = config, rates, folder, roots
+        self._sizes: dict[str, SplitSize] = {}
+        self._indexed: dict[str, dict[str, Any]] = {}
+        self._listed: dict[str, dict[str, Counts]] = {}
+
+    def drawn(self, split: Artifact) -> SplitSize:
+        """The images of a split."""
+        if split.path not in self._sizes:
+            self._sizes[split.path] = self._look(split)
+        return self._sizes[split.path]
+
+    def _look(self, split: Artifact) -> SplitSize:
+        spec = self._config.splits[split.name]
+        if (self._folder / split.path).exists():
+            return self._made(self._folder / split.path)
+        ((_, index),) = split.needs["index"]
+        benchmark = self._config.benchmarks[spec.benchmark]
+        mean = self._picture(spec)
+        if (self._folder / index.path).exists():
+            known, means = self.indexed(index)
+            counts, mean = known.get(spec.part, {}), means.get(spec.part)
+        elif benchmark.layout == "demo" or not benchmark.roots:
+            counts = made_here(self._config, spec)
+        elif benchmark.counts:
+            counts = expected(benchmark, spec)
+        else:
+            counts = self._list(index, benchmark).get(spec.part, {})
+        chosen = spec.subsets or benchmark.subsets
+        counts = {name: counts.get(name, (None, None)) for name in chosen or counts}
+        counts = {name: limited(labels, spec) for name, labels in counts.items()}
+        drawn = SplitSize(counts, Amount(), mean)
+        return SplitSize(counts, drawn.images(), mean)
+
+    def _made(self, path: Path) -> SplitSize:
+        """A split that has been drawn."""
+        rows = read_rows(path, ("subset", "label", "id", "width", "height"))
+        drawn = Counter(zip(rows["subset"].to_pylist(), rows["label"].to_pylist(), strict=True))
+        counts: Counts = {subset: (drawn[subset, 0], drawn[subset, 1]) for subset in sorted({s for s, _ in drawn})}
+        sizes = rows["width"].to_numpy().astype(float) * rows["height"].to_numpy()
+        mean = float(sizes.mean()) / 1e6 if len(sizes) else None
+        return SplitSize(counts, Amount(len(set(rows["id"].to_pylist()))), mean)
+
+    def indexed(self, index: Artifact) -> tuple[dict[str, Counts], dict[str, float]]:
+        """Usable images of an index that has been made, and their mean megapixels, both by part."""
+        if index.path not in self._indexed:
+            rows = read_rows(self._folder / index.path, ("subset", "part", "label", "status", "width", "height"))
+            usable = rows.filter(_equal(rows["status"], "ok")).select(["subset", "part", "label"])
+            grouped = usable.group_by(["subset", "part", "label"]).aggregate([([], "count_all")]).to_pylist()
+            counts: dict[str, Counts] = {}
+            for row in grouped:
+                labels = list(counts.setdefault(row["part"], {}).get(row["subset"], (0, 0)))
+                labels[row["label"]] = row["count_all"]
+                counts[row["part"]][row["subset"]] = (labels[0], labels[1])
+            means = {}
+            for part in counts:
+                images = rows.filter(_equal(rows["part"], part))
+                sizes = images["width"].to_numpy().astype(float) * images["height"].to_numpy()
+                means[part] = float(sizes.mean()) / 1e6
+            self._indexed[index.path] = {"counts": counts, "means": means}
+        indexed = self._indexed[index.path]
+        return indexed["counts"], indexed["means"]
+
+    def _list(self, index: Artifact, benchmark: Benchmark) -> dict[str, Counts]:
+        """Files of folders that are there and that nobody has counted, by part; none are opened."""
+        if index.path in self._listed:
+            return self._listed[index.path]
+        by_part: dict[str, Counter[tuple[str, int]]] = {}
+        roots = self._roots(index)
+        try:
+            files = list_images(roots, plain(benchmark)).files if roots else []
+        except UserError:  # the index will say what is wrong with them
+            files = []
+        for file in files:
+            by_part.setdefault(file.part, Counter())[file.subset, file.label] += 1
+        unnamed = by_part.pop("", Counter())  # the part follows from the image: a known share on average
+        for part, share in (("test", benchmark.test_fraction), ("train", 1 - benchmark.test_fraction)):
+            for place, count in unnamed.items():
+                by_part.setdefault(part, Counter())[place] += round(share * count)
+        self._listed[index.path] = {
+            part: {subset: (files[subset, 0], files[subset, 1]) for subset in {s for s, _ in files}}
+            for part, files in by_part.items()
+        }
+        return self._listed[index.path]
+
+    def _picture(self, spec: Split) -> float | None:
+        demo = self._config.demo
+        if demo is not None and not self._config.benchmarks[spec.benchmark].roots:
+            return next(iter(demo.photos.values())).side ** 2 / 1e6
+        known = self._rates.pictures
+        picture = known.get(f"{spec.benchmark}/{spec.part}") or known.get(spec.benchmark)
+        return picture.megapixels if picture else None
+
+
+def _equal(column: Any, value: str) -> Any:
+    import pyarrow.compute as pc
+
+    return pc.equal(column, value)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def expected(benchmark: Benchmark, spec: Split) -> Counts:
+    """What a benchmark's counts say of a part. A label without a number is taken to be as many as the other."""
+    counts: Counts = {}
+    for subset, parts in benchmark.counts.items():
+        if spec.part in parts:
+            count = parts[spec.part]
+            real, fake = count.real, count.fake
+            if spec.part == "pretrain":
+                counts[subset] = (real, 0)
+            else:
+                counts[subset] = (fake if real is None else real, real if fake is None else fake)
+    return counts
+
+
+def made_here(config: Config, spec: Split) -> Counts:
+    """The demo's images, which rules make."""
+    if config.demo is None:
+        return {}
+    if spec.part == "pretrain":
+        return {"photos": (config.demo.photos["pretrain"].count, 0)}
+    real = config.demo.photos[spec.part].count
+    return {
+        name: (real, generator.train_count if spec.part == "train" else generator.test_count)
+        for name, generator in config.demo.generators.items()
+    }
+
+
+def limited(labels: Labels, spec: Split) -> Labels:
+    """What a split takes of a subset. A number that it asks for is taken to be there: it fails otherwise.
+
+    ``per_class`` takes from class folders, of which only an index knows; without one this is the most there can be.
+    """
+    if spec.count == "all":
+        return labels
+    half = spec.count if spec.part == "pretrain" else spec.count // 2
+    return (half, 0 if spec.part == "pretrain" else half)
