@@ -27,7 +27,7 @@ rule score:
         splits=key_path_pairs("score", "splits"),
         inputs=key_path_pairs("score", "inputs"),
     shell:
-        "tellsign --gpus {resources.gpu} {params.stage}"
+        "tellsign --gpus {resources.gpu} {params.stage:q}"
         " --settings {params.settings:q}"
         " --checkpoints {params.checkpoints:q}"
         " --splits {params.splits:q}"

@@ -31,7 +31,7 @@ rule train:
         validation_split=optional_flag("train", "validation_split"),
         validation_inputs=optional_pairs("train", "validation_inputs"),
     shell:
-        "tellsign --gpus {resources.gpu} {params.stage}"
+        "tellsign --gpus {resources.gpu} {params.stage:q}"
         " --settings {params.settings:q}"
         " --split {input.split:q}"
         " --inputs {params.inputs:q}"
