@@ -6,9 +6,9 @@ the sources. No torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from tellsign.commands.image_counts import UNKNOWN, Amount, ImageCounter, amount, total
 from tellsign.commands.rates import Rates
