@@ -33,7 +33,7 @@ from tellsign.schema.training import Pretrain
 from tellsign.stages import crops
 from tellsign.stages.pretrain import Batches, Contrast, projection_head
 from tellsign.system.parquet import write_rows
-from tellsign.training.optimisers.adam import Adam
+from tellsign.training.optimisers.adam_steps import Adam
 from tellsign.training.parallel import World
 
 IMAGENET, EPOCHS, BATCH = 1_281_167, 200, 128

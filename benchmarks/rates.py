@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from tellsign.networks.backbones import BACKBONES, Backbone, load_backbone
 from tellsign.schema.loading import plain
-from tellsign.schema.training import Optimiser
-from tellsign.training.optimisers import build_optimiser
+from tellsign.training.optimisers.adam import AdamSettings
+from tellsign.training.optimisers.build import build_optimiser
 
 SIDES = {"demo-clip-vit": 72, "demo-clip-rn": 72, "demo-xception": 64, "legacy-xception": 128}
 
@@ -45,7 +45,7 @@ class Steps:
         self.backbone, self.head = backbone.to(self.device), nn.Linear(backbone.dim, 1).to(self.device)
         self.pixels = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8, device=self.device)
         params = [*self.backbone.parameters(), *self.head.parameters()]
-        self.optimiser = build_optimiser(params, plain(Optimiser()))
+        self.optimiser = build_optimiser(params, plain(AdamSettings()))
 
     def logits(self) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):

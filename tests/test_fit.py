@@ -9,12 +9,14 @@ from tellsign.errors import UserError
 from tellsign.training import resume
 from tellsign.training.early_stopping import EarlyStop
 from tellsign.training.fit import fit, shuffled_batches, write_log
-from tellsign.training.optimisers import OPTIMISERS, build_optimiser
-from tellsign.training.optimisers.adam import Adam
-from tellsign.training.optimisers.sgd import Sgd
+from tellsign.training.optimisers import OPTIMISERS
+from tellsign.training.optimisers.adam_steps import Adam
+from tellsign.training.optimisers.build import build_optimiser
+from tellsign.training.optimisers.sgd_steps import Sgd
 from tellsign.training.resume import Resume
-from tellsign.training.schedules import SCHEDULES, scheduled_rate
-from tellsign.training.schedules.step import step_rate
+from tellsign.training.schedules import SCHEDULES
+from tellsign.training.schedules.step import step as step_rate
+from tellsign.training.schedules.warm_up import scheduled_rate
 
 
 @pytest.mark.parametrize("decoupled", [False, True])
@@ -34,7 +36,7 @@ def test_adam_follows_its_equations(decoupled):
 
 
 def test_step_schedule_halves_every_epoch():
-    assert [step_rate(1e-5, e, 3, {"every": 1, "factor": 0.5}) for e in range(3)] == [1e-5, 5e-6, 2.5e-6]
+    assert [step_rate(1e-5, e, 3, every=1, factor=0.5) for e in range(3)] == [1e-5, 5e-6, 2.5e-6]
 
 
 def test_batches_hold_every_row_once():
@@ -160,11 +162,18 @@ def test_sgd_follows_its_equations(momentum, nesterov):
     torch.testing.assert_close(p.detach(), x, rtol=1e-12, atol=1e-15)
 
 
+FACTS = {"lr": 0.01, "weight_decay": 0.02}
+SECTIONS = {
+    "adam": FACTS | {"name": "adam", "betas": [0.9, 0.99]},
+    "adamw": FACTS | {"name": "adamw", "betas": [0.9, 0.99]},
+    "sgd": FACTS | {"name": "sgd", "momentum": 0.5, "nesterov": True},
+}
+
+
 def test_an_optimiser_is_built_from_its_section_and_goes_on_from_its_state():
-    section = {"name": "sgd", "lr": 0.1, "betas": [0.9, 0.99], "weight_decay": 0.0, "momentum": 0.5, "nesterov": False}
     for name, kind in (("sgd", Sgd), ("adam", Adam), ("adamw", Adam)):
         a, b = (nn.Parameter(torch.ones(3)) for _ in range(2))
-        first, second = (build_optimiser([p], section | {"name": name}) for p in (a, b))
+        first, second = (build_optimiser([p], SECTIONS[name]) for p in (a, b))
         assert isinstance(first, kind)
         for step in range(4):
             a.grad = a.detach() * (step + 1)
@@ -176,7 +185,7 @@ def test_an_optimiser_is_built_from_its_section_and_goes_on_from_its_state():
         second.step()
         assert torch.equal(a, b)
     with pytest.raises(UserError, match="momentum"):
-        build_optimiser([], section | {"nesterov": True, "momentum": 0.0})
+        build_optimiser([], SECTIONS["sgd"] | {"momentum": 0.0})
 
 
 TORCHS = {
@@ -191,8 +200,7 @@ def test_an_optimisers_bytes_are_those_of_torch_optim(name):
     draws = torch.Generator().manual_seed(7)
     shapes = [(300, 5), (5,), (3, 2, 3, 3)]
     ours, torchs = ([nn.Parameter(torch.full(shape, 0.3)) for shape in shapes] for _ in range(2))
-    section = {"name": name, "lr": 0.01, "betas": [0.9, 0.99], "weight_decay": 0.02, "momentum": 0.5, "nesterov": True}
-    mine = build_optimiser(ours, section)
+    mine = build_optimiser(ours, SECTIONS[name])
     kind, options = TORCHS[name]
     theirs = kind(torchs, lr=0.01, weight_decay=0.02, **options)
     for step in range(5):
@@ -212,9 +220,8 @@ def test_an_optimisers_bytes_are_those_of_torch_optim(name):
 def test_on_cuda_a_step_is_fused_and_goes_on_from_a_cpus_state(name):
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    section = {"name": name, "lr": 0.01, "betas": [0.9, 0.99], "weight_decay": 0.02, "momentum": 0.5, "nesterov": True}
     here, there = nn.Parameter(torch.ones(9)), nn.Parameter(torch.ones(9, device="cuda"))
-    on_cpu, on_cuda = build_optimiser([here], section), build_optimiser([there], section)
+    on_cpu, on_cuda = build_optimiser([here], SECTIONS[name]), build_optimiser([there], SECTIONS[name])
     assert on_cuda.fused and not on_cpu.fused  # pyright: ignore
     for step in range(4):
         here.grad = torch.full_like(here, 0.1 * step)
@@ -234,19 +241,20 @@ def test_unknown_optimisers_and_schedules_are_named():
     assert list(SCHEDULES) == ["step", "constant", "cosine"]
 
 
-SCHEDULE = {"kind": "step", "every": 10, "factor": 0.9, "warmup": 0, "floor": 0.0}
+SCHEDULE = {"kind": "step", "every": 10, "factor": 0.9, "warmup": 0}
+COSINE = {"kind": "cosine", "floor": 0.0, "warmup": 0}
 
 
 def test_schedules_follow_their_closed_forms():
-    def rates(epochs, **changes):
-        return [scheduled_rate(0.2, e, epochs, SCHEDULE | changes) for e in range(epochs)]
+    def rates(epochs, section, **changes):
+        return [scheduled_rate(0.2, e, epochs, section | changes) for e in range(epochs)]
 
-    assert rates(31)[::10] == pytest.approx([0.2, 0.18, 0.162, 0.1458]) and rates(31)[9] == 0.2  # NPR's
-    assert rates(3, kind="constant") == [0.2] * 3
-    assert rates(4, kind="cosine", floor=0.1) == pytest.approx(
-        [0.2, 0.15 + 0.05 * 0.5**0.5, 0.15, 0.15 - 0.05 * 0.5**0.5]
-    )
-    assert rates(4, kind="cosine", warmup=2) == pytest.approx([0.1 / 3, 0.2 / 3, 0.1, 0.1 - 0.1 * 0.5**0.5])
+    assert (
+        rates(31, SCHEDULE)[::10] == pytest.approx([0.2, 0.18, 0.162, 0.1458]) and rates(31, SCHEDULE)[9] == 0.2
+    )  # NPR's
+    assert rates(3, {"kind": "constant", "warmup": 0}) == [0.2] * 3
+    assert rates(4, COSINE, floor=0.1) == pytest.approx([0.2, 0.15 + 0.05 * 0.5**0.5, 0.15, 0.15 - 0.05 * 0.5**0.5])
+    assert rates(4, COSINE, warmup=2) == pytest.approx([0.1 / 3, 0.2 / 3, 0.1, 0.1 - 0.1 * 0.5**0.5])
 
 
 def stopping(accuracies, **changes) -> tuple[EarlyStop, list[float]]:

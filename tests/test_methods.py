@@ -28,7 +28,7 @@ from tellsign.registry import Record
 from tellsign.schema.training import Resize
 from tellsign.stages import score, train
 from tellsign.system.parquet import read_rows
-from tellsign.training.optimisers.adam import Adam
+from tellsign.training.optimisers.adam_steps import Adam
 
 
 def roughness(table, ids):

@@ -25,19 +25,21 @@ from tellsign.errors import UserError
 from tellsign.methods.losses import supervised_contrastive
 from tellsign.schema.loading import plain
 from tellsign.schema.networks import Network
-from tellsign.schema.training import Optimiser, Pretrain, Schedule
+from tellsign.schema.training import Pretrain
 from tellsign.stages import crops as crops_stage
 from tellsign.stages import pretrain
 from tellsign.system.parquet import write_rows
 from tellsign.training import parallel
+from tellsign.training.optimisers.adam import AdamSettings
 from tellsign.training.parallel import Nodes, World
+from tellsign.training.schedules.step import StepSchedule
 
 CPU = torch.device("cpu")
 RECIPE = Pretrain(
     backbone=Network.model_construct(name="tiny", weights="none"),  # no backbone of the pipeline
     ratios=("16/9", "8/5", "4/3"), n_ratios=3, n_phases=2, n_images=2, n_patches=2, patch=24,
-    temperature=0.1, projection=(8, 4), optimiser=Optimiser(lr=1e-2, weight_decay=1e-4), schedule=Schedule(factor=0.5),
-    epochs=3, steps=3, seed=5,
+    temperature=0.1, projection=(8, 4), optimiser=AdamSettings(lr=1e-2, weight_decay=1e-4),
+    schedule=StepSchedule(factor=0.5),    epochs=3, steps=3, seed=5,
 )  # fmt: skip
 SETTINGS: dict[str, Any] = {k: v for k, v in plain(RECIPE).items() if k not in ("split", "decode")}
 

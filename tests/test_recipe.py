@@ -15,7 +15,7 @@ from tellsign.schema.loading import build, differences, expand_grid, merge, plai
 from tellsign.schema.paper import PaperFile
 from tellsign.schema.settings import RENAMED, Settings
 from tellsign.schema.strict_yaml import read_yaml
-from tellsign.schema.training import Optimiser
+from tellsign.training.optimisers.adam import AdamSettings
 
 BASE = {"backbone": {"name": "demo-clip-vit"}}
 
@@ -132,19 +132,19 @@ def test_a_key_of_old_names_the_new_one(monkeypatch):
 
 
 def test_a_whole_number_is_taken_where_a_float_is_meant_and_nothing_else_is_converted():
-    lr = build(Optimiser, {"lr": 1}, "p").lr
+    lr = build(AdamSettings, {"lr": 1}, "p").lr
     assert lr == 1.0 and isinstance(lr, float)
     for wrong in ("1", True, None, [1]):
-        assert "place.lr: expected" in said(Optimiser, {"lr": wrong})
+        assert "place.lr: expected" in said(AdamSettings, {"lr": wrong})
 
 
 def test_settings_cannot_change():
     with pytest.raises(ValidationError, match="frozen"):
-        Optimiser().lr = 3.0  # type: ignore[misc]
+        AdamSettings().lr = 3.0  # type: ignore[misc]
 
 
 def test_zero_rate_is_refused():
-    assert "above 0" in said(Optimiser, {"lr": 0.0})
+    assert "above 0" in said(AdamSettings, {"lr": 0.0})
 
 
 def test_merge_replaces_a_mapping_that_names_another_kind():

@@ -20,8 +20,11 @@ from tellsign.methods.masks import MASKS
 from tellsign.networks.backbones import BACKBONES, CLIPS
 from tellsign.plan import fingerprint
 from tellsign.registry import Record, Registry
+from tellsign.training.optimisers import OPTIMISERS
+from tellsign.training.schedules import SCHEDULES
 
-REGISTRIES = [MASKS, METRICS, BACKBONES, CLIPS]
+REGISTRIES = [MASKS, METRICS, BACKBONES, CLIPS, OPTIMISERS, SCHEDULES]
+NOT_OPTIONS = {"name", "kind", "warmup"}
 
 
 def named(registry: Registry) -> str:
@@ -85,6 +88,9 @@ def backbones_of(artifact) -> set[str]:
     ("registry", "entry", "uses"),
     [
         (MASKS, "cutout", lambda a: a.stage == "train" and a.settings["mask"]["name"] == "cutout"),
+        (OPTIMISERS, "adam", lambda a: a.settings.get("optimiser", {}).get("name") == "adam"),
+        (OPTIMISERS, "adamw", lambda a: a.settings.get("optimiser", {}).get("name") == "adamw"),
+        (SCHEDULES, "step", lambda a: a.settings.get("schedule", {}).get("kind") == "step"),
         (MASKS, "none", lambda a: a.stage == "train" and a.settings["mask"]["name"] == "none"),
         (METRICS, "auc", lambda a: a.stage == "evaluate"),
         (BACKBONES, "demo-xception", lambda a: "demo-xception" in backbones_of(a)),
@@ -110,14 +116,15 @@ def test_every_entry_has_its_function_and_its_settings(registry: Registry):
     for name, record in registry.items():
         assert callable(registry.load(f"{name}x" if name.endswith(":") else name)), name
         if record.settings:
-            assert name in typing.get_args(typing.get_type_hints(registry.settings()[name])["name"])
+            hints = typing.get_type_hints(registry.settings()[name])
+            assert name in typing.get_args(hints["kind" if registry is SCHEDULES else "name"])
 
 
-@pytest.mark.parametrize("registry", [MASKS], ids=named)
+@pytest.mark.parametrize("registry", [MASKS, OPTIMISERS, SCHEDULES], ids=named)
 def test_defaults_stand_in_the_settings_alone(registry: Registry):
     for name in registry:
         options = [p for p in inspect.signature(registry.load(name)).parameters.values() if p.kind == p.KEYWORD_ONLY]
-        assert {p.name for p in options} == set(typing.get_type_hints(registry.settings()[name])) - {"name"}
+        assert {p.name for p in options} == set(typing.get_type_hints(registry.settings()[name])) - NOT_OPTIONS
         assert all(p.default is p.empty for p in options)
 
 

@@ -21,7 +21,7 @@ from tellsign.methods.masks.random_box import random_box
 from tellsign.schema.loading import build, plain
 from tellsign.stages import score, train
 from tellsign.system.parquet import write_rows
-from tellsign.training.optimisers.adam import Adam
+from tellsign.training.optimisers.adam_steps import Adam
 
 BLUR_JPEG = {"name": "blur_jpeg", "probability": 0.5}
 STOP = {"split": "val", "patience": 1, "min_lr": 1e-5}

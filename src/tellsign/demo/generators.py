@@ -41,7 +41,7 @@ from tellsign.demo.layers import (
     to_device,
 )
 from tellsign.networks.determinism import seeded
-from tellsign.training.optimisers.adam import Adam
+from tellsign.training.optimisers.adam_steps import Adam
 
 
 class Generator(nn.Module, ABC):

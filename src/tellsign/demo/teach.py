@@ -31,7 +31,7 @@ from tellsign.demo.words import (
 from tellsign.networks.backbones.backbone import Clip
 from tellsign.networks.backbones.loading import load_clip
 from tellsign.networks.determinism import seeded
-from tellsign.training.optimisers.adam import Adam
+from tellsign.training.optimisers.adam_steps import Adam
 
 Words = Int64[Tensor, "n 24"]
 Loss = Float[Tensor, ""]

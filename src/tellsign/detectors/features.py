@@ -17,8 +17,8 @@ from tellsign.detectors.protocol import Phase, Sample
 from tellsign.methods.losses import binary_cross_entropy
 from tellsign.methods.representation import representation
 from tellsign.training.fit import shuffled_batches
-from tellsign.training.optimisers import build_optimiser
-from tellsign.training.schedules import scheduled_rate
+from tellsign.training.optimisers.build import build_optimiser
+from tellsign.training.schedules.warm_up import scheduled_rate
 
 
 class FeatureMethod:

@@ -29,8 +29,8 @@ from tellsign.networks.inference import features_of, score_images
 from tellsign.system.devices import loader_threads
 from tellsign.training.early_stopping import EarlyStop
 from tellsign.training.fit import shuffled_batches
-from tellsign.training.optimisers import build_optimiser
-from tellsign.training.schedules import scheduled_rate
+from tellsign.training.optimisers.build import build_optimiser
+from tellsign.training.schedules.warm_up import scheduled_rate
 
 EVALUATED = 64
 """Images computed at once for validation and for the bank of the nearest neighbour."""

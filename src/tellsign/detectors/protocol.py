@@ -18,7 +18,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from tellsign.training.early_stopping import EarlyStop
-from tellsign.training.optimisers import Optimiser
+from tellsign.training.optimisers.build import Optimiser
 
 
 @dataclass(frozen=True)

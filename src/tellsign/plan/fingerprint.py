@@ -34,6 +34,8 @@ NEUTRAL = frozenset(
         "tellsign.registry",  # looks up
         "tellsign.results.tables.kinds",  # registry
         "tellsign.schema",  # its values enter as settings, with defaults resolved
+        "tellsign.training.optimisers",  # registry
+        "tellsign.training.schedules",  # registry
         "tellsign.system",  # files, locks, devices, progress
     }
 )

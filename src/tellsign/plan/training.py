@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tellsign.detectors.recipes.base import Embeddings, Pixels, Source, Start
+from tellsign.detectors.recipes.base import Embeddings, Pixels, Source, Start, optimisation_entries
 from tellsign.detectors.registry import METHODS
 from tellsign.errors import UserError, choose
 from tellsign.networks.backbones import BACKBONES
@@ -58,7 +58,7 @@ class TrainingPlan:
         where = f"{paper}: pretrain {name}"
         settings = plain(spec) | {"backbone": self._network(spec.backbone.name, spec.backbone.weights, where)}
         del settings["split"], settings["decode"]
-        entries = self.encoder_entries(paper, name)
+        entries = (*self.encoder_entries(paper, name), *optimisation_entries(spec.optimiser, spec.schedule))
         if spec.decode == "on_the_fly":
             split = self._data.split(spec.split)
             index = self._data.index(self._config.splits[spec.split].benchmark)

@@ -93,17 +93,21 @@ class Settings(BaseModel):
 
 
 class ByName:
-    """Marks a field whose class of settings depends on what its ``name`` says; without a name it is ``none``.
+    """Marks a field whose class of settings depends on what its ``name`` says; without a name it is the default.
 
     ``Mask = Annotated[NoMask | CutOut, ByName("mask", MASKS)]``, where MASKS maps each name to its class of settings.
 
     Args:
         what: What is named, for messages.
         registry: Name → class.
+        key: What the name stands under.
+        default: The name where none is given.
     """
 
-    def __init__(self, what: str, registry: Mapping[str, type[Settings]]) -> None:
-        self.what, self.registry = what, registry
+    def __init__(
+        self, what: str, registry: Mapping[str, type[Settings]], *, key: str = "name", default: str = "none"
+    ) -> None:
+        self.what, self.registry, self.key, self.default = what, registry, key, default
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         """The class is looked up when a value comes; the JSON schema allows each of them."""
@@ -114,9 +118,9 @@ class ByName:
 
     def _validate(self, value: Any) -> Settings:
         if isinstance(value, Settings):
-            name = str(getattr(value, "name", "none"))
+            name = str(getattr(value, self.key, self.default))
         else:
-            name = str(value.get("name", "none") if isinstance(value, Mapping) else value)
+            name = str(value.get(self.key, self.default) if isinstance(value, Mapping) else value)
         if name not in self.registry:
             raise UnknownNameError(self.what, name, list(self.registry))
         return self.registry[name].model_validate(value)

@@ -9,13 +9,20 @@ from tellsign.schema.data import Perturbation
 from tellsign.schema.fields import Fraction, Interval, NonNegative, Pair, Positive, Several
 from tellsign.schema.networks import Network
 from tellsign.schema.settings import ByName, Settings
+from tellsign.training.optimisers import OPTIMISERS
+from tellsign.training.schedules import SCHEDULES
 
 MASK_SETTINGS = MASKS.settings()
+OPTIMISER_SETTINGS, SCHEDULE_SETTINGS = OPTIMISERS.settings(), SCHEDULES.settings()
 
 if TYPE_CHECKING:
     from tellsign.methods.masks.none import NoMask as Mask
+    from tellsign.training.optimisers.adam import AdamSettings as Optimiser
+    from tellsign.training.schedules.step import StepSchedule as Schedule
 else:
     Mask = Annotated[Settings, ByName(MASKS.kind, MASK_SETTINGS)]
+    Optimiser = Annotated[Settings, ByName(OPTIMISERS.kind, OPTIMISER_SETTINGS, default="adam")]
+    Schedule = Annotated[Settings, ByName(SCHEDULES.kind, SCHEDULE_SETTINGS, key="kind", default="step")]
 
 
 class Resize(Settings):
@@ -58,35 +65,6 @@ AUGMENT_SETTINGS: dict[str, type[Settings]] = {"none": NoAugment, "blur_jpeg": B
 
 
 Augment = Annotated[NoAugment | BlurJpeg, ByName("augmentation", AUGMENT_SETTINGS)]
-
-
-class Optimiser(Settings):
-    """Adam, AdamW or SGD and its constants: ``betas`` are Adam's, ``momentum`` and ``nesterov`` SGD's."""
-
-    name: Literal["adam", "adamw", "sgd"] = "adam"
-    lr: Positive[float] = 1e-4
-    betas: Pair[Fraction] = (0.9, 0.999)
-    weight_decay: float = 0.0
-    momentum: Fraction = 0.9
-    nesterov: bool = False
-
-
-class Schedule(Settings):
-    """The learning rate of each epoch.
-
-    Attributes:
-        kind: ``step``: multiplied by ``factor`` every ``every`` epochs (1 keeps it); ``constant``; ``cosine``: half a
-            cosine from the rate to ``floor`` (Loshchilov & Hutter 2017, no restart).
-        every, factor: Of ``step``.
-        warmup: The first epochs rise linearly to what the schedule says after them; 0 for none.
-        floor: Of ``cosine``.
-    """
-
-    kind: Literal["step", "constant", "cosine"] = "step"
-    every: Positive[int] = 1
-    factor: Fraction = 1.0
-    warmup: NonNegative[int] = 0
-    floor: NonNegative[float] = 0.0
 
 
 class EarlyStopping(Settings):
@@ -167,8 +145,8 @@ class Pretrain(Settings):
     reduction: Literal["sum", "mean"] = "sum"
     normalise: bool = True
     projection: Pair[Positive[int]] = (2048, 128)
-    optimiser: Optimiser = Optimiser(lr=2e-4, weight_decay=2e-4)
-    schedule: Schedule = Schedule()
+    optimiser: Optimiser = OPTIMISER_SETTINGS["adam"](lr=2e-4, weight_decay=2e-4)
+    schedule: Schedule = SCHEDULE_SETTINGS["step"]()
     epochs: Positive[int] = 200
     steps: Positive[int] | None = None
     decode: Literal["packed", "on_the_fly"] = "packed"

@@ -42,10 +42,10 @@ from tellsign.system.locks import exclusive_lock
 from tellsign.system.progress import progress
 from tellsign.training import parallel
 from tellsign.training.fit import fit, write_log
-from tellsign.training.optimisers import build_optimiser
+from tellsign.training.optimisers.build import build_optimiser
 from tellsign.training.parallel import Nodes, World
 from tellsign.training.resume import Resume
-from tellsign.training.schedules import scheduled_rate
+from tellsign.training.schedules.warm_up import scheduled_rate
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tellsign.errors import UserError
 from tellsign.system.files import write_text
 from tellsign.training.early_stopping import EarlyStop
-from tellsign.training.optimisers import Optimiser
+from tellsign.training.optimisers.build import Optimiser
 from tellsign.training.resume import Resume
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from tellsign.errors import UserError
 from tellsign.system.files import folder_beside
 from tellsign.system.integrity import MANIFEST, check_files
 from tellsign.training.early_stopping import EarlyStop
-from tellsign.training.optimisers import Optimiser
+from tellsign.training.optimisers.build import Optimiser
 
 log = logging.getLogger(__name__)
 

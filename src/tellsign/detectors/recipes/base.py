@@ -16,7 +16,9 @@ from tellsign.schema.fields import Positive
 from tellsign.schema.loading import plain
 from tellsign.schema.networks import Network
 from tellsign.schema.settings import Settings
-from tellsign.schema.training import Data, EarlyStopping, Resize
+from tellsign.schema.training import Data, EarlyStopping, Optimiser, Resize, Schedule
+from tellsign.training.optimisers import OPTIMISERS
+from tellsign.training.schedules import SCHEDULES
 
 
 class Pixels(NamedTuple):
@@ -156,3 +158,8 @@ class Recipe(Settings):
         """What the training reads, as plain data; all else enters by its inputs or has no effect."""
         settings = {name: value for name, value in self.identity().items() if name not in self.enter_by_inputs}
         return settings | {"data": {"subsets": list(self.data.subsets), "count": self.data.count}}
+
+
+def optimisation_entries(optimiser: Optimiser, schedule: Schedule) -> tuple[Record, Record]:
+    """The entries of registries that say how parameters move; their code enters what is trained."""
+    return OPTIMISERS.find(optimiser.name), SCHEDULES.find(schedule.kind)

@@ -6,12 +6,13 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from tellsign.detectors.recipes.base import Embeddings, Recipe, Source
+from tellsign.detectors.recipes.base import Embeddings, Recipe, Source, optimisation_entries
+from tellsign.registry import Record
 from tellsign.schema.data import Bias
 from tellsign.schema.fields import Pair, Positive
 from tellsign.schema.networks import Head
 from tellsign.schema.settings import Settings
-from tellsign.schema.training import Data, Optimiser, Schedule
+from tellsign.schema.training import OPTIMISER_SETTINGS, SCHEDULE_SETTINGS, Data, Optimiser, Schedule
 
 
 class Discrepancy(Settings):
@@ -38,8 +39,8 @@ class FeatureRecipe(Recipe):
     annotate: str = "default"
     discrepancy: Discrepancy = Discrepancy()
     head: Head = Head(name="mlp2")
-    optimiser: Optimiser = Optimiser(name="adamw", lr=1e-3, weight_decay=1e-3)
-    schedule: Schedule = Schedule()
+    optimiser: Optimiser = OPTIMISER_SETTINGS["adamw"](lr=1e-3, weight_decay=1e-3)
+    schedule: Schedule = SCHEDULE_SETTINGS["step"]()
     epochs: Positive[int] = 50
     batch_size: Positive[int] = 256
     keep: Positive[int] = 1
@@ -57,6 +58,10 @@ class FeatureRecipe(Recipe):
     def inputs(self) -> dict[str, Source]:
         """Embeddings of the whole images and their texts."""
         return {"features": Embeddings(self.annotate)}
+
+    def training_entries(self) -> tuple[Record, ...]:
+        """See `Recipe.training_entries`."""
+        return optimisation_entries(self.optimiser, self.schedule)
 
     def epochs_kept(self) -> int:
         """See `Recipe.epochs_kept`."""

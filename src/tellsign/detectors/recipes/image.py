@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from tellsign.detectors.recipes.base import Pixels, Recipe, Source, Start, Work
+from tellsign.detectors.recipes.base import Pixels, Recipe, Source, Start, Work, optimisation_entries
 from tellsign.methods.masks import MASKS
 from tellsign.registry import Record
 from tellsign.schema.data import Bias
@@ -15,6 +15,8 @@ from tellsign.schema.fields import NonNegative, Positive
 from tellsign.schema.networks import Head, Network
 from tellsign.schema.training import (
     MASK_SETTINGS,
+    OPTIMISER_SETTINGS,
+    SCHEDULE_SETTINGS,
     Augment,
     Data,
     EarlyStopping,
@@ -68,8 +70,8 @@ class ImageRecipe(Recipe):
     rotate: bool = True
     mask: Mask = MASK_SETTINGS["none"]()
     batch_norm: Literal["train", "frozen"] = "train"
-    optimiser: Optimiser = Optimiser()
-    schedule: Schedule = Schedule()
+    optimiser: Optimiser = OPTIMISER_SETTINGS["adam"]()
+    schedule: Schedule = SCHEDULE_SETTINGS["step"]()
     epochs: NonNegative[int] = 10
     stop: EarlyStopping | None = None
     batch_size: Positive[int] = 4
@@ -97,8 +99,6 @@ class ImageRecipe(Recipe):
             raise ValueError("it has shots but no start: say start: run:NAME.")
         if self.start is not None and self.origin().kind not in ("pretrain", "run"):
             raise ValueError(f"start is {self.start!r}; it must be pretrain:NAME or run:NAME.")
-        if self.optimiser.nesterov and not self.optimiser.momentum:
-            raise ValueError("optimiser.nesterov needs a momentum above 0.")
         if self.schedule.warmup > self.epochs:
             raise ValueError(f"schedule.warmup is {self.schedule.warmup} of {self.epochs} epochs.")
         if self.backbone.name == "npr" and (self.crop % 2 or (self.crop_test or 0) % 2):
@@ -136,7 +136,7 @@ class ImageRecipe(Recipe):
 
     def training_entries(self) -> tuple[Record, ...]:
         """See `Recipe.training_entries`."""
-        return (MASKS.find(self.mask.name),)
+        return (MASKS.find(self.mask.name), *optimisation_entries(self.optimiser, self.schedule))
 
     def models_by_subset(self) -> bool:
         """See `Recipe.models_by_subset`."""

@@ -1,4 +1,4 @@
-"""Optimisers of the training loop, one file an entry.
+"""Optimisers of the training loop.
 
 They are ours, over torch's functional forms, because a job that makes one of ``torch.optim``'s classes first imports
 torch._dynamo and sympy, 913 modules: 5.2 to 6.7 s of processor time in a fresh process until its first step is done
@@ -9,46 +9,14 @@ that ``torch.optim`` gives; on CUDA it is the fused one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from tellsign.registry import Record, Registry
 
-from torch import Tensor, nn
-
-from tellsign.errors import UserError, choose
-from tellsign.training.optimisers.adam import Adam
-from tellsign.training.optimisers.sgd import Sgd
-
-
-class Optimiser(Protocol):
-    """What the training loop needs of an optimiser."""
-
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-
-    def step(self, lr: float | None = None) -> None:
-        """Update every parameter that has a gradient."""
-
-    def state(self) -> dict[str, Tensor]:
-        """All tensors needed to go on as if never stopped."""
-        ...
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state` gave."""
-
-
-OPTIMISERS: dict[str, Callable[[Iterable[nn.Parameter], Mapping[str, Any]], Optimiser]] = {
-    "adam": Adam.of,
-    "adamw": Adam.of,
-    "sgd": Sgd.of,
-}
-
-
-def build_optimiser(params: Iterable[nn.Parameter], settings: Mapping[str, Any]) -> Optimiser:
-    """The optimiser of a recipe's ``optimiser`` section.
-
-    Raises:
-        UserError: unknown name, or nesterov without momentum.
-    """
-    if settings["name"] == "sgd" and settings["nesterov"] and not settings["momentum"]:
-        raise UserError("optimiser.nesterov looks ahead along the velocity; give optimiser.momentum above 0.")
-    return choose(OPTIMISERS, settings["name"], "optimiser")(params, settings)
+OPTIMISERS = Registry(
+    "optimiser",
+    {
+        "adam": Record("tellsign.training.optimisers.adam", "adam", settings="AdamSettings"),
+        "adamw": Record("tellsign.training.optimisers.adamw", "adamw", settings="AdamWSettings"),
+        "sgd": Record("tellsign.training.optimisers.sgd", "sgd", settings="SgdSettings"),
+    },
+)
+"""``optimiser(params, **settings)`` by name, a `tellsign.training.optimisers.build.Optimiser`."""

@@ -1,94 +1,37 @@
-"""Adam and AdamW."""
+"""Adam."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor, nn
-from torch.optim.adam import adam
+from tellsign.schema.fields import Fraction, Pair, Positive
+from tellsign.schema.settings import Settings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tellsign.training.optimisers.adam_steps import Adam
 
 
-class Adam:
-    """Adam (Kingma & Ba 2014) and AdamW (``decoupled``; Loshchilov & Hutter 2019), over torch's functional form.
+class AdamSettings(Settings):
+    """Adam.
 
-    Args:
-        params: Trainable parameters, in a fixed order.
-        lr: Learning rate; ``step`` may override it.
+    Attributes:
+        lr: Learning rate, before the schedule.
         betas: Decay rates of the first and second moment.
-        eps: Added to the root of the second moment.
-        weight_decay: L2 penalty, or decoupled decay when ``decoupled``.
-        decoupled: AdamW instead of Adam.
+        weight_decay: L2 penalty, part of the gradient.
     """
 
-    def __init__(
-        self,
-        params: Iterable[nn.Parameter],
-        *,
-        lr: float,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        decoupled: bool = False,
-    ) -> None:
-        self.params = [p for p in params if p.requires_grad]
-        self.lr, self.betas, self.eps = lr, betas, eps
-        self.weight_decay, self.decoupled = weight_decay, decoupled
-        self.fused = bool(self.params) and all(p.is_cuda for p in self.params)
-        self.first = [torch.zeros_like(p) for p in self.params]
-        self.second = [torch.zeros_like(p) for p in self.params]
-        # a fused step counts on the device
-        self.steps = [torch.zeros((), device=p.device if self.fused else "cpu") for p in self.params]
+    name: Literal["adam"] = "adam"
+    lr: Positive[float] = 1e-4
+    betas: Pair[Fraction] = (0.9, 0.999)
+    weight_decay: float = 0.0
 
-    @classmethod
-    def of(cls, params: Iterable[nn.Parameter], settings: Mapping[str, Any]) -> Adam:
-        """The optimiser of a recipe's ``optimiser`` section."""
-        return cls(
-            params,
-            lr=settings["lr"],
-            betas=tuple(settings["betas"]),
-            weight_decay=settings["weight_decay"],
-            decoupled=settings["name"] == "adamw",
-        )
 
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-        for p in self.params:
-            p.grad = None
+def adam(params: Iterable[nn.Parameter], *, lr: float, betas: Sequence[float], weight_decay: float) -> Adam:
+    """Adam (Kingma & Ba 2014)."""
+    from tellsign.training.optimisers.adam_steps import Adam
 
-    @torch.no_grad()
-    def step(self, lr: float | None = None) -> None:
-        """Update every parameter that has a gradient."""
-        gradients = [(i, p.grad) for i, p in enumerate(self.params) if p.grad is not None]
-        adam(
-            [self.params[i] for i, _ in gradients],
-            [gradient for _, gradient in gradients],
-            [self.first[i] for i, _ in gradients],
-            [self.second[i] for i, _ in gradients],
-            [],
-            [self.steps[i] for i, _ in gradients],
-            fused=self.fused,
-            amsgrad=False,
-            beta1=self.betas[0],
-            beta2=self.betas[1],
-            lr=self.lr if lr is None else lr,
-            weight_decay=self.weight_decay,
-            eps=self.eps,
-            maximize=False,
-            decoupled_weight_decay=self.decoupled,
-        )
-
-    def state(self) -> dict[str, Tensor]:
-        """All tensors needed to go on as if never stopped."""
-        tensors: dict[str, Tensor] = {}
-        for i, (a, b, n) in enumerate(zip(self.first, self.second, self.steps, strict=True)):
-            tensors |= {f"first.{i}": a.contiguous(), f"second.{i}": b.contiguous(), f"steps.{i}": n}
-        return tensors
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state` gave."""
-        for i in range(len(self.params)):
-            self.first[i].copy_(state[f"first.{i}"])
-            self.second[i].copy_(state[f"second.{i}"])
-            self.steps[i].copy_(state[f"steps.{i}"])
+    first, second = betas
+    return Adam(params, lr=lr, betas=(first, second), weight_decay=weight_decay)

@@ -2,74 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal, Self
 
-import torch
-from torch import Tensor, nn
-from torch.optim.sgd import sgd
+from pydantic import model_validator
+
+from tellsign.errors import UserError
+from tellsign.schema.fields import Fraction, Positive
+from tellsign.schema.settings import Settings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tellsign.training.optimisers.sgd_steps import Sgd
 
 
-class Sgd:
-    """Stochastic gradient descent with momentum, over torch's functional form.
+class SgdSettings(Settings):
+    """Stochastic gradient descent with momentum.
 
-    The velocity is v ← momentum v + g and the step lr v (nesterov: lr (g + momentum v)), without dampening: torch's
-    form of Sutskever et al. (2013), where the rate stands outside the velocity.
-
-    Args:
-        params: Trainable parameters, in a fixed order.
-        lr: Learning rate; ``step`` may override it.
+    Attributes:
+        lr: Learning rate, before the schedule.
+        weight_decay: L2 penalty, part of the gradient.
         momentum: Decay of the velocity; 0 for none.
         nesterov: Look ahead along the velocity.
-        weight_decay: L2 penalty, part of g.
     """
 
-    def __init__(
-        self,
-        params: Iterable[nn.Parameter],
-        *,
-        lr: float,
-        momentum: float = 0.9,
-        nesterov: bool = False,
-        weight_decay: float = 0.0,
-    ) -> None:
-        self.params = [p for p in params if p.requires_grad]
-        self.lr, self.momentum, self.nesterov, self.weight_decay = lr, momentum, nesterov, weight_decay
-        self.fused = bool(self.params) and all(p.is_cuda for p in self.params)
-        self.velocity = [torch.zeros_like(p) for p in self.params]
+    name: Literal["sgd"] = "sgd"
+    lr: Positive[float] = 1e-4
+    weight_decay: float = 0.0
+    momentum: Fraction = 0.9
+    nesterov: bool = False
 
-    @classmethod
-    def of(cls, params: Iterable[nn.Parameter], settings: Mapping[str, Any]) -> Sgd:
-        """The optimiser of a recipe's ``optimiser`` section."""
-        return cls(params, **{key: settings[key] for key in ("lr", "momentum", "nesterov", "weight_decay")})
+    @model_validator(mode="after")
+    def _looks_ahead_along_something(self) -> Self:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0.")
+        return self
 
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-        for p in self.params:
-            p.grad = None
 
-    @torch.no_grad()
-    def step(self, lr: float | None = None) -> None:
-        """Update every parameter that has a gradient."""
-        gradients = [(i, p.grad) for i, p in enumerate(self.params) if p.grad is not None]
-        sgd(
-            [self.params[i] for i, _ in gradients],
-            [gradient for _, gradient in gradients],
-            [self.velocity[i] for i, _ in gradients],
-            fused=self.fused,
-            weight_decay=self.weight_decay,
-            momentum=self.momentum,
-            lr=self.lr if lr is None else lr,
-            dampening=0.0,
-            nesterov=self.nesterov,
-            maximize=False,
-        )
+def sgd(params: Iterable[nn.Parameter], *, lr: float, weight_decay: float, momentum: float, nesterov: bool) -> Sgd:
+    """Stochastic gradient descent with momentum (Sutskever et al. 2013).
 
-    def state(self) -> dict[str, Tensor]:
-        """All tensors needed to go on as if never stopped."""
-        return {f"velocity.{i}": v.contiguous() for i, v in enumerate(self.velocity)}
+    Raises:
+        UserError: nesterov without momentum.
+    """
+    from tellsign.training.optimisers.sgd_steps import Sgd
 
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state` gave."""
-        for i, v in enumerate(self.velocity):
-            v.copy_(state[f"velocity.{i}"])
+    if nesterov and not momentum:
+        raise UserError("optimiser.nesterov looks ahead along the velocity; give optimiser.momentum above 0.")
+    return Sgd(params, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)

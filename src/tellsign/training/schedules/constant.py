@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Literal
+
+from tellsign.training.schedules.warm_up import WarmUp
 
 
-def constant_rate(lr: float, epoch: int, epochs: int, schedule: Mapping[str, Any]) -> float:
+class ConstantSchedule(WarmUp):
+    """A rate that stays."""
+
+    kind: Literal["constant"] = "constant"
+
+
+def constant(lr: float, epoch: int, epochs: int) -> float:
     """Learning rate of every epoch: ``lr``."""
     return lr

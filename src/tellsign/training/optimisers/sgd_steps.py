@@ -1,0 +1,69 @@
+"""The steps of stochastic gradient descent with momentum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.optim.sgd import sgd
+
+
+class Sgd:
+    """Stochastic gradient descent with momentum, over torch's functional form.
+
+    The velocity is v ← momentum v + g and the step lr v (nesterov: lr (g + momentum v)), without dampening: torch's
+    form of Sutskever et al. (2013), where the rate stands outside the velocity.
+
+    Args:
+        params: Trainable parameters, in a fixed order.
+        lr: Learning rate; ``step`` may override it.
+        momentum: Decay of the velocity; 0 for none.
+        nesterov: Look ahead along the velocity.
+        weight_decay: L2 penalty, part of g.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter],
+        *,
+        lr: float,
+        momentum: float = 0.9,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None:
+        self.params = [p for p in params if p.requires_grad]
+        self.lr, self.momentum, self.nesterov, self.weight_decay = lr, momentum, nesterov, weight_decay
+        self.fused = bool(self.params) and all(p.is_cuda for p in self.params)
+        self.velocity = [torch.zeros_like(p) for p in self.params]
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for p in self.params:
+            p.grad = None
+
+    @torch.no_grad()
+    def step(self, lr: float | None = None) -> None:
+        """Update every parameter that has a gradient."""
+        gradients = [(i, p.grad) for i, p in enumerate(self.params) if p.grad is not None]
+        sgd(
+            [self.params[i] for i, _ in gradients],
+            [gradient for _, gradient in gradients],
+            [self.velocity[i] for i, _ in gradients],
+            fused=self.fused,
+            weight_decay=self.weight_decay,
+            momentum=self.momentum,
+            lr=self.lr if lr is None else lr,
+            dampening=0.0,
+            nesterov=self.nesterov,
+            maximize=False,
+        )
+
+    def state(self) -> dict[str, Tensor]:
+        """All tensors needed to go on as if never stopped."""
+        return {f"velocity.{i}": v.contiguous() for i, v in enumerate(self.velocity)}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state` gave."""
+        for i, v in enumerate(self.velocity):
+            v.copy_(state[f"velocity.{i}"])
