@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import ROOT
-from pipeline import copy_of_tree
+from pipeline import copy_of_tree, snakemake
 
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (.+)\n((?:(?!^## ).*\n)+)", PAGE, flags=re.M))
@@ -25,8 +25,11 @@ import json, sys
 sys.path.insert(0, "tests")
 from conftest import demo_config, make_plan
 runs, config = json.loads(sys.argv[1]), demo_config()
-plan = make_plan(config | {name: config[name] | more for name, more in json.loads(sys.argv[2]).items()})
-json.dump([*plan.everything(), *(plan.score(plan.run("mpft", name)).path for name in runs)], sys.stdout)
+for name, more in json.loads(sys.argv[2]).items():
+    config[name] = config[name] | more if isinstance(more, dict) else more
+plan = make_plan(config)
+made = [*plan.everything().values(), *(plan.score(plan.run("mpft", name)) for name in runs)]
+json.dump([one.path for one in made if one.stage != "report"], sys.stdout)  # which shows all tables
 """
 
 
@@ -48,13 +51,14 @@ def python(tree: Path, *arguments: str) -> str:
 
 
 def planned(tree: Path, added: Mapping[str, Any]) -> set[str]:
-    """Paths of the demo's artifacts, with what is added to its configuration and to MPFT's runs."""
-    paper, runs = tree / "config" / "demo" / "mpft.yaml", added.get("runs", {})
-    if runs:
+    """Paths of the demo's artifacts, with what is added to its configuration and to the file of MPFT."""
+    paper, own = tree / "config" / "demo" / "mpft.yaml", {key: added[key] for key in ("runs", "tables") if key in added}
+    if own:
         stored = yaml.safe_load(paper.read_text(encoding="utf-8"))
-        paper.write_text(yaml.safe_dump(stored | {"runs": stored["runs"] | runs}, sort_keys=False), encoding="utf-8")
-    config = {name: more for name, more in added.items() if name != "runs"}
-    return set(json.loads(python(tree, "-c", PLAN, json.dumps(list(runs)), json.dumps(config))))
+        stored |= {key: stored[key] | more for key, more in own.items()}
+        paper.write_text(yaml.safe_dump(stored, sort_keys=False), encoding="utf-8")
+    config = {name: more for name, more in added.items() if name not in own}
+    return set(json.loads(python(tree, "-c", PLAN, json.dumps(list(own.get("runs", ()))), json.dumps(config))))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +84,10 @@ def test_a_change_applies_reruns_nothing_and_works(title: str, tmp_path: Path, p
     added = yaml.safe_load(block(EXAMPLES[title], "yaml") or "{}")
     paths = planned(tree, added)
     assert paths >= planned_before, "the change reruns something that exists"
-    assert (paths > planned_before) == bool(added)
-    tests = re.findall(r"^\+\+\+ b/(tests/.+)$", change, flags=re.M)
-    python(tree, "-m", "pytest", "-q", *tests)
-    python(tree, "-m", "ruff", "check", "-q", *re.findall(r"^\+\+\+ b/(.+\.py)$", change, flags=re.M))
+    rules = re.findall(r"^\+rule (\w+):$", change, flags=re.M)
+    assert (paths > planned_before) == bool(added or rules)
+    for rule in rules:
+        assert re.search(rf"^{rule} +1$", snakemake(tree, rule, "-n"), flags=re.M)
+    files = re.findall(r"^\+\+\+ b/(.+\.py)$", change, flags=re.M)
+    python(tree, "-m", "pytest", "-q", *(file for file in files if file.startswith("tests/test_")))
+    python(tree, "-m", "ruff", "check", "-q", *files)
