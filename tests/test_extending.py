@@ -52,10 +52,13 @@ def python(tree: Path, *arguments: str) -> str:
 
 def planned(tree: Path, added: Mapping[str, Any]) -> set[str]:
     """Paths of the demo's artifacts, with what is added to its configuration and to the file of MPFT."""
-    paper, own = tree / "config" / "demo" / "mpft.yaml", {key: added[key] for key in ("runs", "tables") if key in added}
+    paper, own = (
+        tree / "config" / "demo" / "mpft.yaml",
+        {k: added[k] for k in ("baselines", "runs", "tables") if k in added},
+    )
     if own:
         stored = yaml.safe_load(paper.read_text(encoding="utf-8"))
-        stored |= {key: stored[key] | more for key, more in own.items()}
+        stored |= {key: stored.get(key, {}) | more for key, more in own.items()}
         paper.write_text(yaml.safe_dump(stored, sort_keys=False), encoding="utf-8")
     config = {name: more for name, more in added.items() if name not in own}
     return set(json.loads(python(tree, "-c", PLAN, json.dumps(list(own.get("runs", ()))), json.dumps(config))))
