@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, demo_config, make_plan
 
+from tellsign.detectors.registry import METHODS
 from tellsign.errors import UserError
 from tellsign.evaluation.metrics import METRICS
 from tellsign.methods.masks import MASKS
@@ -23,7 +24,7 @@ from tellsign.registry import Record, Registry
 from tellsign.training.optimisers import OPTIMISERS
 from tellsign.training.schedules import SCHEDULES
 
-REGISTRIES = [MASKS, METRICS, BACKBONES, CLIPS, OPTIMISERS, SCHEDULES]
+REGISTRIES = [MASKS, METRICS, BACKBONES, CLIPS, METHODS, OPTIMISERS, SCHEDULES]
 NOT_OPTIONS = {"name", "kind", "warmup"}
 
 
@@ -92,6 +93,8 @@ def backbones_of(artifact) -> set[str]:
         (OPTIMISERS, "adamw", lambda a: a.settings.get("optimiser", {}).get("name") == "adamw"),
         (SCHEDULES, "step", lambda a: a.settings.get("schedule", {}).get("kind") == "step"),
         (MASKS, "none", lambda a: a.stage == "train" and a.settings["mask"]["name"] == "none"),
+        (METHODS, "image", lambda a: a.stage in ("train", "score")),
+        (METHODS, "features", lambda a: a.stage in ("train_head", "score_head")),
         (METRICS, "auc", lambda a: a.stage == "evaluate"),
         (BACKBONES, "demo-xception", lambda a: "demo-xception" in backbones_of(a)),
         (CLIPS, "demo-clip-vit", lambda a: a.stage == "embed" or DEMO_CLIPS & backbones_of(a)),

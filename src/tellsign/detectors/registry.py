@@ -1,4 +1,17 @@
-"""Every method by name: what a recipe says under ``method``, and which settings such a recipe has."""
+"""Every method by name: what a recipe says under ``method``, and which settings such a recipe has.
+
+How to add a detector, here one called ``rine``:
+
+1. One file, ``detectors/rine.py``, with a class that is a `tellsign.detectors.protocol.Method`.
+2. One line in ``METHODS``. Paper files may then say ``method: rine``, with the fields of the recipe ``image``.
+3. Where it has fields or inputs of its own, a second file, ``detectors/recipes/rine.py``, with a subclass of
+   `tellsign.detectors.recipes.base.Recipe` or of another recipe, and a line in ``RECIPES``. The plan imports it, so it
+   must do without torch.
+
+The plan, the stages, the rules and the doctor ask the two classes; none of them is touched. The code of the first file,
+with all that it imports, enters the fingerprints of its own trainings and scores and of no others. What only the plan
+asks, in the second file, enters through what it answers.
+"""
 
 from __future__ import annotations
 
