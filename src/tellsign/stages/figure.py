@@ -557,8 +557,12 @@ def features_of(networks: Networks, row: Mapping[str, Any]) -> Features:
     """The cached embeddings of a row's run on its split."""
     from tellsign.data.features import Features
 
-    key = f"{short_name(row['run'])}@{networks.split_of(row)}"
-    return Features.load(choose(networks.features, key, "run among the features"))
+    return Features.load(choose(networks.features, features_key(networks, row), "run among the features"))
+
+
+def features_key(networks: Networks, row: Mapping[str, Any]) -> str:
+    """What the cached embeddings of a row's run on its split are given as."""
+    return f"{short_name(row['run'])}@{networks.split_of(row)}"
 
 
 def tsne(spec: Mapping[str, Any], networks: Networks) -> DrawnFigure:
@@ -572,7 +576,7 @@ def tsne(spec: Mapping[str, Any], networks: Networks) -> DrawnFigure:
         subsets = row.get("subsets", spec["subsets"])
         classes = networks.classes(networks.split_of(row), subsets, per_class, per_class)
         ids = [image for held in classes.values() for image in held]
-        cached = spec["recipes"].get(short_name(row.get("run", "")), {}).get("method") == "features"
+        cached = "run" in row and features_key(networks, row) in networks.features
         vectors = (cached_features if cached else backbone_features)(networks, row, ids)
         points = explain.tsne(vectors, spec["seed"])
         names = [name for name, held in classes.items() for _ in held]
