@@ -320,3 +320,8 @@ def test_fit_ends_early_and_logs_the_accuracy(tmp_path):
 def test_a_log_without_epochs_is_its_header(tmp_path):
     write_log(tmp_path / "log.csv", [])
     assert (tmp_path / "log.csv").read_text() == "epoch,rows,loss,lr,seconds\n"
+
+
+def test_a_log_has_the_columns_of_all_its_rows(tmp_path):
+    write_log(tmp_path / "log.csv", [{"phase": 1, "loss": 0.5}, {"phase": 2, "loss": 0.25, "accuracy": 1.0}])
+    assert (tmp_path / "log.csv").read_text() == "phase,loss,accuracy\n1,0.5,\n2,0.25,1.0\n"

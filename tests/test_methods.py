@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -28,6 +29,7 @@ from tellsign.registry import Record
 from tellsign.schema.training import Resize
 from tellsign.stages import score, train
 from tellsign.system.parquet import read_rows
+from tellsign.training.early_stopping import EarlyStop
 from tellsign.training.optimisers.adam_steps import Adam
 
 
@@ -272,3 +274,28 @@ def test_a_training_killed_in_any_phase_resumes_to_the_same_bytes(data, tmp_path
     for name in ("epoch-18", "epoch-19", "model"):
         whole, again = (load_file(tmp_path / run / f"{name}.safetensors") for run in ("whole", "again"))
         assert all(torch.equal(whole[key], again[key]) for key in whole)
+
+
+class Best(Toy):
+    """Stops early, then trains nothing more: what the second phase starts from is the first one's best epoch."""
+
+    def phases(self, sample, validation, generator):
+        first = self.phase(sample, generator, self.model.parameters(), self.cross_entropy, 4)
+        accuracies = iter([0.5, 0.9, 0.6, 0.6])
+        seen = []
+
+        def accuracy():
+            seen.append(self.model.weight.detach().clone())
+            return next(accuracies)
+
+        yield replace(first, stop=EarlyStop(accuracy, patience=9, factor=0.1, min_lr=1e-6, delta=0.0))
+        assert torch.equal(self.model.weight, seen[1]) and len(seen) == 4
+        yield self.phase(sample, generator, [self.model.bias], self.cross_entropy, 1)
+
+
+def test_a_phase_begins_with_the_best_weights_of_one_that_stopped_early(data, tmp_path, monkeypatch):
+    monkeypatch.setitem(METHODS.records, "Best", Record(__name__, "Best"))
+    monkeypatch.setitem(RECIPES.records, "Best", Record(__name__, "ToyRecipe"))
+    log = trained(data, tmp_path / "run", planned(tmp_path, "Best")[0])
+    assert [(row["phase"], row["epoch"]) for row in log] == [*(("1", f"{e}") for e in range(1, 5)), ("2", "1")]
+    assert json.loads((tmp_path / "run" / "provenance.json").read_text())["epoch"] == 1

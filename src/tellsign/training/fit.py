@@ -99,7 +99,7 @@ def fit(
 def write_log(path: Path, rows: list[dict[str, float]]) -> None:
     """Write the training log as CSV; a training without epochs leaves the header alone."""
     buffer = io.StringIO()
-    names = list(rows[0]) if rows else ["epoch", "rows", "loss", "lr", "seconds"]
+    names = list(dict.fromkeys(name for row in rows for name in row)) or ["epoch", "rows", "loss", "lr", "seconds"]
     writer = csv.DictWriter(buffer, fieldnames=names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
