@@ -9,7 +9,8 @@ import torch
 from timing import seconds
 from torch.nn import functional as F
 
-from tellsign.methods.lattice import STRIDE_16, sample_batch
+from tellsign.methods.lattice import STRIDE_16
+from tellsign.methods.patches import sample_batch
 
 
 def slow_batch(

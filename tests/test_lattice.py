@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from tellsign.errors import UserError
-from tellsign.methods import lattice
+from tellsign.methods import lattice, patches
 from tellsign.methods.lattice import Ratio, diagonal_patches, period, phase, upscale
 
 SETTINGS = {"n_ratios": 3, "n_phases": 4, "n_images": 2, "n_patches": 2, "patch_size": 20}
@@ -26,10 +26,10 @@ def photographs(*sizes: tuple[int, int], seed: int = 0) -> list[torch.Tensor]:
     return [torch.randint(0, 256, (3, *size), generator=g, dtype=torch.uint8) for size in sizes]
 
 
-def batch(images: list[torch.Tensor] | None = None, seed: int = 0, **changes: object) -> lattice.PatchBatch:
+def batch(images: list[torch.Tensor] | None = None, seed: int = 0, **changes: object) -> patches.PatchBatch:
     images = photographs((60, 90), (71, 64), (55, 58), seed=seed) if images is None else images
     options = {"ratios": lattice.STRIDE_16, "quantise": False} | SETTINGS | changes
-    return lattice.sample_batch(images, seeded(seed), **options)  # pyright: ignore
+    return patches.sample_batch(images, seeded(seed), **options)  # pyright: ignore
 
 
 def slow_upscale(image: list[list[float]], ratio: Fraction) -> list[list[float]]:
@@ -111,7 +111,7 @@ def test_lists_of_ratios():
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 10**6), st.lists(in_range, min_size=3, max_size=5, unique=True), st.integers(1, 3))
 def test_every_patch_is_a_window_of_the_whole_rescaled_image(seed: int, choices: list[Ratio], n_patches: int):
-    side = lattice.smallest_side(choices, n_patches=n_patches, patch_size=20)
+    side = patches.smallest_side(choices, n_patches=n_patches, patch_size=20)
     images = photographs((side, side + 13), (side + 5, side), seed=seed)
     result = batch(images, seed, ratios=choices, n_patches=n_patches)
     for k in range(len(result.patches)):
@@ -156,7 +156,7 @@ def test_all_places_and_phases_are_reached():
 
 def test_distinct_draws_are_uniform_over_sets():
     """Pairs below 4: each of the 6 sets with frequency 1/6, within 5 standard errors."""
-    drawn = lattice._distinct(torch.full((6000,), 4), 2, seeded())
+    drawn = patches._distinct(torch.full((6000,), 4), 2, seeded())
     assert (drawn[:, 0] < drawn[:, 1]).all()
     counts = torch.unique(drawn, dim=0, return_counts=True)[1]
     assert len(counts) == 6
@@ -176,18 +176,18 @@ def test_a_part_of_a_draw_is_cut_as_the_whole_is():
     sizes = torch.tensor([image.shape[1:] for image in images])
     given = {"ratios": lattice.STRIDE_16, "patch_size": 20}
     factors = {k: v for k, v in SETTINGS.items() if k.startswith("n_")}
-    draw = lattice.draw_batch(sizes, seeded(), **given, **factors)  # pyright: ignore
+    draw = patches.draw_batch(sizes, seeded(), **given, **factors)  # pyright: ignore
     whole = batch(images)
     assert torch.equal(draw.position, whole.position) and torch.equal(draw.label, whole.label)
     rows = torch.arange(1, 48, 3)
     held = {int(i): images[int(i)] for i in draw.image[rows].unique()}
-    part = lattice.cut_patches(held, draw.part(rows), quantise=False, **given)  # pyright: ignore
+    part = patches.cut_patches(held, draw.part(rows), quantise=False, **given)  # pyright: ignore
     torch.testing.assert_close(part, whole.patches[rows], rtol=0, atol=1e-4)
 
 
 def test_of_very_many_images_different_ones_are_drawn(monkeypatch):
-    monkeypatch.setattr(lattice, "SHUFFLED", 5)
-    drawn = torch.stack([lattice._draw_images(6, 3, seeded(seed)) for seed in range(600)])
+    monkeypatch.setattr(patches, "SHUFFLED", 5)
+    drawn = torch.stack([patches._draw_images(6, 3, seeded(seed)) for seed in range(600)])
     assert all(len(set(row)) == 3 for row in drawn.tolist())
     counts = drawn.flatten().bincount()  # each of 6 images in half of 600 batches; 5 standard errors
     assert (counts - 300).abs().max() < 5 * math.sqrt(600 / 4)
@@ -212,8 +212,8 @@ def test_impossible_batches_are_named(changes: dict, message: str):
 
 def test_diagonal_patches():
     image = torch.arange(3 * 12 * 10).reshape(3, 12, 10)
-    patches = diagonal_patches(image, patch_size=4, count=7)
-    assert torch.equal(patches, torch.stack([image[:, i : i + 4, i : i + 4] for i in range(7)]))
+    diagonal = diagonal_patches(image, patch_size=4, count=7)
+    assert torch.equal(diagonal, torch.stack([image[:, i : i + 4, i : i + 4] for i in range(7)]))
     with pytest.raises(UserError, match="10x12; 8 patches need 11"):
         diagonal_patches(image, patch_size=4, count=8)
 

@@ -31,7 +31,8 @@ from tellsign.data.images import in_order
 from tellsign.data.photos import Photos, on_the_fly, packed
 from tellsign.detectors.checkpoints import save_weights, write_provenance
 from tellsign.errors import UserError
-from tellsign.methods.lattice import Draw, Ratio, cut_patches, draw_batch, smallest_side
+from tellsign.methods.lattice import Ratio
+from tellsign.methods.patches import Draw, cut_patches, draw_batch, smallest_side
 from tellsign.methods.losses import supervised_contrastive
 from tellsign.networks.backbones.backbone import Backbone
 from tellsign.networks.backbones.loading import load_backbone
