@@ -32,8 +32,8 @@ from tellsign.data.photos import Photos, on_the_fly, packed
 from tellsign.detectors.checkpoints import save_weights, write_provenance
 from tellsign.errors import UserError
 from tellsign.methods.lattice import Ratio
-from tellsign.methods.patches import Draw, cut_patches, draw_batch, smallest_side
 from tellsign.methods.losses import supervised_contrastive
+from tellsign.methods.patches import Draw, cut_patches, draw_batch, smallest_side
 from tellsign.networks.backbones.backbone import Backbone
 from tellsign.networks.backbones.loading import load_backbone
 from tellsign.networks.determinism import pick_device, seeded
