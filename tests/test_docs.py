@@ -28,6 +28,18 @@ def test_readme_names_the_two_commands_and_ci_runs_the_tests_by_it() -> None:
     assert all(re.search(rf"^[\w ]*\b{name.removeprefix('make ')}\b[\w ]*:", targets, flags=re.M) for name in commands)
 
 
+@pytest.mark.parametrize(("page", "row"), [("CONTRIBUTING.md", r"^\| (.+?) \| .*? \| (.+?) \|$"),
+                                          ("docs/architecture.md", r"^\d+\. ((?:`\w+`(?:, )?)+)():")])  # fmt: skip
+def test_a_tour_names_every_folder_and_files_that_exist(page: str, row: str) -> None:
+    source, named = ROOT / "src" / "tellsign", set()
+    for folders, files in re.findall(row, (ROOT / page).read_text(encoding="utf-8"), flags=re.M):
+        folder_names = re.findall(r"`(\w+)`", folders)
+        named |= set(folder_names)
+        for file in re.findall(r"`([\w/.]+)`", files):
+            assert (source / folder_names[0] / file).exists(), file
+    assert named == {path.parent.name for path in source.glob("*/__init__.py")}
+
+
 def test_the_picture_of_the_architecture_is_current() -> None:
     place = ROOT / "benchmarks" / "architecture.py"
     spec = importlib.util.spec_from_file_location("architecture", place)

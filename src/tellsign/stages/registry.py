@@ -158,7 +158,7 @@ RECORDS = (
     ),
     Stage(
         "train_head",
-        "the same by a method that needs no GPU (TIDY's heads)",
+        "train a run whose method needs no GPU (TIDY's heads)",
         "data/train_head/{name}.{fp}",
         Job(60, 8000, 1, group="scored"),
         cost="head",
@@ -174,7 +174,7 @@ RECORDS = (
     ),
     Stage(
         "score_head",
-        "the same by a method that needs no GPU (TIDY's heads)",
+        "score test sets with such a run's checkpoints",
         "data/score_head/{name}.{fp}.parquet",
         Job(30, 8000, 1, group="scored"),
         cost="scoring",
