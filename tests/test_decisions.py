@@ -14,7 +14,7 @@ import pytest
 from tellsign.data.perturbations import PERTURBATIONS
 from tellsign.detectors.recipes.features import FeatureRecipe
 from tellsign.detectors.recipes.image import ImageRecipe
-from tellsign.results.figures import METRIC_KINDS, NETWORK_KINDS
+from tellsign.results.figures.specification import METRIC_KINDS, NETWORK_KINDS
 from tellsign.schema import data
 from tellsign.schema.annotation import Annotate
 from tellsign.schema.evaluation import Evaluate

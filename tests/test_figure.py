@@ -101,7 +101,7 @@ def test_bars_are_means_and_deviations_over_seeds_in_percent(tmp_path):
         ("TAM", "mean", "95", "1"),
     ]
     assert float(rows[0]["sd"]) == pytest.approx(np.std([90, 100], ddof=1)) and rows[3]["sd"] == ""
-    made = ["figure.csv", "figure.png", "figure.svg", "files.sha256"]
+    made = ["figure.csv", "figure.json", "figure.png", "figure.svg", "files.sha256"]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == made
     svg = (tmp_path / "out" / "figure.svg").read_text()
     assert "mean of 1 to 2 seeds; whiskers are ± one standard deviation" in svg

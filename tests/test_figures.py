@@ -1,3 +1,4 @@
+import importlib
 import itertools
 import json
 import subprocess
@@ -9,8 +10,13 @@ import pytest
 from matplotlib.text import Text
 
 from tellsign.errors import UserError
-from tellsign.results import figures
-from tellsign.results.figures import FIGURES, Curve, CurvePanel, complete_spec, csv_text, png_bytes, svg_bytes
+from tellsign.results.figures.curves import Curve, CurvePanel
+from tellsign.results.figures.files import csv_text, png_bytes, svg_bytes
+from tellsign.results.figures.kinds import FIGURE_KINDS
+from tellsign.results.figures.page import WIDTH
+from tellsign.results.figures.specification import complete_spec
+
+FIGURES = {kind: importlib.import_module(record.module).draw for kind, record in FIGURE_KINDS.items()}
 
 # the demo's, at their full number
 GENERATORS = [
@@ -93,7 +99,7 @@ def drawn(kind):
 @pytest.mark.parametrize("kind", FIGURES)
 def test_every_letter_is_inside_the_page_and_large_enough(kind):
     figure = drawn(kind)
-    assert figure.get_size_inches()[0] == figures.WIDTH and figure.get_size_inches()[1] < 11
+    assert figure.get_size_inches()[0] == WIDTH and figure.get_size_inches()[1] < 11
     box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
     assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
     assert min(t.get_fontsize() for t in figure.findobj(Text) if t.get_text()) >= 8
@@ -186,7 +192,8 @@ def test_severities_keep_their_order_through_json_with_sorted_keys():
 
 def test_checking_a_figure_imports_neither_matplotlib_nor_torch():
     code = (
-        "import sys; from tellsign.results.figures import complete_spec; complete_spec({'kind': 'bars', 'rows': []});"
+        "import sys; from tellsign.results.figures.specification import complete_spec\n"
+        "complete_spec({'kind': 'bars', 'rows': []})\n"
         "sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

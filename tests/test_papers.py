@@ -18,7 +18,8 @@ from tellsign.commands.coverage import as_markdown, made_for, plan_without_data,
 from tellsign.errors import UserError
 from tellsign.plan.artifact import Artifact
 from tellsign.plan.plan import Plan
-from tellsign.results.figures import FIGURES, METRIC_KINDS
+from tellsign.results.figures.drawing import Inputs
+from tellsign.results.figures.kinds import FIGURE_KINDS, is_made_from_metrics
 from tellsign.results.published import load
 from tellsign.results.tables.kinds import TABLE_KINDS
 from tellsign.results.tables.make import make_document
@@ -28,7 +29,6 @@ from tellsign.schema.paper import Paper, PaperFile
 from tellsign.schema.paper_files import read_paper_file, run_specs
 from tellsign.schema.strict_yaml import read_yaml
 from tellsign.schema.weights import NLTK
-from tellsign.stages import figure
 from tellsign.system.parquet import write_rows
 
 
@@ -191,13 +191,13 @@ def test_every_figure_of_metrics_finds_its_numbers(which, request, tmp_path):
     plan = request.getfixturevalue(which)
     for name, held in plan.papers.items():
         for one, spec in held.figures.items():
-            if spec["kind"] in METRIC_KINDS:
+            if is_made_from_metrics(spec["kind"]):
                 made = plan.figure(name, one)
                 rows = made_up_metrics(plan, made)
                 write_rows(tmp_path / "m.parquet", {key: [row[key] for row in rows] for key in rows[0]})
-                metrics = figure.Metrics([tmp_path / "m.parquet"], made.settings)
-                _, columns, said = figure.FROM_METRICS[spec["kind"]](made.settings, metrics)
-                assert columns["value"] == pytest.approx([90] * len(columns["value"])) and said, f"{name}/{one}"
+                drawing = FIGURE_KINDS.load(spec["kind"])(made.settings, Inputs([tmp_path / "m.parquet"]))
+                values = drawing.columns["value"]
+                assert values == pytest.approx([90] * len(values)) and drawing.caption, f"{name}/{one}"
 
 
 def test_every_printed_table_and_figure_has_runs_or_a_reason(paper):
@@ -225,7 +225,7 @@ def test_the_demo_and_the_papers_show_every_kind_of_table_and_figure(paper):
     for plan in (paper, make_plan(demo_config())):
         tables = {spec["kind"] for held in plan.papers.values() for spec in held.tables.values()}
         figures = {spec["kind"] for held in plan.papers.values() for spec in held.figures.values()}
-        assert (tables, figures) == (set(TABLE_KINDS), set(FIGURES))
+        assert (tables, figures) == (set(TABLE_KINDS), set(FIGURE_KINDS))
 
 
 # ---------------------------------------------------------------------------------------------- the mechanism

@@ -21,10 +21,11 @@ from tellsign.methods.masks import MASKS
 from tellsign.networks.backbones import BACKBONES, CLIPS
 from tellsign.plan import fingerprint
 from tellsign.registry import Record, Registry
+from tellsign.results.figures.kinds import FIGURE_KINDS
 from tellsign.training.optimisers import OPTIMISERS
 from tellsign.training.schedules import SCHEDULES
 
-REGISTRIES = [MASKS, METRICS, BACKBONES, CLIPS, METHODS, OPTIMISERS, SCHEDULES]
+REGISTRIES = [MASKS, METRICS, BACKBONES, CLIPS, METHODS, OPTIMISERS, SCHEDULES, FIGURE_KINDS]
 NOT_OPTIONS = {"name", "kind", "warmup"}
 
 
@@ -97,6 +98,7 @@ def backbones_of(artifact) -> set[str]:
         (METHODS, "features", lambda a: a.stage in ("train_head", "score_head")),
         (METRICS, "auc", lambda a: a.stage == "evaluate"),
         (BACKBONES, "demo-xception", lambda a: "demo-xception" in backbones_of(a)),
+        (FIGURE_KINDS, "heat_map", lambda a: a.stage == "figure" and a.settings["kind"] == "heat_map"),
         (CLIPS, "demo-clip-vit", lambda a: a.stage == "embed" or DEMO_CLIPS & backbones_of(a)),
     ],
 )

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tellsign.errors import UserError
-from tellsign.results.figures import bars, png_bytes, svg_bytes
+from tellsign.results.figures.bar_chart import draw
+from tellsign.results.figures.files import png_bytes, svg_bytes
 from tellsign.results.tables.document import Column, Document, Section, TextRow
 from tellsign.results.tables.writers import FORMATS
 from tellsign.stages import report
@@ -57,9 +58,11 @@ def figure(tmp_path, name="mpft/ratio.ba9876543210"):
     folder = tmp_path / "figure" / name
     folder.mkdir(parents=True)
     values = np.ones((1, 1))
-    drawn = bars(values, values, series=["a"], groups=["b"], metric="auc", title='"Bars" < 2')
+    drawn = draw(values, values, series=["a"], groups=["b"], metric="auc", title='"Bars" < 2')
     (folder / "figure.svg").write_bytes(svg_bytes(drawn))
     (folder / "figure.png").write_bytes(png_bytes(drawn))
+    words = {"title": '"Bars" < 2', "note": "", "banner": ""}
+    (folder / "figure.json").write_text(json.dumps(words))
     return folder
 
 

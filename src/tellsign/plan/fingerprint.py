@@ -32,6 +32,7 @@ NEUTRAL = frozenset(
         "tellsign.networks.backbones",  # registry
         "tellsign.networks.hub",  # fetches
         "tellsign.registry",  # looks up
+        "tellsign.results.figures.kinds",  # registry
         "tellsign.results.tables.kinds",  # registry
         "tellsign.schema",  # its values enter as settings, with defaults resolved
         "tellsign.training.optimisers",  # registry

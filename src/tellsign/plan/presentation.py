@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from tellsign.results.figures import METRIC_KINDS, complete_spec
+from tellsign.results.figures.specification import complete_spec
 from tellsign.results.tables.specification import read_spec, runs_of
 
 
@@ -31,11 +31,6 @@ def complete_figure(spec: Mapping[str, Any]) -> dict[str, Any]:
         UserError: anything in it that cannot be right.
     """
     return complete_spec(spec)
-
-
-def is_drawn_from_metrics(kind: str) -> bool:
-    """Whether a kind of figure needs metrics alone, no network and no image."""
-    return kind in METRIC_KINDS
 
 
 def cells(settings: Mapping[str, Any]) -> Iterator[Cell]:

@@ -12,11 +12,12 @@ from tellsign.evaluation.metrics import METRICS
 from tellsign.plan.artifact import Artifact, Workshop, answered_once, digest
 from tellsign.plan.configuration import Configuration, named_under
 from tellsign.plan.data import DataPlan
-from tellsign.plan.presentation import cells, complete_figure, is_drawn_from_metrics
+from tellsign.plan.presentation import cells, complete_figure
 from tellsign.plan.recipes import Run
 from tellsign.plan.shown import Measured, check_cell
 from tellsign.plan.training import TrainingPlan
 from tellsign.registry import Record
+from tellsign.results.figures.kinds import FIGURE_KINDS, is_made_from_metrics
 from tellsign.results.tables.kinds import TABLE_KINDS
 from tellsign.schema.data import Bias, Perturbation
 from tellsign.schema.evaluation import Evaluate
@@ -175,9 +176,10 @@ class ResultsPlan:
         spec = choose(self._papers[paper].figures, name, f"figure of {paper}")
         settings = complete_figure(self._presented(paper, name, spec))
         runs = self._configuration.runs_in(paper, spec)
-        if is_drawn_from_metrics(spec["kind"]):
+        kind = FIGURE_KINDS.find(spec["kind"])
+        if is_made_from_metrics(spec["kind"]):
             metrics = [("", self.evaluate(run)) for run in runs]
-            return self._make("figure", f"{paper}/{name}", settings, {"metrics": metrics})
+            return self._make("figure", f"{paper}/{name}", settings, {"metrics": metrics}, entries=(kind,))
         rows = settings.get("rows", ())
         splits = list(dict.fromkeys([spec["split"], *(row["split"] for row in rows if "split" in row)]))
         detectors = [(run.name, made) for run in runs if (made := self._training.detector(run))]
@@ -189,7 +191,8 @@ class ResultsPlan:
         }
         if side := spec.get("crop"):
             needs["crops"] = [(n, self._data.crops(n, "center", side, Perturbation(), Bias())) for n in splits]
-        return self._make("figure", f"{paper}/{name}", settings, needs, entries=self._drawn_networks(paper, spec, runs))
+        entries = (kind, *self._drawn_networks(paper, spec, runs))
+        return self._make("figure", f"{paper}/{name}", settings, needs, entries=entries)
 
     def _drawn_networks(self, paper: str, spec: Mapping[str, Any], runs: list[Run]) -> tuple[Record, ...]:
         """The entries of registries that the detectors and encoders of a figure are built of, each once."""

@@ -2,7 +2,7 @@
 
 Reads:
   --tables   folders of table: table.json is what is shown, table.csv names the digests under it
-  --figures  folders of figure: figure.svg (figure.png where the SVG is large)
+  --figures  folders of figure: figure.svg (figure.png where the SVG is large) and figure.json, its words
 
 The folders are named PAPER/NAME.FINGERPRINT. Settings: name (of the configuration), banner, papers {key:
 title}, in the order of the page.
@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import base64
 import csv
-import re
-from html import unescape
+import json
 from pathlib import Path
 
 from tellsign.errors import UserError, near_miss
@@ -93,11 +92,9 @@ def table_on_page(folder: Path) -> TableOnPage:
 
 
 def figure_on_page(folder: Path) -> FigureOnPage:
-    """A figure as a picture within the page; its words (title, note, banner) are the metadata of its SVG."""
-    text = read(folder / "figure.svg")
-    title = re.search(r"<dc:title>(.*?)</dc:title>", text, re.DOTALL)
-    words = unescape(title[1]) if title else ""
-    svg = text.encode()
+    """A figure as a picture within the page, with its words: title, note, banner."""
+    svg = read(folder / "figure.svg").encode()
+    words = json.loads(read(folder / "figure.json"))
     if len(svg) <= LARGEST_SVG:
         kind, data = "svg+xml", svg
     else:
@@ -105,7 +102,7 @@ def figure_on_page(folder: Path) -> FigureOnPage:
     return FigureOnPage(
         artifact=folder.name,
         anchor=anchor("figure", folder),
-        title=" ".join(words.partition("\n")[0].split()) or name_of(folder),
-        words=" ".join((words or name_of(folder)).split()),
+        title=" ".join(words["title"].split()) or name_of(folder),
+        words=" ".join(" ".join(words.values()).split()) or name_of(folder),
         source=f"data:image/{kind};base64,{base64.b64encode(data).decode()}",
     )
