@@ -147,13 +147,13 @@ def inputs(flags: dict[str, Any]) -> list[Path]:
     """Files and folders that a stage is given to read and that stages made: the user's images are not held against
     lists, whatever they are called.
     """
-    found = []
+    input_paths = []
     for name, value in flags.items():
         if name not in ("out", "work", "store"):
             values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
             paths = [path for path in values if isinstance(path, Path)]
-            found += [path for path in paths if name != "roots" or path.parts[:1] == ("data",)]
-    return list(dict.fromkeys(found))
+            input_paths += [path for path in paths if name != "roots" or path.parts[:1] == ("data",)]
+    return list(dict.fromkeys(input_paths))
 
 
 def error_number(problem: Exception) -> int | None:
@@ -162,8 +162,8 @@ def error_number(problem: Exception) -> int | None:
         return problem.errno
     if isinstance(problem, MemoryError) or OUT_OF_MEMORY.search(str(problem)):
         return errno.ENOMEM
-    told = re.search(r"os error (\d+)", str(problem))
-    return int(told[1]) if told else None
+    match = re.search(r"os error (\d+)", str(problem))
+    return int(match[1]) if match else None
 
 
 def run(argv: Sequence[str] | None = None) -> int:

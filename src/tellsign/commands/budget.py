@@ -138,8 +138,8 @@ class Costs:
     def _pretrain(self, artifact: Artifact) -> Cost:
         settings, steps = artifact.settings, artifact.settings["steps"]
         if steps is None:
-            held = [*artifact.needs.get("split", ()), *artifact.needs.get("crops", ())]
-            split = held[0][1] if held[0][1].stage == "split" else held[0][1].needs["split"][0][1]
+            inputs = [*artifact.needs.get("split", ()), *artifact.needs.get("crops", ())]
+            split = inputs[0][1] if inputs[0][1].stage == "split" else inputs[0][1].needs["split"][0][1]
             images = self._counter.drawn(split).images()
             batches = images * (1 / settings["n_images"])
         else:
@@ -150,7 +150,7 @@ class Costs:
         return made + Cost(trained=seen, bytes=self._weights(network, Amount(1)))
 
     def _score(self, artifact: Artifact) -> Cost:
-        checkpoints = [held for _, held in artifact.needs["checkpoints"]]
+        checkpoints = [checkpoint for _, checkpoint in artifact.needs["checkpoints"]]
         first = checkpoints[0].settings
         few_shot = first.get("shots") is not None  # each subset has weights of its own
         kept = 1 if few_shot else min(artifact.settings.get("keep", 1), max(first.get("epochs", 1), 1))

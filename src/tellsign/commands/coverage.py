@@ -52,10 +52,10 @@ def plan_without_data(config: Mapping[str, Any], folder: Path = Path()) -> Plan:
     )
 
 
-def made_for(plan: Plan, paper: str, shown: PaperCoverage) -> list[Artifact]:
+def made_for(plan: Plan, paper: str, coverage: PaperCoverage) -> list[Artifact]:
     """Our tables and figures that stand for a printed one."""
-    tables = [plan.table(paper, name) for name in shown.tables]
-    return tables + [plan.figure(paper, name) for name in shown.figures]
+    tables = [plan.table(paper, name) for name in coverage.tables]
+    return tables + [plan.figure(paper, name) for name in coverage.figures]
 
 
 def trainings_of(artifacts: Iterable[Artifact]) -> set[str]:
@@ -63,20 +63,20 @@ def trainings_of(artifacts: Iterable[Artifact]) -> set[str]:
     return {path for path, artifact in ancestors(artifacts).items() if artifact.stage in TRAININGS}
 
 
-def quoted_only(plan: Plan, paper: str, shown: PaperCoverage) -> list[str]:
+def quoted_only(plan: Plan, paper: str, coverage: PaperCoverage) -> list[str]:
     """Labels of rows that show a printed number and no run."""
     runs = {"run", "runs", "grid"}
-    tables = [spec for name in shown.tables if not runs & (spec := plan.papers[paper].tables[name]).keys()]
+    tables = [spec for name in coverage.tables if not runs & (spec := plan.papers[paper].tables[name]).keys()]
     rows = [row for spec in tables for row in spec["rows"]]
     return list(dict.fromkeys(row["label"] for row in rows if not runs & row.keys()))
 
 
-def status(plan: Plan, paper: str, shown: PaperCoverage) -> str:
+def status(plan: Plan, paper: str, coverage: PaperCoverage) -> str:
     """What a reader must know of a printed table or figure."""
-    if shown.without:
-        return f"nothing to run: {shown.without}"
-    quoted = quoted_only(plan, paper, shown)
-    said = [f"quoted only: {', '.join(quoted)}" if quoted else "", shown.note]
+    if coverage.without:
+        return f"nothing to run: {coverage.without}"
+    quoted = quoted_only(plan, paper, coverage)
+    said = [f"quoted only: {', '.join(quoted)}" if quoted else "", coverage.note]
     return "; ".join(["runs", *filter(None, said)])
 
 
@@ -92,26 +92,27 @@ def as_markdown(plan: Plan, configfile: Path) -> str:
         "tables can share a training, which is made once, so the columns do not add up to the totals.",
     ]
     everything: list[Artifact] = []
-    for paper, held in plan.papers.items():
+    for paper, contents in plan.papers.items():
         lines += [
             "",
-            f"## {held.title}",
+            f"## {contents.title}",
             "",
             "| printed | reproduced as | runs | trainings | status |",
             "|---|---|---:|---:|---|",
         ]
         whole: list[Artifact] = []
-        for name, shown in held.artifacts.items():
-            for kind, names in (("tables", shown.tables), ("figures", shown.figures)):
+        for name, coverage in contents.artifacts.items():
+            for kind, names in (("tables", coverage.tables), ("figures", coverage.figures)):
                 for one in names:
-                    choose(getattr(held, kind), one, f"name in artifacts.{name} of {paper}")
-            made = made_for(plan, paper, shown)
+                    choose(getattr(contents, kind), one, f"name in artifacts.{name} of {paper}")
+            made = made_for(plan, paper, coverage)
             whole += made
-            specs = [held.tables[one] for one in shown.tables] + [held.figures[one] for one in shown.figures]
-            runs = len(plan.runs_in(paper, specs)) or "–"
-            ours = ", ".join(f"`{paper}/{one}`" for one in (*shown.tables, *shown.figures)) or "–"
+            tables = [contents.tables[one] for one in coverage.tables]
+            figures = [contents.figures[one] for one in coverage.figures]
+            runs = len(plan.runs_in(paper, [*tables, *figures])) or "–"
+            ours = ", ".join(f"`{paper}/{one}`" for one in (*coverage.tables, *coverage.figures)) or "–"
             count = len(trainings_of(made)) or "–"
-            lines.append(f"| {name} | {ours} | {runs} | {count} | {status(plan, paper, shown)} |")
+            lines.append(f"| {name} | {ours} | {runs} | {count} | {status(plan, paper, coverage)} |")
         lines += ["", f"{len(trainings_of(whole))} trainings in total."]
         everything += whole
     lines += ["", f"All papers together: {len(trainings_of(everything))} trainings.", ""]

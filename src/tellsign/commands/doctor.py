@@ -250,7 +250,7 @@ def examine(
     def row(name: str, needed: Mapping[str, Artifact], done: bool) -> Row:
         for path in needed.keys() - facts.keys():
             look(needed[path])
-        held = [facts[path] for path in sorted(needed)]
+        row_facts = [facts[path] for path in sorted(needed)]
         trainings = [path for path, artifact in needed.items() if STAGES[artifact.stage].trains]
         cost, disk_of = Cost(), {}
         for path, artifact in needed.items():
@@ -260,9 +260,9 @@ def examine(
                 disk_of[what] = disk_of.get(what, Amount()) + own.bytes
         return Row(
             name,
-            tuple(sorted(set().union(*(f[1] for f in held)))),
-            tuple(dict.fromkeys(line for f in held for line in f[3])),
-            tuple(sorted(set().union(*(f[2] for f in held)))),
+            tuple(sorted(set().union(*(f[1] for f in row_facts)))),
+            tuple(dict.fromkeys(line for f in row_facts for line in f[3])),
+            tuple(sorted(set().union(*(f[2] for f in row_facts)))),
             done,
             sum(there[path] for path in trainings),
             len(trainings),
@@ -391,8 +391,8 @@ def notes(whole: Row, rates: Rates, machine: str, artifacts: Iterable[Artifact])
     rated = rates.machines[machine].rates
     used = sorted(networks_of(artifacts) & rated.keys())
     kinds = dict.fromkeys(stage.disk for stage in STAGES.values())
-    held = {what: whole.disk[what] for what in kinds if what in whole.disk}
-    lines = ["Disk: " + ", ".join(f"{disk(amount)} {what}" for what, amount in held.items()) + "."] if held else []
+    shares = [f"{disk(whole.disk[what])} {what}" for what in kinds if what in whole.disk]
+    lines = [f"Disk: {', '.join(shares)}."] if shares else []
     for basis in ("measured", "published", "estimated"):
         names = [name for name in used if rated[name].basis == basis]
         if names:

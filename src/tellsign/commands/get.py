@@ -58,9 +58,9 @@ def main(
     set_up_merging(folder)
     plan = plan_of(configfile, config or [])
     targets = [make() for make in chosen(plan, table).values()] if table else list(plan.everything().values())
-    if lacking := unknown_fingerprints(plan, targets):
+    if missing := unknown_fingerprints(plan, targets):
         raise UserError(
-            f"{lacking}\n\nThe fingerprints of what is asked for follow from these, so it cannot be told which "
+            f"{missing}\n\nThe fingerprints of what is asked for follow from these, so it cannot be told which "
             "artifacts are right. Ask for tables that need none of them (--table), or take what was shared as it is: "
             "dvc pull data/table"
         )
@@ -90,7 +90,7 @@ def divide(targets: Iterable[Artifact], shared: Mapping[str, Mapping[str, str]],
         folder: The clone.
         least: Leave out what only artifacts need that are here or come.
     """
-    found, seen, todo = Division(), set(), list(targets)
+    division, seen, todo = Division(), set(), list(targets)
     while todo:
         artifact = todo.pop()
         if artifact.path in seen:
@@ -98,15 +98,15 @@ def divide(targets: Iterable[Artifact], shared: Mapping[str, Mapping[str, str]],
         seen.add(artifact.path)
         there = is_here(folder, artifact.path, shared.get(artifact.path, {}))
         if not there:
-            (found.arriving if artifact.path in shared else found.made).append(artifact.path)
+            (division.arriving if artifact.path in shared else division.made).append(artifact.path)
         if least and (there or artifact.path in shared):
             continue
-        todo += [other for held in artifact.needs.values() for _, other in held]
+        todo += [other for inputs in artifact.needs.values() for _, other in inputs]
         if artifact.store:
-            found.stores.add(artifact.store)
-    shards = [path for path in shared if path.rpartition("/")[0] in found.stores and not (folder / path).exists()]
-    found.arriving = sorted([*found.arriving, *shards])
-    return found
+            division.stores.add(artifact.store)
+    shards = [path for path in shared if path.rpartition("/")[0] in division.stores and not (folder / path).exists()]
+    division.arriving = sorted([*division.arriving, *shards])
+    return division
 
 
 def is_here(folder: Path, path: str, files: Iterable[str]) -> bool:

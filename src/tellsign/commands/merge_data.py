@@ -34,5 +34,5 @@ def main(*, ancestor: Path, ours: Path, theirs: Path) -> int:
 
 def md5_in(file: Path) -> str | None:
     """The md5 of the list that a version of data.dvc names, if it does; an empty file has no ancestor."""
-    held = read_yaml(file)
-    return held["outs"][0].get("md5") if held else None
+    listing = read_yaml(file)
+    return listing["outs"][0].get("md5") if listing else None

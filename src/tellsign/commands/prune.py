@@ -36,13 +36,13 @@ def main(*, configfile: list[Path] | None = None, config: list[str] | None = Non
     artifacts: dict[str, Artifact] = {}
     for file in configfile or [Path("config/config.yaml")]:
         plan = plan_of(file, config or [])
-        found = plan.everything()
-        if lacking := unknown_fingerprints(plan, found.values()):
+        everything = plan.everything()
+        if missing := unknown_fingerprints(plan, everything.values()):
             raise UserError(
-                f"{file}: {lacking}\n\nThe fingerprints of its artifacts follow from these, so it cannot be told which "
+                f"{file}: {missing}\n\nThe fingerprints of its artifacts follow from these, so it cannot be told which "
                 "ones are still wanted. Nothing was removed."
             )
-        artifacts |= found
+        artifacts |= everything
     kept = Kept(artifacts.values())
     with opened(folder) as repo:
         listed = entries_of(tree_of(repo, output_of(repo).hash_info.value, ENTRY))
@@ -66,10 +66,10 @@ class Kept:
     """What the plans name: artifacts, stores by their folder, resume state by its fingerprint."""
 
     def __init__(self, artifacts: Iterable[Artifact]) -> None:
-        held = list(artifacts)
-        self.paths = {artifact.path for artifact in held}
-        self.stores = {artifact.store for artifact in held if artifact.store}
-        self.fingerprints = {artifact.fingerprint for artifact in held}
+        artifacts = list(artifacts)
+        self.paths = {artifact.path for artifact in artifacts}
+        self.stores = {artifact.store for artifact in artifacts if artifact.store}
+        self.fingerprints = {artifact.fingerprint for artifact in artifacts}
 
     def __contains__(self, path: str) -> bool:
         return path in self.paths or path.rpartition("/")[0] in self.stores
@@ -77,12 +77,12 @@ class Kept:
 
 def unwanted(folder: Path, kept: Kept) -> list[str]:
     """Artifacts, crops, shards and resume state on disk that no plan names."""
-    found = {unit for path in files_below(folder / "data") if (unit := unit_of(path)) and unit not in kept}
+    units = {unit for path in files_below(folder / "data") if (unit := unit_of(path)) and unit not in kept}
     crops = {path.as_posix() for path in (folder / "cache" / "crops").glob("*") if path.is_dir()}
-    found |= {path for path in crops if CROPS.fullmatch(path) and path not in kept}
+    units |= {path for path in crops if CROPS.fullmatch(path) and path not in kept}
     state = [path for path in (folder / WORK).glob("*") if path.name not in ("caption", "ground")]
     work = [path for path in state if path.name.partition(".")[0] not in kept.fingerprints]
-    return sorted([*found, *(path.as_posix() for path in work)])
+    return sorted([*units, *(path.as_posix() for path in work)])
 
 
 def size_of(path: Path) -> int:

@@ -81,8 +81,8 @@ def news(listed: dict[str, str], folder: Path) -> tuple[dict[str, list[str]], li
 def set_up_merging(folder: Path) -> None:
     """Name the program in this clone's git configuration that merges ``*.dvc`` (.gitattributes says ``merge=dvc``)."""
     wanted = f"'{sys.executable}' -m tellsign merge_data --ancestor %O --ours %A --theirs %B"
-    held = git(folder, "config", "--local", "--get", DRIVER)
-    if held.returncode == 128 or held.stdout.strip() == wanted:  # 128: this is no git repository
+    answer = git(folder, "config", "--local", "--get", DRIVER)
+    if answer.returncode == 128 or answer.stdout.strip() == wanted:  # 128: this is no git repository
         return
     for key, value in (("merge.dvc.name", "artifacts of both branches"), (DRIVER, wanted)):
         done = git(folder, "config", "--local", key, value)

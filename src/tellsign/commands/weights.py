@@ -113,14 +113,14 @@ def states(catalogue: WeightsCatalogue, needed: Mapping[str, Sequence[str]]) -> 
     rows = []
     for value, places in needed.items():
         try:
-            held = catalogue.find(value)
+            resolved = catalogue.find(value)
         except MissingWeightsError as problem:
             rows.append(Row(value, tuple(places), problem.state if problem.entry else "missing", problem))
         except UserError as problem:
             rows.append(Row(value, tuple(places), "wrong, see below", problem))
         else:
             known = {"none": "random start", "shipped": "ships with the package"}
-            state = "present, now recorded" if held.recorded else "present, verified"
+            state = "present, now recorded" if resolved.recorded else "present, verified"
             rows.append(Row(value, tuple(places), known.get(value, state if value in catalogue.entries else "present")))
     return rows
 
@@ -195,9 +195,9 @@ def fetch_entry(catalogue: WeightsCatalogue, name: str) -> None:
         else:
             assert entry.url is not None
             fetch_url(entry.url, target / entry.files[0])
-    lacking = catalogue.missing_files(name, target)
-    if lacking:
+    missing = catalogue.missing_files(name, target)
+    if missing:
         raise UserError(
-            f"{entry.repository or entry.url} has no {', '.join(lacking)} at revision {catalogue.revision(name)}: the "
+            f"{entry.repository or entry.url} has no {', '.join(missing)} at revision {catalogue.revision(name)}: the "
             f"entry {name!r} of config/weights.yaml does not fit it. See {entry.page}."
         )

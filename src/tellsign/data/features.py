@@ -21,8 +21,8 @@ def captions_of(caption: Path, ids: Sequence[str]) -> list[str]:
     Raises:
         UserError: an image has none.
     """
-    held = read_rows(caption)
-    texts = dict(zip(held["id"].to_pylist(), held["caption"].to_pylist(), strict=True))
+    rows = read_rows(caption)
+    texts = dict(zip(rows["id"].to_pylist(), rows["caption"].to_pylist(), strict=True))
     missing = [name for name in ids if name not in texts]
     if missing:
         raise UserError(f"{len(missing)} of {len(ids)} images have no caption, the first is {missing[0]}.")

@@ -280,9 +280,9 @@ def read_checked(path: Path, image_id: str) -> bytes:
         data = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path} was indexed but is no longer there. {again}") from None
-    found = hashlib.sha256(data).hexdigest()
-    if found != image_id:
-        raise UserError(f"{path} has changed: indexed with sha256 {image_id}, now {found}. {again}")
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != image_id:
+        raise UserError(f"{path} has changed: indexed with sha256 {image_id}, now {digest}. {again}")
     return data
 
 

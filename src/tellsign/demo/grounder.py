@@ -27,12 +27,12 @@ UNIT = 16.0  # pixels; distances from an object's middle to its sides are about 
 
 def phrases(caption: str) -> list[str]:
     """Every "a COLOUR SHAPE" of a caption in the demo's grammar, in order, each once."""
-    found = [
+    named_objects = [
         f"{article(colour)} {colour} {shape}"
         for colour, shape in itertools.pairwise(caption.lower().split())
         if colour in COLOURS and shape in SHAPES
     ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(named_objects))
 
 
 class Maps(NamedTuple):
@@ -96,7 +96,7 @@ class DemoGrounder(nn.Module):
             captions: Not read: the phrases say all that this grounder looks for.
             phrases: Per image, texts that hold a colour and a shape of the demo; others are nowhere.
         """
-        found: list[list[Grounding]] = []
+        groundings: list[list[Grounding]] = []
         device = self.net.sides.weight.device
         for start in range(0, len(images), self.batch_size):
             batch = images[start : start + self.batch_size]
@@ -112,8 +112,8 @@ class DemoGrounder(nn.Module):
             )
             for row, image in enumerate(batch):
                 own = Maps(*(part[row] for part in maps))
-                found.append([_best(wish, own, image.shape) for wish in phrases[start + row]])
-        return found
+                groundings.append([_best(wish, own, image.shape) for wish in phrases[start + row]])
+        return groundings
 
 
 def _best(phrase: str, maps: Maps, size: tuple[int, ...]) -> Grounding:

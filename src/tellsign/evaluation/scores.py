@@ -15,8 +15,8 @@ from tellsign.system.parquet import column
 
 def rows_of_subset(split: pa.Table, subset: str) -> pa.Table:
     """The rows of one subset."""
-    held = [i for i, name in enumerate(split["subset"].to_pylist()) if name == subset]
-    return split.slice(held[0], len(held)) if held else split.slice(0, 0)
+    rows = [i for i, name in enumerate(split["subset"].to_pylist()) if name == subset]
+    return split.slice(rows[0], len(rows)) if rows else split.slice(0, 0)
 
 
 def join_scores(

@@ -77,13 +77,13 @@ def ratios(max_period: int, *, dividing: int | None = None, low: float = 1.0, hi
     Source:
         rescale §4.2 for the interval (1, 2).
     """
-    found = {
+    reduced = {
         Ratio(a, b)
         for a in range(1, max_period + 1)
         for b in range(1, a + 1)
         if math.gcd(a, b) == 1 and low < a / b < high and (dividing is None or dividing % a == 0)
     }
-    return tuple(sorted(found, key=lambda r: r.numerator / r.denominator, reverse=True))
+    return tuple(sorted(reduced, key=lambda r: r.numerator / r.denominator, reverse=True))
 
 
 STRIDE_16 = ratios(16, dividing=16, low=1.1)

@@ -103,8 +103,8 @@ class Embedder:
         """I_i of every box, given by image row and corners: boxes of all images share batches."""
 
         def views(chunk: list[int]) -> UInt8[Tensor, "b 3 s s"]:
-            held = [(table.image(row).permute(1, 2, 0).numpy(), box) for row, box in (objects[i] for i in chunk)]
-            return torch.stack([clip_view(cut(image, box), self.side) for image, box in held])
+            image_boxes = [(table.image(row).permute(1, 2, 0).numpy(), box) for row, box in (objects[i] for i in chunk)]
+            return torch.stack([clip_view(cut(image, box), self.side) for image, box in image_boxes])
 
         def batches(chunks: list[list[int]]) -> Any:
             return (embed_pixels(self.clip, pixels, self.batch_size) for pixels in in_order(views, chunks, threads()))

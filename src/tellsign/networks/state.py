@@ -25,9 +25,9 @@ _CLASSIFIER = ("net.fc.weight", "net.fc.bias", "net.head.fc.weight", "net.head.f
 def image_part(state: State) -> dict[str, Tensor]:
     """An image tower's tensors, named as in `Backbone`."""
     for prefix in _IMAGE_PREFIXES:
-        found = {f"net.{key.removeprefix(prefix)}": state[key] for key in state if key.startswith(prefix)}
-        if found:
-            return found
+        tensors = {f"net.{key.removeprefix(prefix)}": state[key] for key in state if key.startswith(prefix)}
+        if tensors:
+            return tensors
     state = _swin_part(state) if "layers.0.blocks.0.attn.relative_position_bias_table" in state else state
     return {f"net.{key}": value for key, value in state.items() if f"net.{key}" not in _CLASSIFIER}
 
@@ -38,11 +38,11 @@ def _swin_part(state: State) -> dict[str, Tensor]:
     Swin's own files and older ones of timm hold tables that are computed anew, the classifier without ``fc``, and
     count a downsampling to the stage before it, where it is now counted to the stage that it opens.
     """
-    found = {k: v for k, v in state.items() if not k.endswith(("relative_position_index", "attn_mask"))}
-    if "layers.0.downsample.reduction.weight" not in found:
-        return found
+    tensors = {k: v for k, v in state.items() if not k.endswith(("relative_position_index", "attn_mask"))}
+    if "layers.0.downsample.reduction.weight" not in tensors:
+        return tensors
     renamed: dict[str, Tensor] = {}
-    for key, value in found.items():
+    for key, value in tensors.items():
         parts = key.split(".")
         if parts[0] == "head":
             parts.insert(1, "fc")

@@ -265,7 +265,7 @@ def load(settings: Mapping[str, Any], batch_size: int) -> VisionLanguage:
     damage = (OSError, ValueError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError)
     try:
         with _quiet():
-            model, found = getattr(transformers, family.model_class).from_pretrained(
+            model, loading_info = getattr(transformers, family.model_class).from_pretrained(
                 folder,
                 local_files_only=True,
                 use_safetensors=weights_file(folder) in WEIGHTS[:2],
@@ -280,7 +280,7 @@ def load(settings: Mapping[str, Any], batch_size: int) -> VisionLanguage:
     except (*damage, SafetensorError, StrictDataclassError) as problem:
         reason = next(iter(str(problem).strip().splitlines()), type(problem).__name__)
         raise UserError(f"{folder} cannot be read as a snapshot of {settings['name']}: {reason} {GET}") from problem
-    check_tensors(folder, found)
+    check_tensors(folder, loading_info)
     return family(model, processor, settings, batch_size)
 
 

@@ -53,7 +53,7 @@ def main(
         UserError: missing or unfit weights, a store that something else made, or a part that is none.
     """
     target_device = pick_device(device)
-    held = Store.open(store, ("id",), settings["made"])
+    shards = Store.open(store, ("id",), settings["made"])
     table = PixelTable.open(crops)
     mine = rows_of_part(len(table.ids), part, shard_size)
     ids = [table.ids[row] for row in mine]
@@ -67,7 +67,7 @@ def main(
         images = [table.image(mine[place]).permute(1, 2, 0).numpy() for place in places]
         return {"id": [ids[place] for place in places], "caption": captioner.caption(images)}
 
-    rows = held.complete([(name,) for name in ids], make, shard_size, "captions")
+    rows = shards.complete([(name,) for name in ids], make, shard_size, "captions")
     texts = {} if rows is None else dict(zip(rows["id"].to_pylist(), rows["caption"].to_pylist(), strict=True))
     captions = [texts[name] for name in ids]
     log.info("%d captions, %d of them empty", len(captions), sum(not text for text in captions))

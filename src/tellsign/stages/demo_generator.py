@@ -93,13 +93,13 @@ def main(
 
 def _files(folder: Path, count: int | None = None) -> list[Path]:
     """The first ``count`` images of a folder by name; all when None."""
-    found = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
-    if count is not None and count > len(found):
+    paths = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
+    if count is not None and count > len(paths):
         raise UserError(
-            f"{count} fakes were asked for, but {folder} holds {len(found)} photographs to re-make. "
+            f"{count} fakes were asked for, but {folder} holds {len(paths)} photographs to re-make. "
             "Lower the count, or raise the count of that part of the demo's photographs."
         )
-    return found[:count]
+    return paths[:count]
 
 
 def _load(path: Path) -> UInt8[Tensor, "3 h w"]:

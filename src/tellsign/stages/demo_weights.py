@@ -141,11 +141,11 @@ def _half(module: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def _overlap(found: Grounding, box: tuple[float, ...]) -> float:
+def _overlap(grounding: Grounding, box: tuple[float, ...]) -> float:
     """Intersection over union."""
-    wide = max(0.0, min(found.x1, box[2]) - max(found.x0, box[0]))
-    high = max(0.0, min(found.y1, box[3]) - max(found.y0, box[1]))
-    area = (found.x1 - found.x0) * (found.y1 - found.y0) + (box[2] - box[0]) * (box[3] - box[1])
+    wide = max(0.0, min(grounding.x1, box[2]) - max(grounding.x0, box[0]))
+    high = max(0.0, min(grounding.y1, box[3]) - max(grounding.y0, box[1]))
+    area = (grounding.x1 - grounding.x0) * (grounding.y1 - grounding.y0) + (box[2] - box[0]) * (box[3] - box[1])
     return wide * high / (area - wide * high)
 
 
@@ -172,11 +172,11 @@ def measure_grounder(grounder: DemoGrounder, photos: list[Photo], threshold: flo
     every = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
     absent = [[phrase for phrase in every if phrase not in phrases] for phrases in present]
     right = [
-        found.score >= threshold and _overlap(found, thing.box) > 0.5
+        grounding.score >= threshold and _overlap(grounding, thing.box) > 0.5
         for photo, row in zip(photos, grounder.ground(images, texts, present), strict=True)
-        for found, thing in zip(row, photo.large.things, strict=True)
+        for grounding, thing in zip(row, photo.large.things, strict=True)
     ]
-    wrong = [found.score >= threshold for row in grounder.ground(images, texts, absent) for found in row]
+    wrong = [grounding.score >= threshold for row in grounder.ground(images, texts, absent) for grounding in row]
     return {
         "present found": float(np.mean(right)),
         "absent found": float(np.mean(wrong)),

@@ -65,12 +65,12 @@ def main(
     objects: list[tuple[int, Box]] = []
     phrases: list[str] = []
     if ground is not None:
-        held = read_rows(ground).to_pydict()
+        boxes = read_rows(ground).to_pydict()
         of = {name: row for row, name in enumerate(table.ids)}
-        for i, found in enumerate(held["found"]):
-            if found:
-                objects.append((of[held["id"][i]], tuple(held[k][i] for k in ("x0", "y0", "x1", "y1"))))
-                phrases.append(held["phrase"][i])
+        for i, is_found in enumerate(boxes["found"]):
+            if is_found:
+                objects.append((of[boxes["id"][i]], tuple(boxes[k][i] for k in ("x0", "y0", "x1", "y1"))))
+                phrases.append(boxes["phrase"][i])
     rows = torch.tensor([row for row, _ in objects], dtype=torch.int64)
     bare = len(table) - len(set(rows.tolist()))
     log.info("%d images, %d objects, %d images without an object", len(table), len(objects), bare)

@@ -60,7 +60,7 @@ def main(
             none.
     """
     target_device = pick_device(device)
-    held = Store.open(store, ("id", "caption"), settings["made"])
+    shards = Store.open(store, ("id", "caption"), settings["made"])
     table = PixelTable.open(crops)
     mine = rows_of_part(len(table.ids), part, shard_size)
     all_captions = captions_of(caption, table.ids)
@@ -83,12 +83,12 @@ def main(
                     columns[key].append(value)
         return columns
 
-    rows = held.complete(keys, make, shard_size, "images grounded")
+    rows = shards.complete(keys, make, shard_size, "images grounded")
     names = ("id", "phrase", *BOX)
     columns: dict[str, list[Any]] = {name: [] for name in (*names, "found")}
     of: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
     if rows is not None:
-        for key, *row in zip(held.keys_of(rows), *(rows[name].to_pylist() for name in names), strict=True):
+        for key, *row in zip(shards.keys_of(rows), *(rows[name].to_pylist() for name in names), strict=True):
             of.setdefault(key, []).append(tuple(row))
     for key in keys:
         for row in of[key]:

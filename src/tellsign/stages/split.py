@@ -54,9 +54,9 @@ def limited(
     """
     if limit is None:
         return queues
-    held = {label: Counter(row["class"] for row in queue) for label, queue in queues.items()}
-    classes = {name for counts in held.values() for name in counts}
-    poor = {name for name in classes if any(counts[name] < limit for counts in held.values())}
+    class_counts = {label: Counter(row["class"] for row in queue) for label, queue in queues.items()}
+    classes = {name for counts in class_counts.values() for name in counts}
+    poor = {name for name in classes if any(counts[name] < limit for counts in class_counts.values())}
     take = {name: fallback if name in poor and fallback is not None else limit for name in classes}
     kept: dict[int, list[dict[str, Any]]] = {}
     for label, queue in queues.items():
@@ -103,7 +103,7 @@ def sample(rows: list[dict[str, Any]], settings: dict) -> list[dict[str, Any]]:
         if row["part"] == part:
             groups[row["subset"], row["label"]].append(row)
     chosen: list[dict[str, Any]] = []
-    lacking: list[str] = []
+    shortfalls: list[str] = []
     for subset in chosen_subsets(usable, settings):
         queues = {label: ordered(groups[subset, label], seed) for label in labels}
         queues = limited(queues, settings["per_class"], settings["fallback"])
@@ -111,18 +111,18 @@ def sample(rows: list[dict[str, Any]], settings: dict) -> list[dict[str, Any]]:
             queue = queues[label]
             need = max(1, len(queue)) if count == "all" else count // len(labels)
             if len(queue) < need:
-                lacking.append(f"  {subset}: {len(queue)} {name}, {need} wanted")
+                shortfalls.append(f"  {subset}: {len(queue)} {name}, {need} wanted")
             log.info("%s %s: %d of %d %s", subset, part, min(need, len(queue)), len(queue), name)
             for rank, row in enumerate(queue[:need]):
                 chosen.append({name: row[name] for name in COLUMNS} | {"rank": rank})
-    if lacking and count == "all":
+    if shortfalls and count == "all":
         raise UserError(
-            f"part {part!r} lacks a label:\n" + "\n".join(lacking) + "\nAdd such images, or leave the subset out: "
+            f"part {part!r} lacks a label:\n" + "\n".join(shortfalls) + "\nAdd such images, or leave the subset out: "
             "name the others in the split's `subsets`, or name it in the benchmark's `exclude`."
         )
-    if lacking:
+    if shortfalls:
         raise UserError(
-            f"too few different usable images in part {part!r}:\n" + "\n".join(lacking) + "\nLower the count "
+            f"too few different usable images in part {part!r}:\n" + "\n".join(shortfalls) + "\nLower the count "
             "(images per subset, half real and half fake), set `count: all` or name the subsets to sample."
         )
     return chosen

@@ -27,10 +27,10 @@ def read(name: str) -> dict[str, Tensor]:
         UserError: the file's sha256 is not the one in weights.json.
     """
     data = resources.files(__name__).joinpath(f"{name}.safetensors").read_bytes()
-    expected, found = facts()["files"][name]["sha256"], hashlib.sha256(data).hexdigest()
-    if found != expected:
+    expected, digest = facts()["files"][name]["sha256"], hashlib.sha256(data).hexdigest()
+    if digest != expected:
         raise UserError(
-            f"the shipped weights {name}.safetensors are damaged: sha256 {found}, expected {expected}. "
+            f"the shipped weights {name}.safetensors are damaged: sha256 {digest}, expected {expected}. "
             "Install the package again, or restore the file with git."
         )
     return {key: value.float() if value.is_floating_point() else value for key, value in load(data).items()}

@@ -125,15 +125,15 @@ def normalisation(model: str, tag: str) -> tuple[tuple[float, ...], tuple[float,
     tags = {one: open_clip.get_pretrained_cfg(model, one) for one in open_clip.list_pretrained_tags_by_model(model)}
     if tag:
         tags = {tag: choose(tags, tag, f"tag of {model}")}
-    found = {
+    normalisations = {
         (tuple(one.get("mean") or CLIP_MEAN), tuple(one.get("std") or CLIP_STD)) for one in (tags or {"": {}}).values()
     }
-    if len(found) > 1:
+    if len(normalisations) > 1:
         raise UserError(
             f"the published weights of {model} were trained with different normalisations; say which is meant: "
             f"open_clip:{model}/TAG, TAG being one of {', '.join(tags)}."
         )
-    return found.pop()
+    return normalisations.pop()
 
 
 def map_layer_in(visual: Any) -> str | None:

@@ -199,27 +199,27 @@ def candidates(
     place, label, score = torch.cat(places), torch.cat(labels), torch.cat(kept).sqrt()
     boxes = decode(image.deltas[row, place], squares[place])
     edge = boxes.new_tensor([size[1] - 1, size[0] - 1, size[1] - 1, size[0] - 1])
-    found = Boxes(boxes.clamp(min=0).minimum(edge), score, label)
-    return found.pick(score.argsort(descending=True, stable=True))
+    clipped = Boxes(boxes.clamp(min=0).minimum(edge), score, label)
+    return clipped.pick(score.argsort(descending=True, stable=True))
 
 
-def suppress(found: Boxes, iou: float, inclusive: bool = True) -> Boxes:
+def suppress(boxes: Boxes, iou: float, inclusive: bool = True) -> Boxes:
     """Greedy non-maximum suppression within each phrase.
 
     Args:
-        found: Candidates; coordinates are not negative.
+        boxes: Candidates; coordinates are not negative.
         iou: Boxes that overlap a better one of the phrase by more go.
         inclusive: Whether a box from x0 to x1 is x1 - x0 + 1 wide, as in the released GPU kernel (its CPU path is
             torchvision's, without the 1, and leaves slightly different boxes).
     """
-    if not len(found.boxes):
-        return found
+    if not len(boxes.boxes):
+        return boxes
     # moving the far corner by 1 makes every width, height and intersection the inclusive one: both minima and maxima
     # move along. In double precision phrases can be put out of each other's reach without touching the overlaps
-    boxes = found.boxes.double()
-    boxes[:, 2:] += float(inclusive)
-    reach = boxes.max() + 1
-    return found.pick(nms(boxes + found.labels[:, None] * reach, found.scores.double(), iou))
+    corners = boxes.boxes.double()
+    corners[:, 2:] += float(inclusive)
+    reach = corners.max() + 1
+    return boxes.pick(nms(corners + boxes.labels[:, None] * reach, boxes.scores.double(), iou))
 
 
 def detect(
@@ -231,15 +231,15 @@ def detect(
     rule: Rule,
 ) -> Boxes:
     """Detections of one image of a batch, best first; arguments as in `candidates`."""
-    found = suppress(candidates(image, row, squares, phrases, size, rule), rule.iou)
-    return cap(found, rule.detections)
+    boxes = suppress(candidates(image, row, squares, phrases, size, rule), rule.iou)
+    return cap(boxes, rule.detections)
 
 
-def cap(found: Boxes, most: int) -> Boxes:
+def cap(detections: Boxes, most: int) -> Boxes:
     """The best ``most`` of sorted detections, and those that tie with the last of them."""
-    if len(found.scores) <= most:
-        return found
-    return found.pick(found.scores >= found.scores[most - 1])
+    if len(detections.scores) <= most:
+        return detections
+    return detections.pick(detections.scores >= detections.scores[most - 1])
 
 
 def to_original(boxes: Float[Tensor, "m 4"], size: tuple[int, int], original: tuple[int, int]) -> Float[Tensor, "m 4"]:

@@ -140,18 +140,18 @@ class GlipGrounder(nn.Module):
             for image, caption, names in zip(images, captions, phrases, strict=True)
         ]
         buckets: dict[tuple[int, int], list[int]] = defaultdict(list)
-        found: dict[int, list[Grounding]] = {}
+        boxes_of_row: dict[int, list[Grounding]] = {}
         for row, job in enumerate(jobs):
             if job.spans:
                 height, width = self._size(job)
                 buckets[padded_size(height, width, self.net.config.divisor)].append(row)
             else:
-                found[row] = [NOWHERE for _ in job.phrases]
+                boxes_of_row[row] = [NOWHERE for _ in job.phrases]
         for rows in buckets.values():
             for start in range(0, len(rows), self.batch_size):
                 chunk = rows[start : start + self.batch_size]
-                found.update(zip(chunk, self._chunk([jobs[row] for row in chunk]), strict=True))
-        return [found[row] for row in range(len(jobs))]
+                boxes_of_row.update(zip(chunk, self._chunk([jobs[row] for row in chunk]), strict=True))
+        return [boxes_of_row[row] for row in range(len(jobs))]
 
     def _size(self, job: Job) -> tuple[int, int]:
         return resized_size(job.image.shape[0], job.image.shape[1], self.min_side, self.max_side)

@@ -39,8 +39,8 @@ def noun_phrases(tagged: Sequence[tuple[str, str]]) -> list[str]:
         return "D" if tag == "DT" else {"JJ": "J", "NN": "N"}.get(tag[:2], " ")
 
     kinds = "".join(kind(tag) for _, tag in tagged)
-    found = (tagged[slice(*match.span())] for match in NOUN_PHRASE.finditer(kinds))
-    cleaned = (" ".join(word for word, _ in phrase).translate(DROPPED).strip() for phrase in found)
+    tagged_phrases = (tagged[slice(*match.span())] for match in NOUN_PHRASE.finditer(kinds))
+    cleaned = (" ".join(word for word, _ in phrase).translate(DROPPED).strip() for phrase in tagged_phrases)
     return [phrase for phrase in cleaned if phrase]
 
 
@@ -108,12 +108,12 @@ def span_tokens(char_to_token: Callable[[int], int | None], spans: Sequence[Span
         tokens = (char_to_token(character) for character in characters if character >= 0)
         return next((token for token in tokens if token is not None), None)
 
-    found: set[int] = set()
+    positions: set[int] = set()
     for start, end in spans:
         low, high = first(range(start, start + 3)), first(range(end - 1, end - 4, -1))
         if low is not None and high is not None:
-            found.update(range(low, high + 1))
-    return sorted(token for token in found if token < limit)
+            positions.update(range(low, high + 1))
+    return sorted(position for position in positions if position < limit)
 
 
 class Tokens(NamedTuple):
