@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -98,7 +96,7 @@ def test_draws_of_a_perturbation_follow_from_seed_and_image_alone(split, monkeyp
     def noise(image, generator, amount):
         return (image + generator.integers(0, amount, image.shape)).astype(np.uint8)
 
-    monkeypatch.setitem(sys.modules, "tellsign.data.perturbations", SimpleNamespace(PERTURBATIONS={"noise": noise}))
+    monkeypatch.setattr("tellsign.data.perturbations.noise.noise", noise)
     change = {"name": "noise", "options": {"amount": 5}, "seed": 1}
     first = crops(split, perturbation=change)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
@@ -141,5 +139,5 @@ def test_resizing_follows_bias_control_and_perturbation(split):
     found = crops(split, bias_control="jpeg+size", perturbation=blur, resize=SQUASH)
     for image, one in zip(originals(split), found, strict=True):
         common = recompress(center_window(image, 12), 80)
-        smooth = PERTURBATIONS["tidy-blur"](common, np.random.default_rng(0), severity=2.0)
+        smooth = PERTURBATIONS.load("tidy-blur")(common, np.random.default_rng(0), severity=2.0)
         np.testing.assert_array_equal(one, resized(smooth, **SQUASH))

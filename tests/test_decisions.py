@@ -55,7 +55,7 @@ def exists(name: str) -> bool:
     owners = owners or (ImageRecipe, FeatureRecipe)
     for number, part in enumerate(parts):
         if part == "options":
-            taken = {key for apply in PERTURBATIONS.values() for key in inspect.signature(apply).parameters}
+            taken = {key for one in PERTURBATIONS for key in inspect.signature(PERTURBATIONS.load(one)).parameters}
             return set(parts[number + 1 :]) <= taken
         hints = [typing.get_type_hints(owner, include_extras=True) for owner in owners]
         types = [fields[part] for fields in hints if part in fields]

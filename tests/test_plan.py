@@ -276,17 +276,27 @@ def test_an_edit_of_one_captioner_moves_no_other(demo, monkeypatch):
     assert {"caption", "ground", "embed", "train_head"} <= stages and not stages & {"crops", "train", "pretrain"}
 
 
-@pytest.mark.parametrize("module", ["tellsign.data.pixels", "tellsign.data.images", "tellsign.data.perturbations"])
+@pytest.mark.parametrize("module", ["pixels", "images", "perturbations.none", "perturbations.tidy_jpeg"])
 def test_rows_of_stores_belong_to_the_code_that_made_their_pixels(demo, monkeypatch, module):
     """Else what was made by old code would be taken into artifacts of a new name."""
-    before = {a.store for a in demo.everything().values() if a.store}
-    monkeypatch.setattr(fingerprint, "module_digest", lambda m: "new" if m == module else module_digest(m))
+
+    def stores(plan: Plan) -> dict[str, str]:
+        """Each store, and the perturbation of the pixels that its rows are of."""
+        kept = [a for a in plan.everything().values() if a.store]
+        return {a.store: a.needs["crops"][0][1].settings["perturbation"]["name"] for a in kept}
+
+    before = stores(demo)
+    real = module_digest
+    monkeypatch.setattr(fingerprint, "module_digest", lambda m: "new" if m == f"tellsign.data.{module}" else real(m))
     fingerprint.code_digest.cache_clear()
     try:
-        after = {a.store for a in make_plan(demo_config()).everything().values() if a.store}
+        after = stores(make_plan(demo_config()))
     finally:
         fingerprint.code_digest.cache_clear()
-    assert len(after) == len(before) >= 3 and not before & after
+    assert len(after) == len(before) >= 3
+    _, _, perturbation = module.replace("_", "-").partition(".")
+    users = {store for store, name in before.items() if name == perturbation or not perturbation}
+    assert users and set(before) - set(after) == users
 
 
 def test_a_store_is_shared_by_splits_and_left_by_another_decoding(tmp_path):

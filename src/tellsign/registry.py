@@ -19,7 +19,7 @@ Why text instead of imports: an artifact's fingerprint holds the code that its s
 name is not imported; the plan adds the chosen entry's code instead (`tellsign.plan.fingerprint`). So an entry that is
 added makes nothing again, and an edited one only what uses it. For this to hold,
 
-- an entry's module imports shared helpers, not its neighbours, and nobody but tests imports an entry;
+- nobody but tests imports an entry, unless a neighbour is made of it, as the perturbation ``combined`` is of four;
 - the registry's module holds records alone and is named in `tellsign.plan.fingerprint.NEUTRAL`;
 - the plan hands the records that the settings choose to each artifact whose stage loads them.
 """

@@ -74,7 +74,8 @@ class AnnotationPlan:
 
 def made_from(network: dict[str, Any], crops: Artifact, *modules: str) -> dict[str, Any]:
     """What rows of a store depend on but the image: the network, the code, and how pixels came about."""
-    pixels = digest({"code": crops.recipe["code"], "settings": crops.settings})[:12]
+    recipe = {part: crops.recipe[part] for part in ("code", "entries")}
+    pixels = digest(recipe | {"settings": crops.settings})[:12]
     code = [code_digest(module) for module in ("tellsign.data.pixels", *modules)]
     return without_places(network) | {"code": code, "pixels": pixels}
 

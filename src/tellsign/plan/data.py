@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tellsign.data.layouts import LAYOUTS
+from tellsign.data.perturbations import PERTURBATIONS
 from tellsign.errors import UserError, choose
 from tellsign.plan.artifact import Artifact, Workshop, answered_once, digest
 from tellsign.plan.configuration import Configuration
@@ -155,7 +156,8 @@ class DataPlan:
             marks.append(f"{resize.mode}{resize.size}-{digest(resize)[:4]}")
         index = self.index(spec.benchmark)
         needs = {"split": self.split(split), "made": index.needs.get("made") or None}
-        return self._make("crops", "-".join(marks), settings, needs, roots=index.roots)
+        entries = (PERTURBATIONS.find(perturbation.name),)
+        return self._make("crops", "-".join(marks), settings, needs, entries=entries, roots=index.roots)
 
     def whole_images(self, split: str, bias: Bias | None = None) -> Artifact:
         """Whole images of a split, as they are but for the bias control."""

@@ -25,6 +25,7 @@ NEUTRAL = frozenset(
         "tellsign",  # the version
         "tellsign.__main__",  # turns flags into arguments
         "tellsign.data.layouts",  # registry
+        "tellsign.data.perturbations",  # registry
         "tellsign.detectors.registry",  # registry: the chosen record enters
         "tellsign.errors",  # messages
         "tellsign.evaluation.metrics",  # registry: the chosen record enters, its neighbours do not

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from tellsign.data.perturbations import PERTURBATIONS
 from tellsign.schema.fields import Fraction, Named, Positive, Several
-from tellsign.schema.settings import Settings
+from tellsign.schema.settings import EntryOf, Settings
 
 
 class Count(Settings):
@@ -116,11 +117,11 @@ class Perturbation(Settings):
 
     Attributes:
         name: A perturbation of `tellsign.data.perturbations.PERTURBATIONS`.
-        options: Its options; see there.
+        options: Its keyword arguments.
         seed: With the image id, the seed of its draws.
     """
 
-    name: str = "none"
+    name: Annotated[str, EntryOf(PERTURBATIONS)] = "none"
     options: Named[Any] = Field(default_factory=dict)
     seed: int = 0
 

@@ -31,6 +31,7 @@ from tellsign.data.images import (
     resized,
     resized_shape,
 )
+from tellsign.data.perturbations import PERTURBATIONS
 from tellsign.errors import choose
 from tellsign.system.devices import threads
 from tellsign.system.files import folder_beside
@@ -43,17 +44,13 @@ Pixels = UInt8[np.ndarray, "h w 3"]
 STORES = ("whole", "center")
 
 
-def perturbation(settings: dict) -> Callable[[Pixels, str], Pixels] | None:
-    """The perturbation of an image with a given id; None where there is none.
+def perturbation(settings: dict) -> Callable[[Pixels, str], Pixels]:
+    """The perturbation of an image with a given id.
 
     Raises:
         UserError: the name is unknown.
     """
-    if settings["name"] == "none":
-        return None
-    from tellsign.data.perturbations import PERTURBATIONS
-
-    change = choose(PERTURBATIONS, settings["name"], "perturbation")
+    change = PERTURBATIONS.load(settings["name"])
 
     def apply(image: Pixels, image_id: str) -> Pixels:
         key = hashlib.sha256(f"perturb {settings['seed']} {image_id}".encode()).digest()
@@ -112,8 +109,7 @@ def main(*, settings: dict, split: Path, roots: dict[str, Path], out: Path) -> N
     def make(row: dict[str, Any]) -> Pixels:
         image = decode(read_checked(roots[row["root"]] / row["path"], row["id"])).pixels
         image = control_bias(image, control, quality=settings["bias_quality"], size=settings["bias_size"])
-        if perturb is not None:
-            image = perturb(image, row["id"])
+        image = perturb(image, row["id"])
         if settings["resize"] is not None:
             image = resized(image, **settings["resize"])
         return center_window(image, settings["size"]) if settings["store"] == "center" else image
