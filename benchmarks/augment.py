@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tellsign.data.augmentations import augmented_crops, blur, draw_blur_jpeg
+from tellsign.data.augmentations.blur_jpeg_crops import augmented_crops, blur, draw_blur_jpeg
 from tellsign.data.images import recompress
 from tellsign.data.pixels import PixelTable
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tellsign.data.augmentations import Draws, augmented_crops, blur, blur_jpeg, draw_blur_jpeg
+from tellsign.data.augmentations.blur_jpeg_crops import Draws, augmented_crops, blur, blur_jpeg, draw_blur_jpeg
 from tellsign.data.images import recompress
 from tellsign.data.pixels import PixelTable
 from tellsign.errors import UserError

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
-from tellsign.data.augmentations import augmented_crops, draw_blur_jpeg
+from tellsign.data.augmentations import AUGMENTATIONS
 from tellsign.data.pixels import PixelTable, augment
 from tellsign.detectors.build import build_detector, load_encoder
 from tellsign.detectors.checkpoints import load_weights
@@ -72,11 +72,11 @@ class Batch:
 
     Attributes:
         positions: Positions among the training images.
-        crops: Their crops, where they were made ahead; None where they are cut when their turn comes.
+        crops: Their crops.
     """
 
     positions: Int64[Tensor, " b"]
-    crops: UInt8[Tensor, "b 3 size size"] | None = None
+    crops: UInt8[Tensor, "b 3 size size"]
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -102,25 +102,18 @@ class TrainingCrops:
 
     def batches(self) -> Iterator[Batch]:
         """The batches of one epoch: every image once, in random order."""
-        order = shuffled_batches(len(self.rows), self.settings["batch_size"], self.generator)
-        options = dict(self.settings["augment"])
-        if options.pop("name") == "none":
-            yield from map(Batch, order)
-            return
-        positions = list(order)
-        draws = draw_blur_jpeg(len(self.rows), self.generator, **options)
+        positions = list(shuffled_batches(len(self.rows), self.settings["batch_size"], self.generator))
         rows = [self.rows[batch] for batch in positions]
+        options = dict(self.settings["augment"])
+        augmented = AUGMENTATIONS.load(options.pop("name"))
         workers = loader_threads(self.device)
-        crops = augmented_crops(self.table, rows, draws, self.settings["crop"], workers=workers)
+        crops = augmented(self.table, rows, self.settings["crop"], self.generator, workers, **options)
         yield from map(Batch, positions, crops)
 
     def pixels(self, batch: Batch) -> UInt8[Tensor, "b 3 size size"]:
         """The crops of a batch, flipped and rotated, on the device."""
-        crops = batch.crops
-        if crops is None:
-            crops = self.table.random_crops(self.rows[batch.positions], self.settings["crop"], self.generator)
         flip, rotate = self.settings["flip"], self.settings["rotate"]
-        return augment(crops, self.generator, flip=flip, rotate=rotate).to(self.device)
+        return augment(batch.crops, self.generator, flip=flip, rotate=rotate).to(self.device)
 
 
 class ImageMethod:

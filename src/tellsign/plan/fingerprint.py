@@ -24,6 +24,7 @@ NEUTRAL = frozenset(
     {
         "tellsign",  # the version
         "tellsign.__main__",  # turns flags into arguments
+        "tellsign.data.augmentations",  # registry
         "tellsign.data.layouts",  # registry
         "tellsign.data.perturbations",  # registry
         "tellsign.detectors.registry",  # registry: the chosen record enters

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from tellsign.data.augmentations import AUGMENTATIONS
 from tellsign.methods.masks import MASKS
 from tellsign.schema.data import Perturbation
-from tellsign.schema.fields import Fraction, Interval, NonNegative, Pair, Positive, Several
+from tellsign.schema.fields import Fraction, Pair, Positive, Several
 from tellsign.schema.networks import Network
 from tellsign.schema.settings import ByName, Settings
 from tellsign.training.optimisers import OPTIMISERS
 from tellsign.training.schedules import SCHEDULES
 
-MASK_SETTINGS = MASKS.settings()
+AUGMENT_SETTINGS, MASK_SETTINGS = AUGMENTATIONS.settings(), MASKS.settings()
 OPTIMISER_SETTINGS, SCHEDULE_SETTINGS = OPTIMISERS.settings(), SCHEDULES.settings()
 
 if TYPE_CHECKING:
+    from tellsign.data.augmentations.none import NoAugment as Augment
     from tellsign.methods.masks.none import NoMask as Mask
     from tellsign.training.optimisers.adam import AdamSettings as Optimiser
     from tellsign.training.schedules.step import StepSchedule as Schedule
 else:
+    Augment = Annotated[Settings, ByName(AUGMENTATIONS.kind, AUGMENT_SETTINGS)]
     Mask = Annotated[Settings, ByName(MASKS.kind, MASK_SETTINGS)]
     Optimiser = Annotated[Settings, ByName(OPTIMISERS.kind, OPTIMISER_SETTINGS, default="adam")]
     Schedule = Annotated[Settings, ByName(SCHEDULES.kind, SCHEDULE_SETTINGS, key="kind", default="step")]
@@ -38,33 +41,6 @@ class Resize(Settings):
     mode: Literal["squash", "shorter"]
     size: Positive[int]
     filter: Literal["bilinear", "bicubic"] = "bilinear"
-
-
-class NoAugment(Settings):
-    """Images are blurred and compressed by nobody."""
-
-    name: Literal["none"] = "none"
-
-
-class BlurJpeg(Settings):
-    """CNNDet's augmentation (Wang et al. 2020), which UniFD keeps: blur, then JPEG, each by its own coin.
-
-    Attributes:
-        probability: Of each. CNNDet (0.1) and (0.5) differ in it alone; UniFD takes 0.5.
-        sigma: Of the Gaussian blur in pixels, uniform.
-        quality: Of the JPEG, uniform over whole numbers, both ends included.
-    """
-
-    name: Literal["blur_jpeg"]
-    probability: Fraction = 0.5
-    sigma: Interval[NonNegative[float]] = (0.0, 3.0)
-    quality: Interval[Positive[int]] = (30, 100)
-
-
-AUGMENT_SETTINGS: dict[str, type[Settings]] = {"none": NoAugment, "blur_jpeg": BlurJpeg}
-
-
-Augment = Annotated[NoAugment | BlurJpeg, ByName("augmentation", AUGMENT_SETTINGS)]
 
 
 class EarlyStopping(Settings):

@@ -1,4 +1,4 @@
-"""Augmentations that need a file format or a filter: CNNDet's blur and JPEG, image by image in threads.
+"""Crops of blurred and compressed images, image by image in threads.
 
 All numbers of an epoch are drawn at once from the CPU generator, so neither the threads nor how far they run ahead of
 the training changes anything.

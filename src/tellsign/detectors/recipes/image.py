@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
+from tellsign.data.augmentations import AUGMENTATIONS
 from tellsign.detectors.recipes.base import Pixels, Recipe, Source, Start, Work, optimisation_entries
 from tellsign.methods.masks import MASKS
 from tellsign.registry import Record
@@ -14,6 +15,7 @@ from tellsign.schema.data import Bias
 from tellsign.schema.fields import NonNegative, Positive
 from tellsign.schema.networks import Head, Network
 from tellsign.schema.training import (
+    AUGMENT_SETTINGS,
     MASK_SETTINGS,
     OPTIMISER_SETTINGS,
     SCHEDULE_SETTINGS,
@@ -21,7 +23,6 @@ from tellsign.schema.training import (
     Data,
     EarlyStopping,
     Mask,
-    NoAugment,
     Optimiser,
     Resize,
     Schedule,
@@ -62,7 +63,7 @@ class ImageRecipe(Recipe):
     trainable: Literal["all", "head"] = "all"
     head: Head = Head()
     resize: Resize | None = None
-    augment: Augment = NoAugment()
+    augment: Augment = AUGMENT_SETTINGS["none"]()
     crop: Positive[int] = 224
     resize_test: Resize | None = None
     crop_test: Positive[int] | None = None
@@ -136,7 +137,8 @@ class ImageRecipe(Recipe):
 
     def training_entries(self) -> tuple[Record, ...]:
         """See `Recipe.training_entries`."""
-        return (MASKS.find(self.mask.name), *optimisation_entries(self.optimiser, self.schedule))
+        chosen = AUGMENTATIONS.find(self.augment.name), MASKS.find(self.mask.name)
+        return (*chosen, *optimisation_entries(self.optimiser, self.schedule))
 
     def models_by_subset(self) -> bool:
         """See `Recipe.models_by_subset`."""
