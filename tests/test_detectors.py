@@ -9,7 +9,7 @@ from tellsign.system.integrity import write_manifest
 
 SETTINGS = {
     "backbone": {"name": "demo-xception", "weights": "none", "digest": "none"},
-    "head": {"name": "linear", "hidden": 8, "dropout": 0.0, "init_std": None, "k": 1},
+    "head": {"name": "linear", "init_std": None},
     "trainable": "all",
     "seed": 3,
     "epochs": 2,
@@ -48,7 +48,7 @@ def test_weights_that_no_manifest_lists_are_refused(folder):
 
 
 def test_a_heads_weights_start_with_the_deviation_asked_for():
-    head = {"name": "linear", "hidden": 8, "dropout": 0.0, "init_std": 0.02, "k": 1}
+    head = {"name": "linear", "init_std": 0.02}
     layer = build_head(head, 20_000, 5).layer
     weight = layer.weight.detach()
     assert abs(float(weight.std()) - 0.02) < 4 * 0.02 / (2 * 20_000) ** 0.5

@@ -11,17 +11,23 @@ from safetensors.torch import load_file, save_file
 
 from tellsign.errors import UserError
 from tellsign.networks.backbones.loading import load_backbone
-from tellsign.networks.heads import HEADS, Detector, Discrepancy, Linear, Mlp, Nearest
+from tellsign.networks.detector import Detector
+from tellsign.networks.heads import HEADS
+from tellsign.networks.heads.linear_layer import Linear
+from tellsign.networks.heads.mlp2_layers import Discrepancy
+from tellsign.networks.heads.mlp_layers import Mlp
+from tellsign.networks.heads.nearest_bank import Nearest
 from tellsign.networks.state import load_strictly
 
 
 @pytest.mark.parametrize("name", ["linear", "mlp", "mlp2"])
 def test_trainable_heads_give_one_logit_an_image(name):
-    assert HEADS[name](5)(torch.randn(3, 5)).shape == (3,)
+    settings = HEADS.settings()[name](name=name).model_dump(exclude={"name"})
+    assert HEADS.load(name)(5, **settings)(torch.randn(3, 5)).shape == (3,)
 
 
 def test_mlp_is_two_layers_with_a_relu():
-    head = Mlp(2, hidden=2)
+    head = Mlp(2, hidden=2, dropout=0.0)
     with torch.no_grad():
         for layer, weight in ((head.layers[0], [[1.0, 0.0], [0.0, -1.0]]), (head.layers[3], [[2.0, 3.0]])):
             layer.weight.copy_(torch.tensor(weight))
@@ -39,7 +45,7 @@ def test_dropout_acts_in_training_only():
 @given(st.integers(0, 2**31), st.integers(0, 1))
 def test_two_logits_and_their_difference_are_the_same_classifier(seed, label):
     torch.manual_seed(seed)
-    head, x = Discrepancy(6, hidden=8), 3 * torch.randn(1, 6)
+    head, x = Discrepancy(6, hidden=8, dropout=0.0), 3 * torch.randn(1, 6)
     probability = head.two_logits(x).softmax(1)[0, 1]
     assert torch.allclose(head(x).sigmoid()[0], probability, atol=1e-6)
     on_one = F.binary_cross_entropy_with_logits(head(x), torch.tensor([float(label)]))
@@ -49,7 +55,7 @@ def test_two_logits_and_their_difference_are_the_same_classifier(seed, label):
 def test_nearest_equals_a_loop_over_the_banks():
     torch.manual_seed(0)
     bank, labels, probe = torch.randn(9, 4), torch.tensor([0, 1, 1, 0, 0, 1, 0, 1, 1]), torch.randn(5, 4)
-    head = Nearest(4)
+    head = Nearest(4, 1)
     head.store(bank, labels)
     for row, logit in zip(probe, head(probe).tolist(), strict=True):
         cosine = [float(row @ b / (row.norm() * b.norm())) for b in bank]
@@ -60,7 +66,7 @@ def test_nearest_equals_a_loop_over_the_banks():
 def test_nearest_is_the_cosine_distance_of_unifd_by_a_double_loop():
     torch.manual_seed(1)
     bank, labels, probe = torch.randn(8, 3), torch.tensor([0, 1] * 4), torch.randn(4, 3)
-    head = Nearest(3)
+    head = Nearest(3, 1)
     head.store(bank, labels)
     for row, logit in zip(probe, head(probe).tolist(), strict=True):
         least = {0: 2.0, 1: 2.0}
@@ -93,18 +99,18 @@ def test_an_even_vote_is_refused():
 
 def test_nearest_needs_both_classes_and_banks():
     with pytest.raises(ValueError, match="both"):
-        Nearest(2).store(torch.ones(2, 2), torch.tensor([1, 1]))
+        Nearest(2, 1).store(torch.ones(2, 2), torch.tensor([1, 1]))
     with pytest.raises(ValueError, match="2 or more"):
         Nearest(2, 3).store(torch.ones(3, 2), torch.tensor([0, 0, 1]))
     with pytest.raises(ValueError, match="store"):
-        Nearest(2)(torch.ones(1, 2))
+        Nearest(2, 1)(torch.ones(1, 2))
 
 
 def test_nearest_banks_survive_a_file(tmp_path):
-    head, probe = Nearest(3), torch.randn(4, 3)
+    head, probe = Nearest(3, 1), torch.randn(4, 3)
     head.store(torch.randn(7, 3), torch.tensor([0, 0, 1, 0, 1, 0, 0]))
     save_file(head.state_dict(), tmp_path / "head.safetensors")
-    again = Nearest(3)
+    again = Nearest(3, 1)
     load_strictly(again, load_file(tmp_path / "head.safetensors"), "it")
     assert torch.equal(again(probe), head(probe))
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from tellsign.networks.backbones.loading import load_backbone
-from tellsign.networks.heads import Linear
+from tellsign.networks.heads.linear_layer import Linear
 from tellsign.networks.npr import Residual, neighbour_residual
 
 

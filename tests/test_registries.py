@@ -21,6 +21,7 @@ from tellsign.errors import UserError
 from tellsign.evaluation.metrics import METRICS
 from tellsign.methods.masks import MASKS
 from tellsign.networks.backbones import BACKBONES, CLIPS
+from tellsign.networks.heads import HEADS
 from tellsign.plan import fingerprint
 from tellsign.registry import Record, Registry
 from tellsign.results.figures.kinds import FIGURE_KINDS
@@ -33,6 +34,7 @@ REGISTRIES = [
     BACKBONES,
     CLIPS,
     METHODS,
+    HEADS,
     OPTIMISERS,
     SCHEDULES,
     FIGURE_KINDS,
@@ -99,6 +101,15 @@ def backbones_of(artifact) -> set[str]:
     return {name for _, one in loaded for name in backbones_of(one)} if artifact.stage in ("score", "figure") else set()
 
 
+def heads_of(artifact) -> set[str]:
+    """The heads that an artifact's job builds: its own, or those of the checkpoints that it loads."""
+    if artifact.stage in ("train", "train_head"):
+        return {artifact.settings["head"]["name"]}
+    stages = ("score", "score_head", "figure")
+    loaded = artifact.needs.get("checkpoints", []) if artifact.stage in stages else []
+    return {name for _, one in loaded for name in heads_of(one)}
+
+
 def perturbation_of(artifact) -> str | None:
     """What an artifact's job does to decoded images."""
     return artifact.settings["perturbation"]["name"] if artifact.stage == "crops" else None
@@ -117,6 +128,8 @@ def perturbation_of(artifact) -> str | None:
         (PERTURBATIONS, "tidy-jpeg", lambda a: perturbation_of(a) == "tidy-jpeg"),
         (PERTURBATIONS, "crop", lambda a: perturbation_of(a) in ("crop", "combined")),
         (AUGMENTATIONS, "none", lambda a: a.stage == "train"),
+        (HEADS, "nearest", lambda a: "nearest" in heads_of(a)),
+        (HEADS, "mlp2", lambda a: "mlp2" in heads_of(a)),
         (METRICS, "auc", lambda a: a.stage == "evaluate"),
         (BACKBONES, "demo-xception", lambda a: "demo-xception" in backbones_of(a)),
         (FIGURE_KINDS, "heat_map", lambda a: a.stage == "figure" and a.settings["kind"] == "heat_map"),
@@ -146,7 +159,7 @@ def test_every_entry_has_its_function_and_its_settings(registry: Registry):
             assert name in typing.get_args(hints["kind" if registry is SCHEDULES else "name"])
 
 
-@pytest.mark.parametrize("registry", [AUGMENTATIONS, MASKS, OPTIMISERS, SCHEDULES], ids=named)
+@pytest.mark.parametrize("registry", [AUGMENTATIONS, HEADS, MASKS, OPTIMISERS, SCHEDULES], ids=named)
 def test_defaults_stand_in_the_settings_alone(registry: Registry):
     for name in registry:
         options = [p for p in inspect.signature(registry.load(name)).parameters.values() if p.kind == p.KEYWORD_ONLY]

@@ -10,27 +10,19 @@ import torch
 from torch import nn
 
 from tellsign.detectors.checkpoints import load_weights, read_recipe
-from tellsign.errors import choose
 from tellsign.networks.backbones.backbone import Backbone
 from tellsign.networks.backbones.loading import load_backbone
+from tellsign.networks.detector import Detector
 from tellsign.networks.determinism import seeded
-from tellsign.networks.heads import HEADS, Detector
+from tellsign.networks.heads import HEADS
 
 
 def build_head(head: Mapping[str, Any], dim: int, seed: int) -> nn.Module:
-    """Build the head of a training's settings for features of length ``dim``, initialised under the seed.
-
-    ``init_std`` replaces the start of the linear layers' weights by N(0, init_std²); biases keep torch's own.
-    """
-    layered = {"hidden": head["hidden"], "dropout": head["dropout"]}
-    options = {"linear": {}, "mlp": layered, "mlp2": layered, "nearest": {"k": head["k"]}}
+    """Build the head of a training's settings for features of length ``dim``, initialised under the seed."""
+    options = dict(head)
+    build = HEADS.load(options.pop("name"))
     with seeded(seed):
-        built = choose(HEADS, head["name"], "head")(dim, **choose(options, head["name"], "head"))
-        if head["init_std"] is not None:
-            for module in built.modules():
-                if isinstance(module, nn.Linear):
-                    nn.init.normal_(module.weight, 0.0, head["init_std"])
-    return built
+        return build(dim, **options)
 
 
 def build_detector(settings: Mapping[str, Any]) -> Detector:

@@ -24,7 +24,8 @@ from tellsign.detectors.checkpoints import load_weights
 from tellsign.detectors.protocol import Phase, Sample
 from tellsign.methods.losses import binary_cross_entropy
 from tellsign.methods.masks import MASKS
-from tellsign.networks.heads import Detector, Nearest
+from tellsign.networks.detector import Detector
+from tellsign.networks.heads.bank import Bank
 from tellsign.networks.inference import features_of, score_images
 from tellsign.system.devices import loader_threads
 from tellsign.training.early_stopping import EarlyStop
@@ -153,7 +154,7 @@ class ImageMethod:
         """
         detector, settings = self.model, self.settings
         table, rows = sample.inputs["crops"], sample.rows("crops")
-        if isinstance(detector.head, Nearest):
+        if isinstance(detector.head, Bank):
             detector.eval()
             features = features_of(detector.backbone, table, rows, settings["crop"], EVALUATED)
             detector.head.store(features, sample.labels)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tellsign.data.pixels import PixelTable
 from tellsign.networks.backbones.backbone import Backbone
-from tellsign.networks.heads import Detector
+from tellsign.networks.detector import Detector
 from tellsign.system.progress import progress
 
 

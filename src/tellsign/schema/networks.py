@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from tellsign.networks.backbones import BACKBONES
-from tellsign.schema.fields import Fraction, Positive
-from tellsign.schema.settings import EntryOf, Settings
+from tellsign.networks.heads import HEADS
+from tellsign.schema.settings import ByName, EntryOf, Settings
+
+HEAD_SETTINGS = HEADS.settings()
+
+if TYPE_CHECKING:
+    from tellsign.networks.heads.linear import LinearHead as Head
+else:
+    Head = Annotated[Settings, ByName(HEADS.kind, HEAD_SETTINGS, default="linear")]
 
 
 class Network(Settings):
@@ -21,23 +28,3 @@ class Network(Settings):
 
     name: Annotated[str, EntryOf(BACKBONES)]
     weights: str = "shipped"
-
-
-class Head(Settings):
-    """The classifier on top of the features.
-
-    Attributes:
-        name: ``linear``, ``mlp`` (two layers), ``mlp2`` (two layers, two logits) or ``nearest`` (UniFD's nearest
-            neighbour among the training images' features; nothing is trained, so ``epochs: 0``).
-        hidden: Width of the hidden layer of ``mlp`` and ``mlp2``.
-        dropout: On that layer.
-        init_std: Weights of linear layers start as N(0, init_std²); null for torch's own start. The public code of
-            CNNDet and of UniFD takes 0.02.
-        k: Of ``nearest``: the majority among the k nearest; odd.
-    """
-
-    name: Literal["linear", "mlp", "mlp2", "nearest"] = "linear"
-    hidden: Positive[int] = 512
-    dropout: Fraction = 0.0
-    init_std: Positive[float] | None = None
-    k: Positive[int] = 1

@@ -7,10 +7,11 @@ from typing import ClassVar, Literal, Self
 from pydantic import model_validator
 
 from tellsign.detectors.recipes.base import Embeddings, Recipe, Source, optimisation_entries
+from tellsign.networks.heads import HEADS
 from tellsign.registry import Record
 from tellsign.schema.data import Bias
 from tellsign.schema.fields import Pair, Positive
-from tellsign.schema.networks import Head
+from tellsign.schema.networks import HEAD_SETTINGS, Head
 from tellsign.schema.settings import Settings
 from tellsign.schema.training import OPTIMISER_SETTINGS, SCHEDULE_SETTINGS, Data, Optimiser, Schedule
 
@@ -38,7 +39,7 @@ class FeatureRecipe(Recipe):
     data: Data = Data()
     annotate: str = "default"
     discrepancy: Discrepancy = Discrepancy()
-    head: Head = Head(name="mlp2")
+    head: Head = HEAD_SETTINGS["mlp2"]()
     optimiser: Optimiser = OPTIMISER_SETTINGS["adamw"](lr=1e-3, weight_decay=1e-3)
     schedule: Schedule = SCHEDULE_SETTINGS["step"]()
     epochs: Positive[int] = 50
@@ -58,6 +59,10 @@ class FeatureRecipe(Recipe):
     def inputs(self) -> dict[str, Source]:
         """Embeddings of the whole images and their texts."""
         return {"features": Embeddings(self.annotate)}
+
+    def network_entries(self) -> tuple[Record, ...]:
+        """See `Recipe.network_entries`."""
+        return (*super().network_entries(), HEADS.find(self.head.name))
 
     def training_entries(self) -> tuple[Record, ...]:
         """See `Recipe.training_entries`."""

@@ -10,10 +10,11 @@ from pydantic import model_validator
 from tellsign.data.augmentations import AUGMENTATIONS
 from tellsign.detectors.recipes.base import Pixels, Recipe, Source, Start, Work, optimisation_entries
 from tellsign.methods.masks import MASKS
+from tellsign.networks.heads import HEADS
 from tellsign.registry import Record
 from tellsign.schema.data import Bias
 from tellsign.schema.fields import NonNegative, Positive
-from tellsign.schema.networks import Head, Network
+from tellsign.schema.networks import HEAD_SETTINGS, Head, Network
 from tellsign.schema.training import (
     AUGMENT_SETTINGS,
     MASK_SETTINGS,
@@ -61,7 +62,7 @@ class ImageRecipe(Recipe):
     data: Data = Data()
     start: str | None = None
     trainable: Literal["all", "head"] = "all"
-    head: Head = Head()
+    head: Head = HEAD_SETTINGS["linear"]()
     resize: Resize | None = None
     augment: Augment = AUGMENT_SETTINGS["none"]()
     crop: Positive[int] = 224
@@ -90,8 +91,6 @@ class ImageRecipe(Recipe):
         nearest = self.head.name == "nearest"
         if nearest and (self.epochs != 0 or self.trainable != "head" or self.stop is not None):
             raise ValueError("the head 'nearest' trains nothing; write epochs: 0, trainable: head, no stop.")
-        if nearest and self.head.k % 2 == 0:
-            raise ValueError(f"head.k is {self.head.k}; it must be odd, so that one class is in the majority.")
         if not nearest and self.epochs == 0:
             raise ValueError("0 epochs train nothing; only the head 'nearest' goes without.")
         if self.stop is not None and (self.keep != 1 or self.shots is not None):
@@ -134,6 +133,10 @@ class ImageRecipe(Recipe):
     def networks(self) -> dict[str, Network]:
         """See `Recipe.networks`."""
         return {"backbone": self.backbone}
+
+    def network_entries(self) -> tuple[Record, ...]:
+        """See `Recipe.network_entries`."""
+        return (*super().network_entries(), HEADS.find(self.head.name))
 
     def training_entries(self) -> tuple[Record, ...]:
         """See `Recipe.training_entries`."""
