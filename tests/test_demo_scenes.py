@@ -21,7 +21,7 @@ from tellsign.demo.scenes import (
 )
 from tellsign.demo.web import jpeg_bytes, png_bytes, rescale
 from tellsign.errors import UserError
-from tellsign.stages.demo_photos import PARTS, main
+from tellsign.stages.demo_photos import PHOTO_SETS, main
 from tellsign.system.parquet import read_rows
 
 
@@ -113,7 +113,7 @@ def test_png_is_lossless_and_jpeg_has_its_quality():
     assert Image.open(io.BytesIO(jpeg_bytes(pixels, 88))).quantization == tables  # pyright: ignore[reportAttributeAccessIssue]
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", PHOTO_SETS)
 def test_photos_are_named_by_a_counter_and_described(part: str, tmp_path):
     main(settings={"part": part, "count": 3, "side": 64, "seed": 1}, out=tmp_path / "a")
     rows = read_rows(tmp_path / "a" / "scenes.parquet").to_pylist()
@@ -123,8 +123,8 @@ def test_photos_are_named_by_a_counter_and_described(part: str, tmp_path):
     for row in rows:
         with Image.open(tmp_path / "a" / row["file"]) as image:
             assert image.size == (row["width"], row["height"])
-            assert image.format == ("JPEG" if PARTS[part].jpeg else "PNG")
-            assert not PARTS[part].web or (image.width % 8 == 0 and image.height % 8 == 0)
+            assert image.format == ("JPEG" if PHOTO_SETS[part].jpeg else "PNG")
+            assert not PHOTO_SETS[part].web or (image.width % 8 == 0 and image.height % 8 == 0)
         assert all(phrase in row["caption"] for phrase in row["phrases"])
         for x0, y0, x1, y1 in zip(row["x0"], row["y0"], row["x1"], row["y1"], strict=True):
             assert 0 <= x0 < x1 <= row["width"] and 0 <= y0 < y1 <= row["height"]

@@ -23,7 +23,7 @@ from tellsign.networks.weights import (
     shopping_list,
     shortened,
 )
-from tellsign.schema.weights import Entry, MissingWeightsError
+from tellsign.schema.weights import MissingWeightsError, WeightsEntry
 from tellsign.system.integrity import sha256_of_file
 
 ROOT = Path(__file__).parent.parent
@@ -35,9 +35,9 @@ def sha(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def entry(*files: str, **change) -> Entry:
+def entry(*files: str, **change) -> WeightsEntry:
     facts = {"repository": "owner/name", "revision": COMMIT, "megabytes": 5, "licence": "MIT", "papers": ("tidy",)}
-    return Entry(files=files, page="https://huggingface.co/owner/name", **(facts | change))
+    return WeightsEntry(files=files, page="https://huggingface.co/owner/name", **(facts | change))
 
 
 CATALOGUE = {

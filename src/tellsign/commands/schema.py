@@ -17,7 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from tellsign.commands.rates import Rates
 from tellsign.detectors.recipes.base import Recipe
 from tellsign.detectors.registry import METHODS, recipe_class
-from tellsign.networks.weights import Entry
+from tellsign.networks.weights import WeightsEntry
 from tellsign.schema.config import Config
 from tellsign.schema.data import Benchmark
 from tellsign.schema.fields import Named
@@ -67,7 +67,7 @@ def schemas() -> dict[str, JsonSchema]:
         "paper": paper,
         "recipes": recipes,
         "benchmarks": benchmarks,
-        "weights": schema_of(Named[Entry]),
+        "weights": schema_of(Named[WeightsEntry]),
         "rates": schema_of(Rates),
     }
 

@@ -45,10 +45,10 @@ SUFFIXES = frozenset(
 VERSION = 1
 
 Folder = tuple[str, str, tuple[tuple[int, int], ...]]  # path, path below the root, (device, inode) of all above
-Entry = tuple[str, int, int, int]  # relative posix path, size, mtime_ns, ctime_ns
+FileRecord = tuple[str, int, int, int]  # relative posix path, size, mtime_ns, ctime_ns
 
 
-def walk(root: Path, skipped: Counter[str] | None = None, exclude: Sequence[str] = ()) -> Iterator[Entry]:
+def walk(root: Path, skipped: Counter[str] | None = None, exclude: Sequence[str] = ()) -> Iterator[FileRecord]:
     """Yield every image file under ``root``; symbolic links are followed, folders in no particular order.
 
     Folders directly under the root whose names are in ``exclude`` are left out.
@@ -79,9 +79,9 @@ def walk(root: Path, skipped: Counter[str] | None = None, exclude: Sequence[str]
 
 def _scan(
     folder: str, prefix: str, skipped: Counter[str], exclude: Sequence[str]
-) -> tuple[list[Entry], list[tuple[str, os.DirEntry[str]]]]:
+) -> tuple[list[FileRecord], list[tuple[str, os.DirEntry[str]]]]:
     """Image files and folders directly in one folder; ``prefix`` is its path below the root."""
-    files: list[Entry] = []
+    files: list[FileRecord] = []
     folders: list[tuple[str, os.DirEntry[str]]] = []
     with os.scandir(folder) as entries:
         for entry in entries:

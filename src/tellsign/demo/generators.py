@@ -24,9 +24,9 @@ from tellsign.demo.layers import (
     ACTIVATION,
     Bilinear,
     Decoder,
-    Draw,
     Grain,
     Nearest,
+    Noise,
     Photos,
     Residual,
     Shuffle,
@@ -54,7 +54,7 @@ class Generator(nn.Module, ABC):
         """Train in place for ``steps`` steps; ``crops`` gives a batch; returns the loss of each step."""
 
     @abstractmethod
-    def remake(self, photos: Photos, draw: Draw) -> Photos:
+    def remake(self, photos: Photos, draw: Noise) -> Photos:
         """The fake of each photograph."""
 
 
@@ -65,7 +65,7 @@ class OneShot(Generator):
     spectral = 0.2
 
     @abstractmethod
-    def forward(self, photos: Photos, draw: Draw) -> tuple[Photos, Float[Tensor, ""]]:
+    def forward(self, photos: Photos, draw: Noise) -> tuple[Photos, Float[Tensor, ""]]:
         """The fakes and a penalty of the family's own (0 where it has none)."""
 
     def learn(self, crops: Callable[[], Photos], steps: int, generator: torch.Generator) -> list[float]:
@@ -92,7 +92,7 @@ class OneShot(Generator):
                 its.step()
         return losses
 
-    def remake(self, photos: Photos, draw: Draw) -> Photos:
+    def remake(self, photos: Photos, draw: Noise) -> Photos:
         """One forward pass."""
         return self(photos, draw)[0]
 
@@ -122,7 +122,7 @@ class Autoencoder(OneShot):
             z = (fine + (fine.round() - fine).detach()) / steps  # straight through
         return z
 
-    def forward(self, photos: Photos, draw: Draw) -> tuple[Photos, Float[Tensor, ""]]:
+    def forward(self, photos: Photos, draw: Noise) -> tuple[Photos, Float[Tensor, ""]]:
         """Reconstruction, and a small pull of the latent towards 0 where it is noisy."""
         z = self.encode(photos)
         if self.noise and self.training:
@@ -139,7 +139,7 @@ class SuperResolution(OneShot):
         super().__init__()
         self.decoder = Decoder(upsampler, 4)
 
-    def forward(self, photos: Photos, draw: Draw) -> tuple[Photos, Float[Tensor, ""]]:
+    def forward(self, photos: Photos, draw: Noise) -> tuple[Photos, Float[Tensor, ""]]:
         """Enlarged photographs."""
         small = F.avg_pool2d(photos, 4)
         return self.decoder(torch.cat([small, draw(1, *small.shape[2:])], 1), draw), photos.new_zeros(())
@@ -172,7 +172,7 @@ class LayoutGan(OneShot):
         scale = (self.levels - 1) / 2
         return torch.round((smooth + 1) * scale) / scale - 1
 
-    def forward(self, photos: Photos, draw: Draw) -> tuple[Photos, Float[Tensor, ""]]:
+    def forward(self, photos: Photos, draw: Noise) -> tuple[Photos, Float[Tensor, ""]]:
         """Photographs that fit the maps of the given ones."""
         layout = self.layout(photos)
         fine = self.fine(layout)
@@ -237,7 +237,7 @@ class Denoiser(nn.Module):
             mine.step(mine.lr * one_cycle(step, steps))
         return losses
 
-    def edit(self, x: Tensor, draw: Draw, levels: Sequence[float]) -> Tensor:
+    def edit(self, x: Tensor, draw: Noise, levels: Sequence[float]) -> Tensor:
         """Add noise of the first level, then walk down to 0 by Euler steps (SDEdit; Meng et al. 2022)."""
         x = x + levels[0] * draw(*x.shape[1:])
         for now, following in zip(levels, (*levels[1:], 0.0), strict=True):
@@ -272,7 +272,7 @@ class LatentDiffusion(Generator):
 
         return losses + self.denoiser.learn(latents, steps, 0.04, 0.3, generator)
 
-    def remake(self, photos: Photos, draw: Draw) -> Photos:
+    def remake(self, photos: Photos, draw: Noise) -> Photos:
         """Encode, noise and denoise, decode."""
         z = (self.autoencoder.encode(photos) - self.mean) / self.scale
         return self.autoencoder.decoder(self.denoiser.edit(z, draw, self.levels) * self.scale + self.mean, draw)
@@ -292,7 +292,7 @@ class PixelDiffusion(Generator):
         """Train the denoiser."""
         return self.denoiser.learn(crops, steps, 0.02, 0.25, generator)
 
-    def remake(self, photos: Photos, draw: Draw) -> Photos:
+    def remake(self, photos: Photos, draw: Noise) -> Photos:
         """Noise and denoise."""
         return self.denoiser.edit(photos, draw, self.levels)
 

@@ -16,7 +16,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 Photos = Float[Tensor, "b 3 h w"]
-Draw = Callable[[int, int, int], Tensor]
+Noise = Callable[[int, int, int], Tensor]
 """Standard normal noise for the batch at hand: (channels, height, width) to (b, channels, height, width)."""
 Crops = Callable[[], Photos]
 
@@ -24,12 +24,12 @@ M = TypeVar("M", bound=nn.Module)
 ACTIVATION = partial(nn.LeakyReLU, 0.2, inplace=True)
 
 
-def batch_draw(count: int, generator: torch.Generator, device: torch.device) -> Draw:
+def batch_draw(count: int, generator: torch.Generator, device: torch.device) -> Noise:
     """Noise for a training batch, all from one generator."""
     return lambda c, h, w: _last(torch.randn(count, c, h, w, generator=generator).to(device))
 
 
-def image_draw(generators: Sequence[torch.Generator], device: torch.device) -> Draw:
+def image_draw(generators: Sequence[torch.Generator], device: torch.device) -> Noise:
     """Noise for sampling: each image has its own generator, whatever batch it is in."""
     return lambda c, h, w: _last(torch.stack([torch.randn(c, h, w, generator=g) for g in generators]).to(device))
 
@@ -178,7 +178,7 @@ class Grain(nn.Module):
         super().__init__()
         self.strength = nn.Parameter(torch.full((1, width, 1, 1), 0.1))
 
-    def forward(self, x: Tensor, draw: Draw) -> Tensor:
+    def forward(self, x: Tensor, draw: Noise) -> Tensor:
         """Same shape."""
         return x + self.strength * draw(1, *x.shape[2:])
 
@@ -198,7 +198,7 @@ class Decoder(nn.Module):
         self.colours = nn.ModuleList([interpolating(upsampler) for _ in range(2)])
         self.out = nn.Conv2d(16, 3, 3, 1, 1)
 
-    def forward(self, z: Tensor, draw: Draw) -> Photos:
+    def forward(self, z: Tensor, draw: Noise) -> Photos:
         """(b, latents, h, w) to (b, 3, 4h, 4w)."""
         x, colours = self.head(z), z[:, :3]
         for up, grain, double in zip(self.up, self.grain, self.colours, strict=True):

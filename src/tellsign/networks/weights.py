@@ -20,7 +20,7 @@ from tellsign.errors import UserError, near_miss
 from tellsign.networks.hub import COMMIT, NLTK_COMMAND, cached_snapshot, fetched_commit, nltk_folders
 from tellsign.schema.loading import build
 from tellsign.schema.strict_yaml import read_yaml
-from tellsign.schema.weights import NLTK, Entry, MissingWeightsError, ResolvedWeights
+from tellsign.schema.weights import NLTK, MissingWeightsError, ResolvedWeights, WeightsEntry
 from tellsign.system.files import write_text
 from tellsign.system.locks import exclusive_lock
 
@@ -36,7 +36,7 @@ FILE_SUFFIXES = frozenset([".safetensors", ".pt", ".pth", ".bin", ".ckpt"])
 Locked = dict[str, Any]
 
 
-def read_catalogue(path: Path) -> dict[str, Entry]:
+def read_catalogue(path: Path) -> dict[str, WeightsEntry]:
     """Read ``config/weights.yaml`` strictly.
 
     Raises:
@@ -45,7 +45,7 @@ def read_catalogue(path: Path) -> dict[str, Entry]:
     stored = read_yaml(path)
     if not isinstance(stored, Mapping):
         raise UserError(f"{path}: expected a mapping from names to entries, got {stored!r}.")
-    catalogue = {str(name): build(Entry, data, f"{path.name}: {name}") for name, data in stored.items()}
+    catalogue = {str(name): build(WeightsEntry, data, f"{path.name}: {name}") for name, data in stored.items()}
     for name, entry in catalogue.items():
         where = f"{path.name}: {name}"
         if (entry.repository is None) == (entry.url is None):
@@ -82,7 +82,7 @@ class WeightsCatalogue:
     """
 
     def __init__(
-        self, catalogue: Mapping[str, Entry], folder: Path, file_digest: Callable[[Path], str], home: Path
+        self, catalogue: Mapping[str, WeightsEntry], folder: Path, file_digest: Callable[[Path], str], home: Path
     ) -> None:
         self.entries, self.folder = catalogue, folder
         self._file_digest, self._home = file_digest, home
@@ -342,7 +342,7 @@ def visible_files(root: Path) -> list[str]:
     return sorted(visible)
 
 
-def entry_files(entry: Entry, root: Path) -> list[str]:
+def entry_files(entry: WeightsEntry, root: Path) -> list[str]:
     """Files under a folder that belong to an entry."""
     return [file for file in visible_files(root) if entry.matches(file)]
 

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tellsign.data.layouts import LAYOUTS
 from tellsign.data.perturbations import PERTURBATIONS
 from tellsign.errors import UserError, choose
 from tellsign.plan.artifact import Artifact, Workshop, answered_once, digest
 from tellsign.plan.configuration import Configuration
-from tellsign.schema.data import Bias, Perturbation
+from tellsign.schema.data import Bias, DataPart, Perturbation
 from tellsign.schema.loading import plain
 from tellsign.schema.training import Resize
 
 NOT_FINGERPRINTED = ("watch", "counts", "tolerance", "on_short", "page", "get", "licence", "gigabytes")
 """Settings of a benchmark that no number follows from: what the index is compared with once it is made, and prose."""
-
-PARTS = ("pretrain", "train", "val", "test")
-"""What a root folder may be called that holds one part of a benchmark."""
 
 RawDigests = Callable[[dict[str, Path], tuple[str, ...], str], dict[str, str]]
 """The digest of each folder outside the pipeline, by key; folders named in the second argument are left out, and the
@@ -85,7 +82,7 @@ class DataPlan:
         parts = {split.part for split in self._config.splits.values() if split.benchmark == benchmark}
         folders = {}
         for key, text in spec.roots.items():
-            if key in PARTS and key not in parts:
+            if key in get_args(DataPart) and key not in parts:
                 continue
             name = benchmark if len(spec.roots) == 1 else f"{benchmark}/{key}"
             path = (self._folder / self._config.roots.get(name, text)).expanduser()

@@ -10,6 +10,9 @@ from tellsign.data.perturbations import PERTURBATIONS
 from tellsign.schema.fields import Fraction, Named, Positive, Several
 from tellsign.schema.settings import EntryOf, Settings
 
+DataPart = Literal["train", "val", "test", "pretrain"]
+"""What a split draws from, and what a root folder may be called that holds one part of a benchmark."""
+
 
 class Count(Settings):
     """How many images a subset's part should hold.
@@ -90,7 +93,7 @@ class Split(Settings):
     """
 
     benchmark: str
-    part: Literal["train", "val", "test", "pretrain"]
+    part: DataPart
     subsets: Several[str] = ()
     count: Positive[int] | Literal["all"] = "all"
     seed: int = 3407

@@ -8,7 +8,7 @@ from tellsign.schema.fields import Fraction, Positive, Several
 from tellsign.schema.settings import Settings
 
 
-class Sample(Settings):
+class SampleLimit(Settings):
     """Which of the scored images count, in the order of the split's seed.
 
     UniversalFakeDetect's code is limit 1000, fallback 100: at most 1,000 of each label, and 100 of each where one
@@ -51,7 +51,7 @@ class Evaluate(Settings):
     seed: int = 0
     batch: Positive[int] | None = None
     sampler: Literal["balanced", "shuffled"] = "balanced"
-    sample: Sample = Sample()
+    sample: SampleLimit = SampleLimit()
     classes: Literal["pooled", "mean"] = "pooled"
     pooled_reals: Literal["none", "all"] | Several[str] = "none"
     validation: str | None = None

@@ -17,7 +17,7 @@ from tellsign.schema.settings import Settings
 NLTK = "nltk-data"
 
 
-class Entry(Settings):
+class WeightsEntry(Settings):
     """One entry of the catalogue; ``config/weights.yaml`` explains the fields."""
 
     files: Several[str]
@@ -70,6 +70,6 @@ class MissingWeightsError(UserError):
         entry: The catalogue's entry, if it has one.
     """
 
-    def __init__(self, value: str, state: str, how: str, entry: Entry | None = None) -> None:
+    def __init__(self, value: str, state: str, how: str, entry: WeightsEntry | None = None) -> None:
         super().__init__(f"weights {value!r}: {state}.\n{how}")
         self.value, self.state, self.how, self.entry = value, state, how, entry

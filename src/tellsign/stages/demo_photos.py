@@ -29,7 +29,7 @@ from tellsign.system.progress import progress
 
 
 @dataclass(frozen=True)
-class Part:
+class PhotoSet:
     """How the images of a part are made; ``stream`` separates the parts' draws."""
 
     stream: int
@@ -38,13 +38,13 @@ class Part:
     jpeg: bool
 
 
-PARTS: dict[str, Part] = {
-    "pretrain": Part(0, "", web=False, jpeg=False),
-    "source": Part(1, "", web=True, jpeg=True),
-    "train": Part(2, "0_real", web=True, jpeg=True),
-    "test": Part(3, "0_real", web=True, jpeg=True),
-    "prompt_train": Part(4, "", web=True, jpeg=False),
-    "prompt_test": Part(5, "", web=True, jpeg=False),
+PHOTO_SETS: dict[str, PhotoSet] = {
+    "pretrain": PhotoSet(0, "", web=False, jpeg=False),
+    "source": PhotoSet(1, "", web=True, jpeg=True),
+    "train": PhotoSet(2, "0_real", web=True, jpeg=True),
+    "test": PhotoSet(3, "0_real", web=True, jpeg=True),
+    "prompt_train": PhotoSet(4, "", web=True, jpeg=False),
+    "prompt_test": PhotoSet(5, "", web=True, jpeg=False),
 }
 
 
@@ -52,10 +52,10 @@ def main(*, settings: dict[str, Any], out: Path) -> None:
     """Write one part.
 
     Args:
-        settings: part (a key of ``PARTS``), count, side, seed.
+        settings: part (a key of ``PHOTO_SETS``), count, side, seed.
         out: The folder to make.
     """
-    part = choose(PARTS, settings["part"], "part of the demo")
+    part = choose(PHOTO_SETS, settings["part"], "part of the demo")
     columns: dict[str, list[Any]] = {
         name: [] for name in ("file", "caption", "width", "height", "phrases", "x0", "y0", "x1", "y1")
     }

@@ -77,7 +77,7 @@ ByMetric = dict[str, Numbers]
 
 
 @dataclass
-class Result:
+class SubsetMetrics:
     """All metrics of one seed and subset, epoch by epoch."""
 
     n_real: int
@@ -210,7 +210,7 @@ def _numbers(
     n_fake = int(label.sum())
     numbers = []
     for seed in dict.fromkeys(seed for seed, _ in scores):
-        by_subset: dict[str, list[Result]] = {}
+        by_subset: dict[str, list[SubsetMetrics]] = {}
         for k, part in enumerate(parts):
             by_subset.setdefault(part.subset, []).append(measured[seed, k])
         results = {subset: _together(of_parts) for subset, of_parts in by_subset.items()}
@@ -232,7 +232,7 @@ def _measured(
     scores: Scores,
     rivals: dict[int, Float[np.ndarray, " rows"]],
     settings: dict,
-) -> dict[tuple[int, int], Result]:
+) -> dict[tuple[int, int], SubsetMetrics]:
     """The metrics of every seed and part.
 
     Args:
@@ -266,7 +266,7 @@ def _measured(
     rival_draws = {seed: [next(drawn) for _ in parts] for seed in rival_sets}
 
     last = {seed: epoch for seed, epoch in scores}
-    measured: dict[tuple[int, int], Result] = {}
+    measured: dict[tuple[int, int], SubsetMetrics] = {}
     for (seed, epoch), cuts in sets.items():
         for k, one in enumerate(cuts):
             point = _point(one, settings)
@@ -274,7 +274,7 @@ def _measured(
                 rival = rival_sets[seed][k]
                 _compare(point, draws[seed, epoch][k], one, rival, rival_draws[seed][k], settings)
             n_fake = int(one.labels.sum())
-            result = measured.setdefault((seed, k), Result(len(one.labels) - n_fake, n_fake))
+            result = measured.setdefault((seed, k), SubsetMetrics(len(one.labels) - n_fake, n_fake))
             result.points.append(point)
             result.draws.append(draws[seed, epoch][k])
     return measured
@@ -293,14 +293,14 @@ def _point(one: Scored, settings: dict) -> ByMetric:
     return measure_batches(one.labels[batches], one.scores[batches], settings["threshold"], metrics)
 
 
-def _together(results: list[Result]) -> Result:
+def _together(results: list[SubsetMetrics]) -> SubsetMetrics:
     """A subset of one part as it is; of several classes, their mean."""
     if len(results) == 1:
         return results[0]
     return _mean(results, sum(one.n_real for one in results), sum(one.n_fake for one in results))
 
 
-def _mean(results: list[Result], n_real: int, n_fake: int) -> Result:
+def _mean(results: list[SubsetMetrics], n_real: int, n_fake: int) -> SubsetMetrics:
     """The plain mean over subsets, draw by draw; a p-value has no mean."""
 
     def average(numbers: list[ByMetric]) -> ByMetric:
@@ -310,11 +310,11 @@ def _mean(results: list[Result], n_real: int, n_fake: int) -> Result:
     epochs = range(len(results[0].points))
     points = [average([result.points[epoch] for result in results]) for epoch in epochs]
     draws = [average([result.draws[epoch] for result in results]) for epoch in epochs]
-    return Result(n_real, n_fake, points, draws)
+    return SubsetMetrics(n_real, n_fake, points, draws)
 
 
 def _rules(
-    result: Result, epochs: list[int], best: int | None, metrics: Sequence[str]
+    result: SubsetMetrics, epochs: list[int], best: int | None, metrics: Sequence[str]
 ) -> list[tuple[tuple[str, int, int], str, tuple[float, ...]]]:
     """Each checkpoint rule's numbers: (rule, last epoch, how many), metric, (value, low, high, spread)."""
     numbers = []

@@ -118,7 +118,7 @@ class Batches:
         self.order = rows if world.size == 1 else rows.reshape(counts).permute(2, 3, 0, 1).flatten()
         self.mine = self.order.chunk(world.size)[world.rank]
         self.waited = 0.0
-        self._held: tuple[Draw, dict[int, Tensor]] | None = None
+        self._current_batch: tuple[Draw, dict[int, Tensor]] | None = None
 
     def _draws(self) -> Iterator[Draw]:
         for _ in range(self.steps):
@@ -135,25 +135,25 @@ class Batches:
         read = in_order(self._read, self._draws(), self.readers)
         for _ in progress(range(self.steps), self.steps, "pretrain", every=60):
             asked = time.monotonic()
-            self._held = next(read)
+            self._current_batch = next(read)
             self.waited += time.monotonic() - asked
-            yield self._held[0].image.unique()
+            yield self._current_batch[0].image.unique()
         share = self.waited / (time.monotonic() - began)
         if self.photos.ahead:
             log.info("%.1f %% of the epoch was spent waiting for photographs; threads read them", 100 * share)
 
     def patches(self) -> Tensor:
         """Patches of this process's part of the current batch."""
-        assert self._held is not None
-        draw, images = self._held
+        assert self._current_batch is not None
+        draw, images = self._current_batch
         there = {i: image.to(self.device) for i, image in images.items()}
         part = draw.part(self.mine)
         return cut_patches(there, part, ratios=self.ratios, patch_size=self.patch, quantise=self.quantise)
 
     def labels(self) -> Int64[Tensor, " n"]:
         """Labels of the whole current batch, in the order of the processes' parts."""
-        assert self._held is not None
-        return self._held[0].label[self.order].to(self.device)
+        assert self._current_batch is not None
+        return self._current_batch[0].label[self.order].to(self.device)
 
 
 def main(

@@ -143,7 +143,7 @@ def trainings(settings: Mapping[str, Any], split: Path) -> list[Training]:
 
 
 @dataclass(frozen=True)
-class Result:
+class TrainingResult:
     """What a training leaves beside its weights.
 
     Attributes:
@@ -168,7 +168,7 @@ def run_training(
     generator: torch.Generator,
     state: Path,
     out: Path,
-) -> Result:
+) -> TrainingResult:
     """Run all phases of a method; write the weights of its last epochs to ``out``.
 
     Args:
@@ -195,7 +195,7 @@ def run_training(
     several = len(results) > 1
     log = [({"phase": n} if several else {}) | row for n, one in enumerate(results, start=1) for row in one.log]
     seen = sum(int(row["rows"]) for row in log) if results else len(sample.ids)
-    return Result(log, seen, results[-1].epoch if results else 0, method.shape())
+    return TrainingResult(log, seen, results[-1].epoch if results else 0, method.shape())
 
 
 def main(
@@ -227,7 +227,7 @@ def main(
     began = time.monotonic()
     with exclusive_lock(work), folder_beside(out) as part:
         work.mkdir(exist_ok=True)
-        results: list[Result] = []
+        results: list[TrainingResult] = []
         for training in trainings(settings, split):
             ids, labels = chosen_rows(split, training.subsets, training.count)
             sample = Sample(ids, labels, opened)
