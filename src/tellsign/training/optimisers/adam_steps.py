@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
+from tellsign.training.optimisers.base import Steps
 
-class Adam:
+
+class Adam(Steps):
     """Adam (Kingma & Ba 2014) and AdamW (``decoupled``; Loshchilov & Hutter 2019), over torch's functional form.
 
     Args:
@@ -31,24 +33,18 @@ class Adam:
         weight_decay: float = 0.0,
         decoupled: bool = False,
     ) -> None:
-        self.params = [p for p in params if p.requires_grad]
+        super().__init__(params)
         self.lr, self.betas, self.eps = lr, betas, eps
         self.weight_decay, self.decoupled = weight_decay, decoupled
-        self.fused = bool(self.params) and all(p.is_cuda for p in self.params)
         self.first = [torch.zeros_like(p) for p in self.params]
         self.second = [torch.zeros_like(p) for p in self.params]
         # a fused step counts on the device
         self.steps = [torch.zeros((), device=p.device if self.fused else "cpu") for p in self.params]
 
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-        for p in self.params:
-            p.grad = None
-
     @torch.no_grad()
     def step(self, lr: float | None = None) -> None:
         """Update every parameter that has a gradient."""
-        gradients = [(i, p.grad) for i, p in enumerate(self.params) if p.grad is not None]
+        gradients = self.gradients()
         adam(
             [self.params[i] for i, _ in gradients],
             [gradient for _, gradient in gradients],

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
+from tellsign.training.optimisers.base import Steps
 
-class Sgd:
+
+class Sgd(Steps):
     """Stochastic gradient descent with momentum, over torch's functional form.
 
     The velocity is v ← momentum v + g and the step lr v (nesterov: lr (g + momentum v)), without dampening: torch's
@@ -32,20 +34,14 @@ class Sgd:
         nesterov: bool = False,
         weight_decay: float = 0.0,
     ) -> None:
-        self.params = [p for p in params if p.requires_grad]
+        super().__init__(params)
         self.lr, self.momentum, self.nesterov, self.weight_decay = lr, momentum, nesterov, weight_decay
-        self.fused = bool(self.params) and all(p.is_cuda for p in self.params)
         self.velocity = [torch.zeros_like(p) for p in self.params]
-
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-        for p in self.params:
-            p.grad = None
 
     @torch.no_grad()
     def step(self, lr: float | None = None) -> None:
         """Update every parameter that has a gradient."""
-        gradients = [(i, p.grad) for i, p in enumerate(self.params) if p.grad is not None]
+        gradients = self.gradients()
         sgd(
             [self.params[i] for i, _ in gradients],
             [gradient for _, gradient in gradients],
