@@ -17,7 +17,7 @@ import torch.nn.functional as F
 import yaml
 from conftest import demo_config, make_plan
 from safetensors.torch import load_file
-from test_train import made
+from test_train import killed_in_save, made
 from torch import nn
 
 from tellsign.data.pixels import PixelTable
@@ -258,16 +258,7 @@ def test_every_phase_is_logged_and_the_last_ones_epochs_are_kept(data, tmp_path)
 def test_a_training_killed_in_any_phase_resumes_to_the_same_bytes(data, tmp_path, monkeypatch, killed_after):
     staged, _ = planned(tmp_path, "Staged", keep=3)
     trained(data, tmp_path / "whole", staged)
-    save, calls = train.Resume.save, []
-
-    def dying(self, *arguments):
-        calls.append(1)
-        if len(calls) == killed_after + 1:
-            raise KeyboardInterrupt  # the weights of this epoch are written, its state is not
-        save(self, *arguments)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(train.Resume, "save", dying)
+    with killed_in_save(monkeypatch, killed_after):
         trained(data, tmp_path / "again", staged)
     assert (tmp_path / "work").is_dir()
     trained(data, tmp_path / "again", staged)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -136,19 +137,26 @@ def test_every_baselines_recipe_trains_and_scores(data, tmp_path, recipe):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("killed_after", [1, 2])
-def test_a_killed_early_stopping_training_resumes_to_the_same_bytes(data, tmp_path, killed_after, monkeypatch):
-    _, log = trained(data, tmp_path / "whole", CNNDET)
+@contextmanager
+def killed_in_save(monkeypatch, saved):
+    """A training within is killed when it has written its state so often: weights of the next epoch, not its state."""
     save, calls = train.Resume.save, []
 
     def dying(self, *arguments):
         calls.append(1)
-        if len(calls) == killed_after + 1:
+        if len(calls) == saved + 1:
             raise KeyboardInterrupt  # the weights of this epoch are written, its state is not
         save(self, *arguments)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(train.Resume, "save", dying)
+        yield
+
+
+@pytest.mark.parametrize("killed_after", [1, 2])
+def test_a_killed_early_stopping_training_resumes_to_the_same_bytes(data, tmp_path, killed_after, monkeypatch):
+    _, log = trained(data, tmp_path / "whole", CNNDET)
+    with killed_in_save(monkeypatch, killed_after):
         trained(data, tmp_path / "again", CNNDET)
     _, after = trained(data, tmp_path / "again", CNNDET)
     assert (tmp_path / "whole/model.safetensors").read_bytes() == (tmp_path / "again/model.safetensors").read_bytes()
