@@ -20,6 +20,13 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "NOTICE"], ids=lambda page: page.name)
+def test_files_that_are_named_exist(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
+    for name in re.findall(r"(?<![\w/])(?:src|config|docs|tests|workflow|benchmarks)/[\w/.-]*[\w]", text):
+        assert (ROOT / name).exists() or name == "tests/test_X.py", f"{page.name}: {name}"
+
+
 def test_readme_names_the_two_commands_and_ci_runs_the_tests_by_it() -> None:
     readme, targets = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
     commands = re.findall(r"^(make \w+) ", readme, flags=re.M)
