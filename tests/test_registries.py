@@ -15,6 +15,7 @@ import pytest
 from conftest import ROOT, demo_config, make_plan
 
 from tellsign.data.augmentations import AUGMENTATIONS
+from tellsign.data.layouts import LAYOUTS
 from tellsign.data.perturbations import PERTURBATIONS
 from tellsign.detectors.registry import METHODS
 from tellsign.errors import UserError
@@ -40,6 +41,7 @@ REGISTRIES = [
     FIGURE_KINDS,
     AUGMENTATIONS,
     PERTURBATIONS,
+    LAYOUTS,
 ]
 NOT_OPTIONS = {"name", "kind", "warmup"}
 
@@ -119,6 +121,7 @@ def perturbation_of(artifact) -> str | None:
     ("registry", "entry", "uses"),
     [
         (MASKS, "cutout", lambda a: a.stage == "train" and a.settings["mask"]["name"] == "cutout"),
+        (LAYOUTS, "photos", lambda a: a.stage == "index" and a.settings["layout"] == "photos"),
         (OPTIMISERS, "adam", lambda a: a.settings.get("optimiser", {}).get("name") == "adam"),
         (OPTIMISERS, "adamw", lambda a: a.settings.get("optimiser", {}).get("name") == "adamw"),
         (SCHEDULES, "step", lambda a: a.settings.get("schedule", {}).get("kind") == "step"),
