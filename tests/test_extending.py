@@ -42,7 +42,7 @@ def block(text: str, language: str) -> str:
 
 def python(tree: Path, *arguments: str) -> str:
     """Run Python with the copy's own sources; return what it wrote."""
-    environment = os.environ | {"PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = os.environ | {"PYTHONPATH": str(tree / "src"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, *arguments], cwd=tree, env=environment, capture_output=True, text=True, check=False
     )
