@@ -49,5 +49,5 @@ def cells(settings: Mapping[str, Any]) -> Iterator[Cell]:
             # a column of subsets shows every metric, a column of metrics its own
             for metric in [select["metric"]] if "metric" in select else spec.metrics:
                 if runs:
-                    shown = ("benchmark", "perturbation", "checkpoint", "subset", "protocol")
-                    yield Cell(runs, metric, *(select[key] for key in shown))
+                    keys = ("benchmark", "perturbation", "checkpoint", "subset", "protocol")
+                    yield Cell(runs, metric, *(select[key] for key in keys))

@@ -125,12 +125,12 @@ class ResultsPlan:
         spec = choose(self._papers[paper].tables, name, f"table of {paper}")
         presented = self._presented(paper, name, self._named_protocols(spec, f"{paper}: table {name}"))
         settings = table_settings({"comparable": self._config.comparable} | presented)
-        shown = list(cells(settings))
+        table_cells = list(cells(settings))
         published = self._configuration.folder / "config" / "published" / f"{paper}.csv"
         raw = {"published": self._file_digest(published)} if spec.get("quoted") else {}
         metrics = self.evaluations(paper, spec)
         measured = Measured(self._configuration, [made for _, made in metrics])
-        for cell in dict.fromkeys(shown):
+        for cell in dict.fromkeys(table_cells):
             check_cell(cell, measured, paper, f"{paper}: table {name}")
         needs = {
             "metrics": metrics,

@@ -69,6 +69,6 @@ def render(name: str, banner: str, papers: Sequence[PaperOnPage]) -> str:
         banner: stands above everything; may be empty.
         papers: in the order of the page; one without tables and figures is left out.
     """
-    shown = [paper for paper in papers if paper.tables or paper.figures]
-    values: Mapping[str, object] = {"name": name, "banner": banner, "papers": shown}
+    papers_with_results = [paper for paper in papers if paper.tables or paper.figures]
+    values: Mapping[str, object] = {"name": name, "banner": banner, "papers": papers_with_results}
     return environment("html", TEMPLATES, TABLE_TEMPLATES).get_template("report.html.j2").render(values)

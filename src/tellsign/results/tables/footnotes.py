@@ -47,15 +47,15 @@ def _threshold(ours: Sequence[Number]) -> list[str]:
 
 
 def _protocols(spec: Spec, ours: Sequence[Number]) -> list[str]:
-    shown_by_protocol: dict[str, list[str]] = {}
+    places_by_protocol: dict[str, list[str]] = {}
     for number in ours:
-        shown = number.row if spec.kind == "protocols" else f"{number.row}, {number.column}"
+        place = number.row if spec.kind == "protocols" else f"{number.row}, {number.column}"
         if number.protocol:
-            shown_by_protocol.setdefault(number.protocol, []).append(shown)
+            places_by_protocol.setdefault(number.protocol, []).append(place)
     everywhere = len({number.protocol for number in ours}) == 1
     return [
-        f"Protocol{'' if everywhere else ' of ' + '; '.join(distinct(shown))}: {protocol}."
-        for protocol, shown in shown_by_protocol.items()
+        f"Protocol{'' if everywhere else ' of ' + '; '.join(distinct(places))}: {protocol}."
+        for protocol, places in places_by_protocol.items()
     ]
 
 

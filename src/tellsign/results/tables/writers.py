@@ -94,8 +94,8 @@ def _plain(value: Any, source: str) -> str:
 
 def as_json(document: Document) -> str:
     """What the table shows, for the report; its numbers are in the CSV."""
-    shown = {key: value for key, value in asdict(document).items() if key != "numbers"}
-    return json.dumps(shown, ensure_ascii=False, indent=1) + "\n"
+    contents = {key: value for key, value in asdict(document).items() if key != "numbers"}
+    return json.dumps(contents, ensure_ascii=False, indent=1) + "\n"
 
 
 def document_from_json(text: str) -> Document:
