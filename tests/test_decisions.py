@@ -14,7 +14,7 @@ import pytest
 from tellsign.data.perturbations import PERTURBATIONS
 from tellsign.detectors.recipes.features import FeatureRecipe
 from tellsign.detectors.recipes.image import ImageRecipe
-from tellsign.results.figures.specification import METRIC_KINDS, NETWORK_KINDS
+from tellsign.results.figures.kinds import FIGURE_KINDS
 from tellsign.schema import data
 from tellsign.schema.annotation import Annotate
 from tellsign.schema.evaluation import Evaluate
@@ -49,7 +49,7 @@ def exists(name: str) -> bool:
     if first == "tables":
         return rest in Table.model_fields
     if first == "figures":
-        return any(rest in keys for keys in (METRIC_KINDS | NETWORK_KINDS).values())
+        return any(rest in cls.model_fields for cls in FIGURE_KINDS.settings().values())
     owners: tuple[type, ...] = SECTIONS.get(first, ())
     parts = rest.split(".") if owners else name.split(".")
     owners = owners or (ImageRecipe, FeatureRecipe)

@@ -1,4 +1,5 @@
 import csv
+import json
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from tellsign.data.features import Features
 from tellsign.detectors import build as detectors
 from tellsign.errors import UserError
 from tellsign.evaluation.metrics import COMPARISONS, METRICS
+from tellsign.schema.figures import figure_settings
 from tellsign.stages import figure
 from tellsign.system.parquet import read_rows, write_rows
 
@@ -51,7 +53,7 @@ def plain_rows(values, metric="accuracy"):
 
 def draw(tmp_path, spec, metrics=(), **inputs):
     given = {"checkpoints": {}, "encoders": {}, "features": {}, "splits": {}, "crops": {}, "device": "cpu"} | inputs
-    settings = {"paper": "mpft", "name": "test", **spec}
+    settings = figure_settings({"paper": "mpft", "name": "test", **spec})
     figure.main(settings=settings, metrics=list(metrics), out=tmp_path / "out", **given)
     with (tmp_path / "out" / "figure.csv").open(newline="") as stream:
         return list(csv.DictReader(stream))
@@ -234,10 +236,10 @@ def test_every_metric_is_drawn_with_its_words_in_its_unit(tmp_path, metric, monk
 
 def test_figures_of_metrics_do_not_wait_for_torch(tmp_path):
     paths = two_runs(tmp_path)
+    spec = {"kind": "bars", "paper": "mpft", "metric": "accuracy", "rows": [{"label": "direct", "run": "direct"}]}
     code = (
         "import sys; from tellsign.__main__ import run\n"
-        'spec = \'{"kind": "bars", "paper": "mpft", "metric": "accuracy", '
-        '"rows": [{"label": "direct", "run": "direct"}]}\'\n'
+        f"spec = {json.dumps(figure_settings(spec))!r}\n"
         "done = run(['figure', '--settings', spec, '--checkpoints', '--encoders', '--features', '--splits', '--crops',"
         f" '--metrics', {str(paths[0])!r}, '--out', {str(tmp_path / 'out')!r}])\n"
         "sys.exit(done or 'torch' in sys.modules)"

@@ -14,7 +14,7 @@ from tellsign.results.figures.curves import Curve, CurvePanel
 from tellsign.results.figures.files import csv_text, png_bytes, svg_bytes
 from tellsign.results.figures.kinds import FIGURE_KINDS
 from tellsign.results.figures.page import WIDTH
-from tellsign.results.figures.specification import complete_spec
+from tellsign.schema.figures import figure_settings
 
 FIGURES = {kind: importlib.import_module(record.module).draw for kind, record in FIGURE_KINDS.items()}
 
@@ -169,31 +169,31 @@ def test_csv_text_writes_ten_digits_and_nan_as_nothing():
         csv_text({"a": [1], "b": []})
 
 
-def test_complete_spec_fills_defaults_and_names_near_misses():
-    spec = complete_spec({"kind": "bars", "rows": [], "metric": "auc"})
+def test_figure_settings_fills_defaults_and_names_near_misses():
+    spec = figure_settings({"kind": "bars", "rows": [], "metric": "auc"})
     assert spec["metric"] == "auc" and spec["mean"] is True and spec["banner"] == ""
     with pytest.raises(UserError, match="Did you mean 'heat_map'"):
-        complete_spec({"kind": "heatmap"})
+        figure_settings({"kind": "heatmap"})
     with pytest.raises(UserError, match=r"unknown key 'row'.*Did you mean 'rows'"):
-        complete_spec({"kind": "bars", "row": []})
-    with pytest.raises(UserError, match=r"rows of figure .*unknown key 'lable'.*Did you mean 'label'"):
-        complete_spec({"kind": "bars", "rows": [{"lable": "TAM"}]})
+        figure_settings({"kind": "bars", "row": []})
+    with pytest.raises(UserError, match=r"figure '' \(bars\)\.rows\[0\]: unknown key 'lable'.*Did you mean 'label'"):
+        figure_settings({"kind": "bars", "rows": [{"lable": "TAM"}]})
     with pytest.raises(UserError, match="'x_label' is missing"):
-        complete_spec({"kind": "ratio_curve", "rows": []})
+        figure_settings({"kind": "ratio_curve", "rows": []})
 
 
 def test_severities_keep_their_order_through_json_with_sorted_keys():
     panel = {"severities": {"none": "none", 75: "jpeg-75", 25: "jpeg-25"}}
-    spec = complete_spec({"kind": "robustness_curve", "rows": [], "panels": [panel]})
-    again = complete_spec(json.loads(json.dumps(spec, sort_keys=True)))
+    spec = figure_settings({"kind": "robustness_curve", "rows": [], "panels": [panel]})
+    again = figure_settings(json.loads(json.dumps(spec, sort_keys=True)))
     assert again == spec
     assert spec["panels"][0]["severities"] == [["none", "none"], ["75", "jpeg-75"], ["25", "jpeg-25"]]
 
 
-def test_checking_a_figure_imports_neither_matplotlib_nor_torch():
+def test_checking_a_figure_imports_neither_matplotlib_nor_torch_nor_numpy():
     code = (
-        "import sys; from tellsign.results.figures.specification import complete_spec\n"
-        "complete_spec({'kind': 'bars', 'rows': []})\n"
-        "sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
+        "import sys; from tellsign.schema.figures import figure_settings\n"
+        "figure_settings({'kind': 'bars', 'rows': []})\n"
+        "sys.exit(bool({'torch', 'matplotlib', 'numpy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -159,7 +159,7 @@ def test_every_entry_has_its_function_and_its_settings(registry: Registry):
         assert callable(registry.load(f"{name}x" if name.endswith(":") else name)), name
         if record.settings:
             hints = typing.get_type_hints(registry.settings()[name])
-            assert name in typing.get_args(hints["kind" if registry is SCHEDULES else "name"])
+            assert name in typing.get_args(hints["kind" if registry in (SCHEDULES, FIGURE_KINDS) else "name"])
 
 
 @pytest.mark.parametrize("registry", [AUGMENTATIONS, HEADS, MASKS, OPTIMISERS, SCHEDULES], ids=named)

@@ -52,6 +52,7 @@ def test_no_line_is_longer_than_a_page(name):
         ("recipes", {"a": {"mask": {"name": "cutout", "period": [0.1, 0.2]}}}),
         ("recipes", {"a": {"optimiser": {"lr": "1e-4"}}}),
         ("paper", {"paper": "x", "title": "X", "seeds": [0], "base": {}, "runs": {}, "tables": {"a": {"kind": "x"}}}),
+        ("paper", {"paper": "x", "title": "X", "seeds": [0], "base": {}, "runs": {}, "figures": {"a": {"kind": "x"}}}),
     ],
 )
 def test_what_is_wrong_is_refused(kind, data):

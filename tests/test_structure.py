@@ -45,7 +45,6 @@ EXCEPTIONS = {
     ("networks.glip.grounder", "demo.grounder"): "the form of a grounder's answer",
     ("plan.annotation", "networks.captioners"): "names of captioners, without torch",
     ("plan.annotation", "networks.grounders"): "names of grounders, without torch",
-    ("plan.presentation", "results.figures.specification"): "a figure is checked before any job",
     ("plan.presentation", "results.tables.specification"): "which numbers a table shows must be known before any job",
 }
 """(importer, imported) → why it may."""

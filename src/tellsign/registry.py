@@ -114,3 +114,12 @@ class Registry(Mapping[str, Record]):
             for name, record in self.records.items()
             if record.settings
         }
+
+    def settings_of(self, name: str) -> type[Any]:
+        """The settings class of one entry, whose module alone is imported.
+
+        Raises:
+            UserError: the name is unknown.
+        """
+        record = self.find(name)
+        return getattr(importlib.import_module(record.module), record.settings)

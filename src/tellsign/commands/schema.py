@@ -9,7 +9,7 @@ import copy
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
@@ -18,6 +18,7 @@ from tellsign.commands.rates import Rates
 from tellsign.detectors.recipes.base import Recipe
 from tellsign.detectors.registry import METHODS, recipe_class
 from tellsign.networks.weights import WeightsEntry
+from tellsign.results.figures.kinds import FIGURE_KINDS
 from tellsign.schema.config import Config
 from tellsign.schema.data import Benchmark
 from tellsign.schema.fields import Named
@@ -52,13 +53,15 @@ def schemas() -> dict[str, JsonSchema]:
         },
     )
     paper, recipes, tables = schema_of(Paper), partial_recipes(), schema_of(Named[Table])
+    figures = schema_of(Named[Union[tuple(FIGURE_KINDS.settings().values())]])  # pyright: ignore  # noqa: UP007
     # runs and the like say only what differs; `tellsign.schema.paper_files` merges them before they are checked
-    paper["$defs"] |= recipes["$defs"] | tables["$defs"]
+    paper["$defs"] |= recipes["$defs"] | tables["$defs"] | figures["$defs"]
     run = recipes["additionalProperties"]
     for section in ("runs", "grids", "bases", "baselines"):
         paper["properties"][section] |= {"additionalProperties": run}
     paper["properties"]["base"] |= run
-    paper["properties"]["tables"] |= {"additionalProperties": tables["additionalProperties"]}
+    for section, shown in (("tables", tables), ("figures", figures)):
+        paper["properties"][section] |= {"additionalProperties": shown["additionalProperties"]}
     paper["properties"]["baselines"]["properties"] = {
         "include": {"type": "string", "description": "A file of recipes."}
     }

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from tellsign.results.figures.specification import complete_spec
 from tellsign.results.tables.specification import read_spec, runs_of
 
 
@@ -22,15 +21,6 @@ class Cell(NamedTuple):
     checkpoint: str | None
     subset: str | None
     protocol: str
-
-
-def complete_figure(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A figure's specification with every default filled in.
-
-    Raises:
-        UserError: anything in it that cannot be right.
-    """
-    return complete_spec(spec)
 
 
 def cells(settings: Mapping[str, Any]) -> Iterator[Cell]:

@@ -12,7 +12,7 @@ from tellsign.evaluation.metrics import METRICS
 from tellsign.plan.artifact import Artifact, Workshop, answered_once, digest
 from tellsign.plan.configuration import Configuration, named_under
 from tellsign.plan.data import DataPlan
-from tellsign.plan.presentation import cells, complete_figure
+from tellsign.plan.presentation import cells
 from tellsign.plan.recipes import Run
 from tellsign.plan.shown import Measured, check_cell
 from tellsign.plan.training import TrainingPlan
@@ -21,6 +21,7 @@ from tellsign.results.figures.kinds import FIGURE_KINDS, is_made_from_metrics
 from tellsign.results.tables.kinds import TABLE_KINDS
 from tellsign.schema.data import Bias, Perturbation
 from tellsign.schema.evaluation import Evaluate
+from tellsign.schema.figures import figure_settings
 from tellsign.schema.loading import build, differences, merge, plain
 from tellsign.schema.tables import table_settings
 
@@ -174,7 +175,7 @@ class ResultsPlan:
     def figure(self, paper: str, name: str) -> Artifact:
         """One figure of a paper."""
         spec = choose(self._papers[paper].figures, name, f"figure of {paper}")
-        settings = complete_figure(self._presented(paper, name, spec))
+        settings = figure_settings(self._presented(paper, name, spec))
         runs = self._configuration.runs_in(paper, spec)
         kind = FIGURE_KINDS.find(spec["kind"])
         if is_made_from_metrics(spec["kind"]):

@@ -7,11 +7,7 @@ Reads, as the kind needs:
   --features     RUN@SPLIT=FOLDER of embed, for tsne and image_text_similarity of runs on cached features (TIDY)
   --crops        SPLIT=FOLDER: crops of a split's images; --splits, SPLIT=FILE, says which image is what
 
-Settings: kind, paper, name, title, banner, note (how to read it, beside what is said automatically), names
-{subset: printed name}, and the kind's own keys (`tellsign.results.figures.specification`). A row
-names a run by `run: NAME` (or PAPER/NAME), or several by `grid: NAME` with `field`, the dotted field of the
-recipe that varies. benchmark, perturbation and checkpoint say which of a run's metrics are drawn; panels and
-rows may say otherwise, and a row may name a split of its own.
+Settings: the figure's, as `tellsign.schema.figures.figure_settings` completes them.
 
 Writes the folder --out: figure.png, figure.svg, figure.csv (the data behind it) and figure.json (its words, for the
 report).
@@ -25,7 +21,6 @@ from pathlib import Path
 from tellsign.results.figures.drawing import Drawing, Inputs
 from tellsign.results.figures.files import csv_text, png_bytes, svg_bytes
 from tellsign.results.figures.kinds import FIGURE_KINDS
-from tellsign.results.figures.specification import complete_spec
 from tellsign.system.files import folder_beside
 
 
@@ -46,11 +41,10 @@ def main(
     Raises:
         UserError: a wrong setting, a run without metrics or checkpoint, or metrics that leave a choice open.
     """
-    spec = complete_spec(settings)
     inputs = Inputs(metrics, checkpoints, encoders, features, splits, crops, device)
-    drawing: Drawing = FIGURE_KINDS.load(spec["kind"])(spec, inputs)
-    note = " ".join(filter(None, (spec["note"].strip(), drawing.caption)))
-    words = {"title": spec["title"], "note": note, "banner": spec["banner"]}
+    drawing: Drawing = FIGURE_KINDS.load(settings["kind"])(settings, inputs)
+    note = " ".join(filter(None, (settings["note"].strip(), drawing.caption)))
+    words = {"title": settings["title"], "note": note, "banner": settings["banner"]}
     page = drawing.draw(**words)
     with folder_beside(out) as part:
         (part / "figure.png").write_bytes(png_bytes(page))

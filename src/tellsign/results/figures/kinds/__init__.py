@@ -30,18 +30,27 @@ _HERE = "tellsign.results.figures.kinds"
 FIGURE_KINDS = Registry(
     "kind of figure",
     {
-        "heat_map": FigureKind(f"{_HERE}.heat_map", "heat_map", made_from="metrics"),
-        "ratio_curve": FigureKind(f"{_HERE}.ratio_curve", "ratio_curve", made_from="metrics"),
-        "robustness_curve": FigureKind(f"{_HERE}.robustness_curve", "robustness_curve", made_from="metrics"),
-        "steps_curve": FigureKind(f"{_HERE}.steps_curve", "steps_curve", made_from="metrics"),
-        "bars": FigureKind(f"{_HERE}.bars", "bars", made_from="metrics"),
-        "training_bars": FigureKind(f"{_HERE}.training_bars", "training_bars", made_from="metrics"),
-        "image_text_similarity": FigureKind(
-            f"{_HERE}.image_text_similarity", "image_text_similarity", made_from="networks"
+        "heat_map": FigureKind(f"{_HERE}.heat_map", "heat_map", settings="HeatMap", made_from="metrics"),
+        "ratio_curve": FigureKind(f"{_HERE}.ratio_curve", "ratio_curve", settings="RatioCurve", made_from="metrics"),
+        "robustness_curve": FigureKind(
+            f"{_HERE}.robustness_curve", "robustness_curve", settings="RobustnessCurve", made_from="metrics"
         ),
-        "tsne": FigureKind(f"{_HERE}.tsne", "tsne", made_from="networks"),
-        "cam": FigureKind(f"{_HERE}.cam", "cam", made_from="networks"),
-        "similarity_map": FigureKind(f"{_HERE}.similarity_map", "similarity_map", made_from="networks"),
+        "steps_curve": FigureKind(f"{_HERE}.steps_curve", "steps_curve", settings="StepsCurve", made_from="metrics"),
+        "bars": FigureKind(f"{_HERE}.bars", "bars", settings="Bars", made_from="metrics"),
+        "training_bars": FigureKind(
+            f"{_HERE}.training_bars", "training_bars", settings="TrainingBars", made_from="metrics"
+        ),
+        "image_text_similarity": FigureKind(
+            f"{_HERE}.image_text_similarity",
+            "image_text_similarity",
+            settings="ImageTextSimilarity",
+            made_from="networks",
+        ),
+        "tsne": FigureKind(f"{_HERE}.tsne", "tsne", settings="TSNE", made_from="networks"),
+        "cam": FigureKind(f"{_HERE}.cam", "cam", settings="CAM", made_from="networks"),
+        "similarity_map": FigureKind(
+            f"{_HERE}.similarity_map", "similarity_map", settings="SimilarityMap", made_from="networks"
+        ),
     },
 )
 """What makes a figure, by its kind."""

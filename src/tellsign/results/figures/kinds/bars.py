@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from tellsign.results.figures.bar_chart import draw
 from tellsign.results.figures.drawing import Columns, Drawing, Inputs, add, printed
 from tellsign.results.figures.measured import Metrics, cell_of
+from tellsign.schema.fields import Several
+from tellsign.schema.figures import MetricFigure
+
+
+class Bars(MetricFigure):
+    """Bars: one group a test set, one bar a run.
+
+    Attributes:
+        metric: Name of a metric.
+        subsets: Tested on; none for all.
+        mean: Show the mean over subsets as well.
+    """
+
+    kind: Literal["bars"]
+    metric: str = "ap_fake"
+    subsets: Several[str] = ()
+    mean: bool = True
 
 
 def bars(spec: Mapping[str, Any], inputs: Inputs) -> Drawing:

@@ -6,17 +6,37 @@ import functools
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tellsign.errors import UserError, choose
 from tellsign.results.figures.drawing import Columns, Drawing, Inputs, add, printed, short_name
 from tellsign.results.figures.networks import Networks
 from tellsign.results.figures.page import SMALL, WIDTH, bar_below, drawing, page
+from tellsign.schema.fields import NonNegative, Positive
+from tellsign.schema.figures import NetworkFigure
 
 if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Float, UInt8
     from matplotlib.figure import Figure
+
+
+class CAM(NetworkFigure):
+    """Images above their class activation maps.
+
+    Attributes:
+        crop: Side of the stored crops, in pixels.
+        real, fake: How many real images, and how many of each subset's generated ones.
+        target: The class whose evidence is shown; ``label`` for each image's own.
+        scale: Maps are shares of the greatest of the ``row``, or of each ``image``.
+    """
+
+    kind: Literal["cam"]
+    crop: Positive[int]
+    real: NonNegative[int] = 2
+    fake: NonNegative[int] = 1
+    target: Literal["real", "fake", "label"] = "real"
+    scale: Literal["row", "image"] = "row"
 
 
 def cam(spec: Mapping[str, Any], inputs: Inputs) -> Drawing:

@@ -5,17 +5,34 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tellsign.results.figures.drawing import Columns, Drawing, Inputs, add, as_label, expanded, printed
 from tellsign.results.figures.measured import Metrics, cell_of
 from tellsign.results.figures.page import SMALL, WIDTH, drawing, metric_label, page
+from tellsign.schema.fields import Several
+from tellsign.schema.figures import MetricFigure
 
 if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Float
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+class HeatMap(MetricFigure):
+    """A number for every (trained on, tested on).
+
+    Attributes:
+        metric: Name of a metric.
+        subsets: Tested on; none for all.
+        mean: Show the mean over subsets as well.
+    """
+
+    kind: Literal["heat_map"]
+    metric: str = "accuracy"
+    subsets: Several[str] = ()
+    mean: bool = True
 
 
 def heat_map(spec: Mapping[str, Any], inputs: Inputs) -> Drawing:

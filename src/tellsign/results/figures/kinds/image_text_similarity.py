@@ -5,17 +5,30 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tellsign.results.figures.drawing import Columns, Drawing, Inputs, add, printed
 from tellsign.results.figures.networks import Networks
 from tellsign.results.figures.page import DASHES, LINES, drawing, legend_below, legend_height, page
+from tellsign.schema.fields import Positive
+from tellsign.schema.figures import NetworkFigure
 
 if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Float
     from matplotlib.figure import Figure
     from torch import Tensor
+
+
+class ImageTextSimilarity(NetworkFigure):
+    """Cosine of the embeddings of each image and its caption.
+
+    Attributes:
+        per_class: Images of each class.
+    """
+
+    kind: Literal["image_text_similarity"]
+    per_class: Positive[int] = 50
 
 
 def image_text_similarity(spec: Mapping[str, Any], inputs: Inputs) -> Drawing:

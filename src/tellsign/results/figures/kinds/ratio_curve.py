@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tellsign.results.figures.curves import CurvePanel, curve_columns, curves, line_of, panels_of
 from tellsign.results.figures.drawing import Drawing, Inputs, add, as_number, expanded
 from tellsign.results.figures.measured import Metrics, cell_of
 from tellsign.results.figures.page import drawing, metric_label
+from tellsign.schema.figures import RecipeCurves
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+class RatioCurve(RecipeCurves):
+    """A metric against a setting of the recipe.
+
+    Attributes:
+        x_label: What is on the axis.
+        log: Logarithmic axis, for data volumes.
+        spread: Bands are the deviation over ``seeds``, or over the kept ``epochs`` (as LoL prints it).
+    """
+
+    kind: Literal["ratio_curve"]
+    x_label: str
+    log: bool = False
+    spread: Literal["seeds", "epochs"] = "seeds"
 
 
 def ratio_curve(spec: Mapping[str, Any], inputs: Inputs) -> Drawing:

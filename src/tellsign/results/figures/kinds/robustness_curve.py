@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tellsign.errors import UserError
 from tellsign.results.figures.curves import CurvePanel, curve_columns, curves, line_of, panels_of
 from tellsign.results.figures.drawing import Drawing, Inputs, add
 from tellsign.results.figures.measured import Metrics, cell_of
 from tellsign.results.figures.page import drawing, metric_label
+from tellsign.schema.fields import Several
+from tellsign.schema.figures import Curves, Panel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+class RobustnessCurve(Curves):
+    """A metric against the severity of perturbations.
+
+    Attributes:
+        panels: One a perturbation, with its ``severities``.
+        metric: Name of a metric.
+    """
+
+    kind: Literal["robustness_curve"]
+    panels: Several[Panel]
+    metric: str = "ap_fake"
 
 
 def robustness_curve(spec: Mapping[str, Any], inputs: Inputs) -> Drawing:

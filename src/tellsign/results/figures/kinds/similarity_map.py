@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tellsign.errors import UserError
 from tellsign.results.figures.drawing import Columns, Drawing, Inputs, add, printed
 from tellsign.results.figures.networks import BATCH, Networks
 from tellsign.results.figures.page import LINES, WIDTH, bar_below, drawing, page
+from tellsign.schema.fields import Positive
+from tellsign.schema.figures import ImageFigure, NetworkSource
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +23,25 @@ if TYPE_CHECKING:
 
     from tellsign.data.pixels import PixelTable
     from tellsign.networks.backbones.backbone import Backbone
+
+
+class SimilarityMap(ImageFigure):
+    """Similarity of neighbouring patches.
+
+    Attributes:
+        network: Whose features are compared.
+        crop: Side of the stored crops, in pixels.
+        images: Images of each class.
+        patch: Side of a patch, in pixels.
+        patches: Patches along the diagonal, with stride 1.
+    """
+
+    kind: Literal["similarity_map"]
+    network: NetworkSource
+    crop: Positive[int] = 256
+    images: Positive[int] = 16
+    patch: Positive[int] = 128
+    patches: Positive[int] = 128
 
 
 def similarity_map(spec: Mapping[str, Any], inputs: Inputs) -> Drawing:

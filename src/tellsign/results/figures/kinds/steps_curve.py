@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tellsign.errors import UserError, choose
 from tellsign.results.figures.curves import CurvePanel, curve_columns, curves, line_of, panels_of
 from tellsign.results.figures.drawing import Drawing, Inputs, add
 from tellsign.results.figures.measured import Metrics, cell_of
 from tellsign.results.figures.page import drawing, metric_label
+from tellsign.schema.figures import RecipeCurves
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+class StepsCurve(RecipeCurves):
+    """A metric over training.
+
+    Attributes:
+        axis: In epochs, or in training steps where the recipe says how many an epoch has.
+    """
+
+    kind: Literal["steps_curve"]
+    axis: Literal["epoch", "step"] = "epoch"
 
 
 def steps_curve(spec: Mapping[str, Any], inputs: Inputs) -> Drawing:
@@ -42,9 +54,8 @@ def steps_per_epoch(spec: Mapping[str, Any], run: str) -> float:
     """1 for an axis in epochs; for one in steps, batches of an epoch by the run's recipe.
 
     Raises:
-        UserError: the axis is unknown, or the recipe does not say how many images an epoch has.
+        UserError: the recipe does not say how many images an epoch has.
     """
-    choose({"epoch": 1, "step": 1}, spec["axis"], f"axis of figure {spec['name']!r}")
     if spec["axis"] == "epoch":
         return 1.0
     recipe = choose(spec["recipes"], run.rpartition("/")[2], "run among the recipes")

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from tellsign.results.figures.bar_chart import draw
 from tellsign.results.figures.drawing import Columns, Drawing, Inputs, add, as_label, expanded, printed
 from tellsign.results.figures.measured import Metrics, cell_of
 from tellsign.results.figures.page import metric_label
+from tellsign.schema.fields import Several
+from tellsign.schema.figures import Checkpoint, MetricFigure
+
+
+class TrainingBars(MetricFigure):
+    """Bars: one group a training set, one bar a metric.
+
+    Attributes:
+        metric: Names of metrics.
+        subset: Name of a subset, or ``mean`` over all.
+        spread: Whiskers are the deviation over ``seeds``, or over the kept ``epochs`` (as LoL prints it).
+    """
+
+    kind: Literal["training_bars"]
+    metric: Several[str] = ("accuracy", "ap_fake")
+    subset: str = "mean"
+    checkpoint: Checkpoint | None = "mean"
+    spread: Literal["seeds", "epochs"] = "epochs"
 
 
 def training_bars(spec: Mapping[str, Any], inputs: Inputs) -> Drawing:

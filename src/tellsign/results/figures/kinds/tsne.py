@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tellsign.results.figures.drawing import Columns, Drawing, Inputs, add, printed, short_name
 from tellsign.results.figures.networks import BATCH, Networks
 from tellsign.results.figures.page import MARKERS, WIDTH, drawing, legend_below, legend_height, page
+from tellsign.schema.fields import NonNegative, Positive
+from tellsign.schema.figures import NetworkFigure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +23,21 @@ CLASSES = ("#332288", "#CC6677", "#117733", "#88CCEE", "#882255", "#999933", "#A
 """Paul Tol's muted scheme (2021), for up to nine generators; real images are black."""
 
 REAL_COLOUR = "#000000"
+
+
+class TSNE(NetworkFigure):
+    """Points of every (feature space, class) in the plane.
+
+    Attributes:
+        crop: Side of the stored crops, in pixels; 0 where features are cached.
+        per_class: Images of each class.
+        seed: Of t-SNE.
+    """
+
+    kind: Literal["tsne"]
+    crop: NonNegative[int] = 0
+    per_class: Positive[int] = 50
+    seed: NonNegative[int] = 0
 
 
 def tsne(spec: Mapping[str, Any], inputs: Inputs) -> Drawing:
