@@ -15,7 +15,7 @@ from tellsign.demo.captioner import (
 from tellsign.demo.scenes import scene
 from tellsign.demo.towers import PlaceEncoder
 from tellsign.demo.words import END, LENGTH, PAD, START, text_of
-from tellsign.networks.captioners import load_captioner
+from tellsign.networks.captioners.captioner import load_captioner
 from tellsign.networks.determinism import seeded
 
 

@@ -11,7 +11,7 @@ from tellsign.demo.camera import camera
 from tellsign.demo.grounder import CentreNetwork, DemoGrounder, Maps, phrases, places
 from tellsign.demo.scenes import caption, scene
 from tellsign.networks.determinism import seeded
-from tellsign.networks.grounders import NOWHERE, load_grounder
+from tellsign.networks.grounders.grounder import NOWHERE, load_grounder
 
 
 def test_phrases_of_a_caption_in_order_each_once():

@@ -9,7 +9,7 @@ from test_glip_weights import TINY, config_json, tiny_state
 from tellsign.errors import UserError
 from tellsign.networks.glip.detect import anchors, detect
 from tellsign.networks.glip.grounder import GRAMMARS, computing, load
-from tellsign.networks.grounders import NOWHERE
+from tellsign.networks.grounders.grounder import NOWHERE
 
 WORDS = [
     "[PAD]",

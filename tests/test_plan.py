@@ -266,11 +266,12 @@ def test_an_edit_of_one_captioner_moves_no_other(demo, monkeypatch):
     real = fingerprint.code_digest
     monkeypatch.setattr(
         "tellsign.plan.annotation.code_digest",
-        lambda *m: "new" if "tellsign.networks.vision_language" in m else real(*m),
+        lambda *m: "new" if "tellsign.networks.captioners.transformers" in m else real(*m),
     )
     assert moved(demo, make_plan(demo_config())) == set()
     monkeypatch.setattr(
-        "tellsign.plan.annotation.code_digest", lambda *m: "new" if "tellsign.demo.captioner" in m else real(*m)
+        "tellsign.plan.annotation.code_digest",
+        lambda *m: "new" if "tellsign.networks.captioners.demo" in m else real(*m),
     )
     stages = {c.split()[0] for c in moved(demo, make_plan(demo_config()))}
     assert {"caption", "ground", "embed", "train_head"} <= stages and not stages & {"crops", "train", "pretrain"}

@@ -22,6 +22,8 @@ from tellsign.errors import UserError
 from tellsign.evaluation.metrics import METRICS
 from tellsign.methods.masks import MASKS
 from tellsign.networks.backbones import BACKBONES, CLIPS
+from tellsign.networks.captioners import CAPTIONERS
+from tellsign.networks.grounders import GROUNDERS
 from tellsign.networks.heads import HEADS
 from tellsign.plan import fingerprint
 from tellsign.registry import Record, Registry
@@ -40,6 +42,8 @@ REGISTRIES = [
     SCHEDULES,
     FIGURE_KINDS,
     AUGMENTATIONS,
+    CAPTIONERS,
+    GROUNDERS,
     PERTURBATIONS,
     LAYOUTS,
 ]
@@ -133,6 +137,8 @@ def perturbation_of(artifact) -> str | None:
         (AUGMENTATIONS, "none", lambda a: a.stage == "train"),
         (HEADS, "nearest", lambda a: "nearest" in heads_of(a)),
         (HEADS, "mlp2", lambda a: "mlp2" in heads_of(a)),
+        (CAPTIONERS, "demo", lambda a: a.stage == "caption"),
+        (GROUNDERS, "demo", lambda a: a.stage == "ground"),
         (METRICS, "auc", lambda a: a.stage == "evaluate"),
         (BACKBONES, "demo-xception", lambda a: "demo-xception" in backbones_of(a)),
         (FIGURE_KINDS, "heat_map", lambda a: a.stage == "figure" and a.settings["kind"] == "heat_map"),

@@ -42,9 +42,9 @@ EXCEPTIONS = {
     ("networks.backbones.demo_clip", "demo.towers"): "the demo's towers are backbones, and are trained by the demo",
     ("networks.backbones.demo_xception", "demo.towers"): "the same",
     ("networks.backbones.loading", "demo.weights"): "what `weights: shipped` names",
+    ("networks.captioners.demo", "demo.captioner"): "the demo's captioner is trained by the demo",
+    ("networks.grounders.demo", "demo.grounder"): "the same",
     ("networks.glip.grounder", "demo.grounder"): "the form of a grounder's answer",
-    ("plan.annotation", "networks.captioners"): "names of captioners, without torch",
-    ("plan.annotation", "networks.grounders"): "names of grounders, without torch",
     ("plan.presentation", "results.tables.specification"): "which numbers a table shows must be known before any job",
 }
 """(importer, imported) → why it may."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tellsign.demo import weights as shipped
 from tellsign.demo.towers import PlaceEncoder
 from tellsign.demo.words import COLOURS, SHAPES, article
-from tellsign.networks.grounders import NOWHERE, Grounding
+from tellsign.networks.grounders.grounder import NOWHERE, Grounding
 
 SIDE = 96
 UNIT = 16.0  # pixels; distances from an object's middle to its sides are about 1 in it

@@ -13,9 +13,8 @@ from tellsign.plan.artifact import Artifact, Workshop, answered_once, digest, wi
 from tellsign.plan.configuration import Configuration
 from tellsign.plan.fingerprint import code_digest
 from tellsign.plan.networks import Networks
-from tellsign.schema.annotation import Annotate, DemoGrounder, Glip, NoCaptioner, NoGrounder
+from tellsign.schema.annotation import Annotate, NoCaptioner, NoGrounder
 from tellsign.schema.loading import plain
-from tellsign.schema.weights import NLTK
 
 
 class AnnotationPlan:
@@ -48,28 +47,25 @@ class AnnotationPlan:
     def _caption(self, spec: Annotate, crops: Artifact, name: str, where: str) -> Artifact | None:
         if isinstance(spec.captioner, NoCaptioner):
             return None
+        entry = CAPTIONERS.find(spec.captioner.name)
         captioner = plain(spec.captioner) | self._network(spec.captioner.name, spec.captioner.weights, where)
-        made = made_from({"captioner": captioner}, crops, CAPTIONERS[spec.captioner.name])
+        made = made_from({"captioner": captioner}, crops, entry.module)
         store = store_of("caption", spec.captioner.name, made)
-        return self._make("caption", name, {"captioner": captioner, "made": made}, {"crops": crops}, store=store)
+        settings = {"captioner": captioner, "made": made}
+        return self._make("caption", name, settings, {"crops": crops}, entries=(entry,), store=store)
 
     def _ground(self, spec: Annotate, crops: Artifact, caption: Artifact, name: str, where: str) -> Artifact | None:
         if isinstance(spec.grounder, NoGrounder):
             return None
-        grounder = self._grounder(spec.grounder, where)
-        made = made_from({"grounder": grounder}, crops, GROUNDERS[spec.grounder.name])
+        entry = GROUNDERS.find(spec.grounder.name)
+        grounder = plain(spec.grounder) | self._network(spec.grounder.name, spec.grounder.weights, where)
+        for key, network in spec.grounder.beside().items():
+            grounder[key] = None if network is None else self._network(*network, where)
+        made = made_from({"grounder": grounder}, crops, entry.module)
         settings = {"grounder": grounder, "threshold": spec.threshold, "made": made}
         store = store_of("ground", spec.grounder.name, made)
-        return self._make("ground", name, settings, {"crops": crops, "caption": caption}, store=store)
-
-    def _grounder(self, spec: DemoGrounder | Glip, where: str) -> dict[str, Any]:
-        grounder = plain(spec) | self._network(spec.name, spec.weights, where)
-        if isinstance(spec, Glip):
-            own = spec.name == "glip"
-            grounder["tokenizer"] = None if own else self._network("tokenizer", spec.tokenizer, where)
-            if spec.grammar == "nltk":
-                grounder["grammar_data"] = self._network("nltk", NLTK, where)
-        return grounder
+        needs = {"crops": crops, "caption": caption}
+        return self._make("ground", name, settings, needs, entries=(entry,), store=store)
 
 
 def made_from(network: dict[str, Any], crops: Artifact, *modules: str) -> dict[str, Any]:

@@ -32,6 +32,8 @@ NEUTRAL = frozenset(
         "tellsign.evaluation.metrics",  # registry: the chosen record enters, its neighbours do not
         "tellsign.methods.masks",  # registry: the chosen record enters, its neighbours do not
         "tellsign.networks.backbones",  # registry
+        "tellsign.networks.captioners",  # registry
+        "tellsign.networks.grounders",  # registry
         "tellsign.networks.heads",  # registry
         "tellsign.networks.hub",  # fetches
         "tellsign.registry",  # looks up

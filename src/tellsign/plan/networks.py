@@ -7,9 +7,9 @@ from collections.abc import Callable
 from tellsign.detectors.recipes.base import Start
 from tellsign.errors import UserError
 from tellsign.plan.configuration import Configuration, named_under
-from tellsign.schema.annotation import Annotate, Glip, NoCaptioner, NoGrounder
+from tellsign.schema.annotation import Annotate, NoCaptioner, NoGrounder
 from tellsign.schema.paper import Paper
-from tellsign.schema.weights import NLTK, MissingWeightsError, ResolvedWeights
+from tellsign.schema.weights import MissingWeightsError, ResolvedWeights
 
 FindWeights = Callable[[str], ResolvedWeights]
 """The place and digest of what a ``weights:`` names."""
@@ -78,10 +78,8 @@ def weights_of_annotation(spec: Annotate) -> list[str]:
     for network in (spec.captioner, spec.grounder):
         if not isinstance(network, NoCaptioner | NoGrounder):
             weights.append(network.weights)
-    if isinstance(spec.grounder, Glip) and spec.grounder.name != "glip":
-        weights.append(spec.grounder.tokenizer)
-    if isinstance(spec.grounder, Glip) and spec.grounder.grammar == "nltk":
-        weights.append(NLTK)
+    if not isinstance(spec.grounder, NoGrounder):
+        weights += [network[1] for network in spec.grounder.beside().values() if network is not None]
     return weights
 
 

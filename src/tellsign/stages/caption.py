@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tellsign.data.pixels import PixelTable
-from tellsign.networks.captioners import load_captioner
+from tellsign.networks.captioners.captioner import load_captioner
 from tellsign.networks.determinism import pick_device
 from tellsign.system.parquet import write_rows
 from tellsign.system.store import Store, rows_of_part

@@ -37,7 +37,7 @@ from tellsign.demo.towers import CROP
 from tellsign.demo.web import jpeg_bytes, jpeg_quality, rescale
 from tellsign.demo.words import COLOURS, SHAPES, article
 from tellsign.networks.backbones.backbone import Clip
-from tellsign.networks.grounders import Grounding
+from tellsign.networks.grounders.grounder import Grounding
 from tellsign.system.files import folder_beside
 from tellsign.system.integrity import sha256_of_file
 from tellsign.system.progress import progress

@@ -21,7 +21,7 @@ from typing import Any
 from tellsign.data.features import captions_of
 from tellsign.data.pixels import PixelTable
 from tellsign.networks.determinism import pick_device
-from tellsign.networks.grounders import load_grounder
+from tellsign.networks.grounders.grounder import load_grounder
 from tellsign.system.parquet import write_rows
 from tellsign.system.store import Store, rows_of_part
 

@@ -1,12 +1,11 @@
-"""Grounders: a phrase to the box that it names in an image."""
+"""What a grounder does, and the one that a recipe names."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from tellsign.errors import choose
+from tellsign.networks.grounders import GROUNDERS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,15 +45,6 @@ class Grounder(Protocol):
         ...
 
 
-# Modules by name, imported only when chosen; see `tellsign.networks.captioners`.
-GROUNDERS = {
-    "demo": "tellsign.demo.grounder",
-    "glip": "tellsign.networks.glip.grounder",
-    "glip-l": "tellsign.networks.glip.grounder",
-    "glip-t": "tellsign.networks.glip.grounder",
-}
-
-
 def load_grounder(settings: Mapping[str, Any], batch_size: int) -> Grounder:
     """Build a grounder, ready to use, on the CPU.
 
@@ -65,5 +55,4 @@ def load_grounder(settings: Mapping[str, Any], batch_size: int) -> Grounder:
     Raises:
         UserError: unknown name, missing or unfit weights.
     """
-    module = importlib.import_module(choose(GROUNDERS, settings["name"], "grounder"))
-    return module.load(settings, batch_size)
+    return GROUNDERS.load(settings["name"])(settings, batch_size)

@@ -1,12 +1,11 @@
-"""Captioners: images to one sentence each."""
+"""What a captioner does, and the one that a recipe names."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tellsign.errors import choose
+from tellsign.networks.captioners import CAPTIONERS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,16 +25,6 @@ class Captioner(Protocol):
         ...
 
 
-# Modules by name, imported only when chosen. Written as text so that the fingerprint of a caption holds the code
-# of the captioner that made it, and of no other.
-CAPTIONERS = {
-    "demo": "tellsign.demo.captioner",
-    "blip2": "tellsign.networks.vision_language",
-    "blip": "tellsign.networks.vision_language",
-    "llava": "tellsign.networks.vision_language",
-}
-
-
 def load_captioner(settings: Mapping[str, Any], batch_size: int) -> Captioner:
     """Build a captioner, ready to use, on the CPU.
 
@@ -46,5 +35,4 @@ def load_captioner(settings: Mapping[str, Any], batch_size: int) -> Captioner:
     Raises:
         UserError: unknown name, missing or unfit weights.
     """
-    module = importlib.import_module(choose(CAPTIONERS, settings["name"], "captioner"))
-    return module.load(settings, batch_size)
+    return CAPTIONERS.load(settings["name"])(settings, batch_size)
