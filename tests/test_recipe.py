@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 from tellsign.detectors.recipes.image import ImageRecipe
 from tellsign.errors import UserError
 from tellsign.schema.data import Split
-from tellsign.schema.evaluation import Evaluate, Sample
+from tellsign.schema.evaluation import Evaluate, SampleLimit
 from tellsign.schema.fields import Named, Several
 from tellsign.schema.loading import build, differences, expand_grid, merge, plain
 from tellsign.schema.paper import PaperFile
@@ -95,7 +95,7 @@ class Either(Settings):
 
     split: str | Several[str] = "test"
     papers: Several[PaperFile | str] = ()
-    sets: Named[Sample] = Field(default_factory=dict)
+    sets: Named[SampleLimit] = Field(default_factory=dict)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_mask_of_unknown_name_and_one_that_is_a_bare_text():
 
 
 def test_a_key_of_old_names_the_new_one(monkeypatch):
-    monkeypatch.setitem(RENAMED, "Sample", {"number": "limit"})
+    monkeypatch.setitem(RENAMED, "SampleLimit", {"number": "limit"})
     assert said(Evaluate, {"sample": {"number": 3}}) == "place.sample: key 'number' is called 'limit' now."
 
 
