@@ -28,6 +28,9 @@ METHODS = Registry(
     {
         "image": Record("tellsign.detectors.image", "ImageMethod"),
         "features": Record("tellsign.detectors.features", "FeatureMethod"),
+        "freqnet": Record("tellsign.detectors.freqnet", "FreqNetMethod"),
+        "ladeda": Record("tellsign.detectors.ladeda", "LadedaMethod"),
+        "tiny-ladeda": Record("tellsign.detectors.ladeda", "TinyLadedaMethod"),
     },
 )
 """Classes that are a `tellsign.detectors.protocol.Method`."""
@@ -37,6 +40,9 @@ RECIPES = Registry(
     {
         "image": Record("tellsign.detectors.recipes.image", "ImageRecipe"),
         "features": Record("tellsign.detectors.recipes.features", "FeatureRecipe"),
+        "freqnet": Record("tellsign.detectors.recipes.freqnet", "FreqNetRecipe"),
+        "ladeda": Record("tellsign.detectors.recipes.ladeda", "LadedaRecipe"),
+        "tiny-ladeda": Record("tellsign.detectors.recipes.ladeda", "TinyLadedaRecipe"),
     },
 )
 """Classes of recipes; a method that has none here takes the fields of ``image``."""

@@ -55,6 +55,18 @@ class Start(NamedTuple):
     name: str = ""
 
 
+class OwnNetwork(NamedTuple):
+    """A network that a method brings itself, and the weights it starts from; see `Network` for one of the registry.
+
+    Attributes:
+        name: As ``config/rates.yaml`` calls it.
+        weights: ``none`` (random), a name in ``config/weights.yaml``, or a path.
+    """
+
+    name: str
+    weights: str
+
+
 class Work(NamedTuple):
     """What an image costs while a run is trained or scored, for the doctor.
 
@@ -115,8 +127,8 @@ class Recipe(Settings):
         """Where the weights come from; whatever stands before the colon is its kind, right or wrong."""
         return Start()
 
-    def networks(self) -> dict[str, Network]:
-        """Fields that name a network whose weights the plan must find."""
+    def networks(self) -> Mapping[str, Network | OwnNetwork]:
+        """Networks whose weights the plan must find, by the setting in which the method gets the place."""
         return {}
 
     def network_entries(self) -> tuple[Record, ...]:

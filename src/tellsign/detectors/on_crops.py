@@ -1,0 +1,124 @@
+"""What detectors share that are one network with one logit on crops of resized images.
+
+A subclass says how its network is built. The network's tensors have the names of the published files, which therefore
+load as they are.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor, nn
+
+from tellsign.data.pixels import PixelTable, augment
+from tellsign.detectors.protocol import Phase, Sample
+from tellsign.methods.losses import binary_cross_entropy
+from tellsign.networks.backbones.backbone import Standardise
+from tellsign.networks.determinism import seeded
+from tellsign.networks.state import load_strictly, read_state
+from tellsign.system.progress import progress
+from tellsign.training.early_stopping import EarlyStop
+from tellsign.training.fit import shuffled_batches
+from tellsign.training.optimisers.build import build_optimiser
+from tellsign.training.schedules.warm_up import scheduled_rate
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+EVALUATED = 64
+"""Images computed at once for validation."""
+
+
+class CropMethod(ABC):
+    """A network trained by binary cross-entropy on random crops, which scores centre crops.
+
+    Args:
+        model: Preprocessed images to one logit of fake each, on the device.
+        settings: The recipe.
+        crop: Side of the centre crops that are scored, in pixels.
+        device: Where batches are computed.
+    """
+
+    readers: ClassVar[Mapping[str, Callable[[Path], Any]]] = {"crops": PixelTable.open}
+
+    def __init__(self, model: nn.Module, settings: Mapping[str, Any], crop: int, device: torch.device) -> None:
+        self.model, self.settings, self.crop, self.device = model.to(device), settings, crop, device
+        self.preprocess = Standardise(IMAGENET_MEAN, IMAGENET_STD).to(device)
+
+    @staticmethod
+    @abstractmethod
+    def network(settings: Mapping[str, Any]) -> nn.Module:
+        """The network of a recipe with its starting weights, which it draws from torch's global generator."""
+
+    @classmethod
+    def begin(cls, settings: Mapping[str, Any], sample: Sample, start: Path | None, device: torch.device) -> Self:
+        """See `Method.begin`: random weights, or those of a published file."""
+        method, weights = cls.restore(settings, {"crop": settings["crop"]}, device), settings["network"]["weights"]
+        if weights != "none":
+            load_strictly(method.model, read_state(Path(weights)), f"the file {weights!r} for {settings['method']!r}")
+        return method
+
+    @classmethod
+    def restore(cls, settings: Mapping[str, Any], view: Mapping[str, Any], device: torch.device) -> Self:
+        """See `Method.restore`; ``view`` holds ``crop``, the side of the centre crop."""
+        with seeded(settings["seed"]):
+            model = cls.network(settings)
+        return cls(model, settings, view["crop"], device)
+
+    def shape(self) -> dict[str, Any]:
+        """See `Method.shape`."""
+        return {}
+
+    def phases(self, sample: Sample, validation: Sample | None, generator: torch.Generator) -> Iterator[Phase]:
+        """See `Method.phases`: one phase, or none where the recipe has no epochs."""
+        settings, table, rows = self.settings, sample.inputs["crops"], sample.rows("crops")
+        if settings["epochs"] == 0:
+            return
+
+        def loss(batch: Int64[Tensor, " b"]) -> Float[Tensor, ""]:
+            crops = table.random_crops(rows[batch], settings["crop"], generator)
+            pixels = augment(crops, generator, flip=settings["flip"], rotate=False)
+            return self.loss(pixels.to(self.device), sample.labels[batch].to(self.device))
+
+        self.model.train()
+        yield Phase(
+            loss=loss,
+            batches=lambda: shuffled_batches(len(rows), settings["batch_size"], generator),
+            optimiser=build_optimiser(self.model.parameters(), settings["optimiser"]),
+            epochs=settings["epochs"],
+            rate=lambda e: scheduled_rate(settings["optimiser"]["lr"], e, settings["epochs"], settings["schedule"]),
+            stop=self.early_stop(validation),
+        )
+
+    def loss(self, pixels: UInt8[Tensor, "b 3 s s"], labels: Int64[Tensor, " b"]) -> Float[Tensor, ""]:
+        """Binary cross-entropy of one batch of crops."""
+        return binary_cross_entropy(self.model(self.preprocess(pixels)), labels)
+
+    def early_stop(self, validation: Sample | None) -> EarlyStop | None:
+        """The early stopping of the recipe, if it has any, by the accuracy at 0.5 on centre crops."""
+        if validation is None:
+            return None
+
+        def accuracy() -> float:
+            self.model.eval()
+            scores = self.scores(validation.inputs, validation.ids, EVALUATED)
+            self.model.train()
+            return float(((scores > 0.5) == (validation.labels == 1).numpy()).mean())
+
+        return EarlyStop(
+            accuracy, **{key: self.settings["stop"][key] for key in ("patience", "factor", "min_lr", "delta")}
+        )
+
+    @torch.no_grad()
+    def scores(self, inputs: Mapping[str, Any], ids: Sequence[str], batch_size: int) -> Float[np.ndarray, " n"]:
+        """See `Method.scores`: from each picture's centre crop."""
+        table, parts = inputs["crops"], []
+        batches = table.rows_of(ids).split(batch_size)
+        for batch in progress(batches, len(batches), "batches scored"):
+            pixels = table.center_crops(batch, self.crop).to(self.device)
+            parts.append(self.model(self.preprocess(pixels)).sigmoid().cpu())
+        return torch.cat(parts).numpy()

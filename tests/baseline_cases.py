@@ -1,0 +1,116 @@
+"""What the public code of other detectors computes, read from a folder of cases: see `cases_of`."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import ROOT
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+FOLDER = Path(os.environ.get("TELLSIGN_BASELINES", ROOT.parent / "shared" / "baselines"))
+ABSENT = f"needs what the public code of other detectors computes in {FOLDER}; TELLSIGN_BASELINES names another folder"
+CLOSE = 1e-5
+"""Deviation that is allowed, relative to a logit, or to the largest number of an intermediate result."""
+
+
+def cases_of(*detectors: str) -> list[Any]:
+    """All cases of some detectors as pytest parameters, whatever they are called; one that skips where there are none.
+
+    A detector's folder has pairs of files: tensors in ``case_X.safetensors``, their meaning in ``case_X.json``.
+    """
+    paths = [path for name in detectors for path in sorted((FOLDER / name).glob("case_*.safetensors"))]
+    parameters = [pytest.param(path, id=f"{path.parent.name}-{path.stem}") for path in paths]
+    return parameters or [pytest.param(None, marks=pytest.mark.skip(reason=ABSENT))]
+
+
+def filled(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state whose values follow from its names, by the folder's own rule."""
+    spec = importlib.util.spec_from_file_location("fill", FOLDER / "fill.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.fill(state)
+
+
+def listed(detector: str, name: str = "tensors.tsv") -> dict[str, Tensor]:
+    """A published state as its list of names, shapes and types describes it, filled."""
+    if not FOLDER.is_dir():
+        pytest.skip(ABSENT)
+    lines = (FOLDER / detector / name).read_text().splitlines()[1:]
+    state = {}
+    for tensor, shape, dtype, _ in (line.split("\t") for line in lines):
+        sides = [] if shape == "scalar" else [int(side) for side in shape.split("x")]
+        state[tensor] = torch.zeros(sides, dtype=getattr(torch, dtype))
+    return filled(state)
+
+
+def with_filled_weights(network: nn.Module) -> nn.Module:
+    """A network whose weights follow from their names, ready for evaluation."""
+    network.load_state_dict(filled(network.state_dict()))
+    return network.eval()
+
+
+@dataclass
+class Case:
+    """A case: what was stored, and what of it was compared."""
+
+    path: Path
+    compared: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.stored = load_file(self.path)
+        self.about = json.loads(self.path.with_suffix(".json").read_text())["tensors"]
+
+    @property
+    def pictures(self) -> list[int]:
+        """Numbers of the pictures."""
+        return sorted(int(key.removeprefix("picture_")) for key in self.stored if key.startswith("picture_"))
+
+    def shape(self, key: str) -> list[int]:
+        """Shape of a tensor, where a part of it is stored that of the whole."""
+        return self.about[key].get("whole", self.about[key])["shape"]
+
+    def compare(self, key: str, value: Tensor | Callable[[], Tensor], *, exact: bool = False) -> None:
+        """Compare a tensor with what is stored under a key; nothing where the case lacks the key.
+
+        Of a tensor that is stored in part, sums over the whole are compared too.
+        """
+        if key not in self.stored:
+            return
+        value = (value() if callable(value) else value).detach()
+        about, whole = self.about[key], value
+        assert list(value.shape) == self.shape(key), key
+        if "stored" in about:
+            step = int(about["stored"].rstrip("]").rpartition("::")[2])
+            assert about["stored"] == f"[..., ::{step}, ::{step}]"
+            value = value[..., ::step, ::step]
+        expected = self.stored[key]
+        if exact:
+            assert torch.equal(value, expected), key
+        deviation = float((value - expected).abs().max() / expected.abs().max().clamp(min=1e-30))
+        self.compared[key] = deviation
+        assert deviation <= CLOSE, f"{key}: {deviation}"
+        for name, stored in about.get("whole", {}).items():
+            flat = whole.double().flatten()
+            weights = {"sum": torch.ones_like(flat), "dot_cos": torch.arange(len(flat)).double().cos()}
+            if name in weights:
+                assert abs(float(flat @ weights[name]) - stored) <= CLOSE * float(flat.abs().sum()), (key, name)
+            elif name == "sum_of_squares":
+                assert float(flat @ flat) == pytest.approx(stored, rel=CLOSE), (key, name)
+            elif name in ("min", "max"):
+                found = float(getattr(flat, name)())
+                assert found == pytest.approx(stored, rel=0, abs=CLOSE * float(flat.abs().max())), (key, name)
+
+    def check_all_compared(self) -> None:
+        """Nothing was left out but the pictures and the numbers of double precision beside those of single."""
+        left = {key for key in self.stored if not key.startswith("picture_") and "logit64" not in key}
+        assert left == set(self.compared)
