@@ -14,8 +14,10 @@ import re
 import subprocess
 import sys
 import tempfile
+from email.message import Message
 from importlib import metadata
 from pathlib import Path
+from typing import cast
 
 ROOT = Path(__file__).parent.parent
 LOCK, PAGE = ROOT / "requirements.lock", ROOT / "docs" / "licences.md"
@@ -37,7 +39,7 @@ def pinned() -> list[str]:
 
 def licence(name: str) -> str:
     """A package's licence in a line: the SPDX expression, else the classifiers, else the text's first line."""
-    facts = metadata.metadata(name)
+    facts = cast(Message, metadata.metadata(name))  # which the class is
     classified = [c.rpartition(" :: ")[2] for c in facts.get_all("Classifier") or () if c.startswith("License ::")]
     text = (facts.get("License") or "").strip().partition("\n")[0]
     found = facts.get("License-Expression") or ", ".join(c for c in classified if c != "OSI Approved") or text

@@ -59,14 +59,14 @@ def main() -> None:
         draws = draw_blur_jpeg(
             len(rows), torch.Generator().manual_seed(2), probability=probability, sigma=(0.0, 3.0), quality=(30, 100)
         )
-        first = None
+        first = made = torch.empty(0)
         for workers in counts:
             best = 0.0
             for _ in range(2):
                 start = time.perf_counter()
                 made = torch.cat(list(augmented_crops(held, rows.split(BATCH), draws, CROP, workers=workers)))
                 best = max(best, len(rows) / (time.perf_counter() - start))
-            first = made if first is None else first
+            first = first if len(first) else made
             assert torch.equal(first, made)
             print(f"probability {probability}, {workers} thread(s): {best:.0f} images a second")
 

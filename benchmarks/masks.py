@@ -11,7 +11,8 @@ from functools import partial
 import torch
 from timing import seconds
 
-from tellsign.methods.masks import MASKS, texture_aware
+from tellsign.methods.masks import MASKS
+from tellsign.schema.loading import plain
 
 
 def slow_texture_mask(x: torch.Tensor, r: float, p: int) -> torch.Tensor:
@@ -31,15 +32,20 @@ def slow_texture_mask(x: torch.Tensor, r: float, p: int) -> torch.Tensor:
     return mask
 
 
+def mask_seconds(name: str, x: torch.Tensor, g: torch.Generator, **given) -> float:
+    """A mask's time with the settings given and the defaults of the rest."""
+    options = plain(MASKS.settings()[name](name=name, ratio=(0.6, 0.8), **given))
+    return seconds(partial(MASKS.load(options.pop("name")), x, g, **options), 20)
+
+
 def compare(batch: int, side: int, patch: int) -> None:
     g = torch.Generator().manual_seed(0)
     x = torch.randn(batch, 3, side, side, generator=g)
-    fast = seconds(lambda: texture_aware(x, g, ratio=(0.6, 0.8), patch_size=patch), 20)
+    fast = mask_seconds("texture_aware", x, g, patch_size=patch)
     slow = seconds(lambda: [slow_texture_mask(image, 0.7, patch) for image in x], 3)
     print(f"texture_aware {batch}x{side}px: {1e3 * fast:.2f} ms, {slow / fast:.0f} times as fast as the loop")
     for name in ("random_box", "cutout", "grid_mask", "random_erasing"):
-        took = seconds(partial(MASKS[name], x, g, ratio=(0.6, 0.8)), 20)
-        print(f"{name} {batch}x{side}px: {1e3 * took:.2f} ms")
+        print(f"{name} {batch}x{side}px: {1e3 * mask_seconds(name, x, g):.2f} ms")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from timing import seconds
 
 from tellsign.data.photos import Photos, on_the_fly, packed
 from tellsign.methods.losses import supervised_contrastive
-from tellsign.networks.backbones import load_backbone
+from tellsign.networks.backbones.loading import load_backbone
 from tellsign.networks.determinism import seeded
 from tellsign.schema.loading import plain
 from tellsign.schema.networks import Network

@@ -17,7 +17,9 @@ import torch
 from timing import seconds
 from torch import Tensor, nn
 
-from tellsign.networks.backbones import BACKBONES, Backbone, load_backbone
+from tellsign.networks.backbones import BACKBONES
+from tellsign.networks.backbones.backbone import Backbone
+from tellsign.networks.backbones.loading import load_backbone
 from tellsign.schema.loading import plain
 from tellsign.training.optimisers.adam import AdamSettings
 from tellsign.training.optimisers.build import build_optimiser
