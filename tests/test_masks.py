@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -25,6 +26,11 @@ def masked(name: str, x: torch.Tensor, generator: torch.Generator, **given) -> t
     """A mask with the settings given, and the defaults of its settings class for the rest."""
     options = plain(MASKS.settings()[name](name=name)) | given
     return MASKS.load(options.pop("name"))(x, generator, **options)
+
+
+def known_settings(name: str, **wanted) -> dict[str, Any]:
+    """Those settings that a mask has."""
+    return {key: value for key, value in wanted.items() if key in MASKS.settings()[name].model_fields}
 
 
 def hidden(mask: torch.Tensor) -> torch.Tensor:
@@ -202,7 +208,7 @@ def test_random_erasing_hides_fitting_rectangles():
 @pytest.mark.parametrize("name", list(MASKS))
 def test_masks_are_binary_drawn_from_the_generator_and_keep_dtype(name: str):
     x = images(0, 4, 28, 32).double()
-    options = {} if name == "none" else {"ratio": (0.4, 0.6)} | ({"patch_size": 7} if name == "texture_aware" else {})
+    options = known_settings(name, ratio=(0.4, 0.6), patch_size=7)
     mask, again, other = (masked(name, x, seeded(s), **options) for s in (1, 1, 2))
     assert mask.shape == (4, 1, 28, 32)
     assert mask.dtype == x.dtype
@@ -224,7 +230,7 @@ def test_bad_ratios_are_named(ratio: tuple[float, float]):
 @pytest.mark.parametrize("name", list(MASKS))
 def test_masks_are_equal_on_a_gpu(name: str):
     x = (images(0, 8, 56, 56) * 64).round() / 64
-    options = {} if name == "none" else {"ratio": (0.4, 0.6)} | ({"patch_size": 7} if name == "texture_aware" else {})
+    options = known_settings(name, ratio=(0.4, 0.6), patch_size=7)
     there = masked(name, x.cuda(), seeded(1), **options)
     assert torch.equal(there.cpu(), masked(name, x, seeded(1), **options))
 
