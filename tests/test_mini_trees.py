@@ -373,6 +373,6 @@ def test_a_dry_run_stands_with_and_without_data_and_a_run_refuses(data, tmp_path
     assert code == 0 and "train" in said and "not there" not in said, said
     elsewhere = f"data={tmp_path / 'none'}"
     code, said = snakemake(tmp_path, "-n", *given, "--config", elsewhere)
-    assert code == 0 and "1 folders of images are not there" in said and "This is a dry run" in said, said
+    assert code == 0 and "1 folder of images is not there" in said and "This is a dry run" in said, said
     code, said = snakemake(tmp_path, *given, "--config", elsewhere)
     assert code == 1 and "doi:10.7910/DVN/AKDIHF" in said and "rule index" not in said, said

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from conftest import ROOT, demo_config, make_plan
 
+from tellsign.commands.configuration import wanted
 from tellsign.errors import UserError
 from tellsign.plan import fingerprint
 from tellsign.plan.plan import Plan
@@ -164,6 +165,9 @@ def refusal(change) -> str:
 def test_typos_are_refused_before_any_job():
     assert "Did you mean 'splits'" in refusal(lambda c: c.update(split=c.pop("splits")))
     assert "Did you mean 'demo'" in refusal(lambda c: c["splits"]["test"].update(benchmark="dmo"))
+    assert "split 'test': unknown benchmark" in refusal(lambda c: c["splits"]["test"].update(benchmark="dmo"))
+    assert "benchmark 'demo': unknown layout" in refusal(lambda c: c["benchmarks"]["demo"].update(layout="dmeo"))
+    assert "Did you mean 'ldm'" in refusal(lambda c: c["splits"]["train"].update(subsets=["lmd"]))
     assert "config/demo/mpf.yaml" in refusal(lambda c: c["papers"].append("config/demo/mpf.yaml"))
 
 
@@ -179,6 +183,11 @@ def test_typos_are_refused_before_any_job():
         (lambda d: d["runs"].update(x={"tests": ["tset"]}), "Did you mean 'test'"),
         (lambda d: d["runs"].update(x={"mask": {"name": "random_box", "ratio": [20, 40]}}), "Percent?"),
         (lambda d: d["tables"].update(x={"rows": [{"run": "fulll"}]}), "Did you mean 'rescale/full'"),
+        (lambda d: d["tables"].update(x={"rows": [{"run": "fulll"}]}), "rescale: table x: unknown run 'rescale/fulll'"),
+        (lambda d: d["figures"].update(x={"kind": "bars", "runs": ["f"]}), "rescale: figure x: unknown run"),
+        (lambda d: d["runs"].update(x={"data": {"subsets": ["lmd"]}}), "Did you mean 'ldm'"),
+        (lambda d: d["runs"].update(x={"data": {"split": "train-each", "subsets": ["fqs"]}}), "Did you mean 'fsq'"),
+        (lambda d: d["runs"].update(x={"data": {"split": "trian"}}), "rescale: run x: unknown split 'trian'. Did"),
     ],
 )
 def test_a_wrong_paper_file_is_refused(change, words, tmp_path):
@@ -194,6 +203,13 @@ def test_a_missing_folder_names_the_command():
         make_plan(config).everything()
     with pytest.raises(UserError, match="there is no folder"):
         make_plan(config | {"root": "/no/such/place"}).everything()
+
+
+def test_subsets_of_a_published_folder_that_is_missing_are_not_looked_for():
+    config = folder_config() | {"root": "/no/such/place"}
+    config["benchmarks"] = {name: spec | {"page": "a page"} for name, spec in config["benchmarks"].items()}
+    plan = make_plan(config)
+    assert plan.everything() and "/no/such/place" in plan.missing_folders
 
 
 def test_a_forgotten_or_misspelt_training_subset_is_refused():
@@ -478,3 +494,15 @@ def test_a_question_is_answered_once(demo):
     assert demo.checkpoint(run, 0) is not demo.checkpoint(run, 1)
     crops = demo.crops("test", "whole", 0, Perturbation(), Bias())
     assert demo.embed("tidy", "default", crops) is demo.embed("tidy", "default", crops)
+
+
+@pytest.mark.parametrize(
+    ("word", "near"), [("tabels", "tables"), ("mptf-table1", "mpft-table1"), ("lol-fig44", "lol-fig4")]
+)
+def test_a_misspelt_target_is_refused(demo, word, near):
+    with pytest.raises(UserError, match=f"unknown target '{word}'. Did you mean '{near}'"):
+        wanted(demo, [word])
+
+
+def test_targets_that_are_rules_or_files_are_snakemakes_own(demo):
+    assert wanted(demo, ["demo_weights", "data/x.csv", "README.md"]) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from tellsign.networks.weights import open_catalogue
 from tellsign.plan.artifact import Artifact
 from tellsign.plan.plan import Plan
 from tellsign.schema.strict_yaml import read_yaml
+from tellsign.stages.registry import STAGES
 
 
 def read_configuration(configfile: Path, given: Sequence[str]) -> dict[str, Any]:
@@ -126,10 +128,10 @@ def wanted(plan: Plan, targets: Collection[str]) -> list[Artifact]:
     Raises:
         UserError: there is no such table or figure; Snakemake itself would name no near miss.
     """
-    known = plan.targets()
+    known, several = plan.targets(), ("tables", "figures", "report", "all")
     for target in targets:
-        if target.partition("-")[0] in known and not Path(target).exists():
-            choose(known, target, "target")
-    if {"tables", "figures", "report", "all"} & set(targets):
+        if re.fullmatch(r"[\w-]+", target) and target not in STAGES and not Path(target).exists():
+            choose(known | {name: [] for name in several}, target, "target")
+    if {*several} & set(targets):
         return []
     return [artifact for target in targets for artifact in known.get(target, [])]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,15 @@ from tellsign.schema.strict_yaml import read_yaml
 
 WANTED = {"root": "PATH", "train": "SUBSET", "photos": "PATH", "data": "FOLDER"}
 """What ``--config`` gives, and how a message asks for it."""
+
+
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Put a place before what a user is told."""
+    try:
+        yield
+    except UserError as problem:
+        raise UserError(f"{where}: {problem}") from None
 
 
 def named_under(node: Any, key: str) -> list[str]:
@@ -177,13 +187,28 @@ class Configuration:
 
     def _shown(self, paper: Paper) -> set[str]:
         """Runs of a paper that its tables and figures show, and those that they start from."""
-        named = self.runs_in(paper.paper, [*paper.tables.values(), *paper.figures.values()])
+        named: list[Run] = []
+        for what, shown in (("table", paper.tables), ("figure", paper.figures)):
+            for name, spec in shown.items():
+                with located(f"{paper.paper}: {what} {name}"):
+                    named += self.runs_in(paper.paper, spec)
         return {one.full_name for run in named for one in self.lineage(run)}
 
+    def known_subsets(self, benchmark: str) -> list[str]:
+        """Subsets of a benchmark as far as the configuration says; none where only its images know."""
+        spec, demo = self.config.benchmarks[benchmark], self.config.demo
+        made = demo.generators if demo and spec.layout == "demo" else {}
+        return list(spec.subsets or spec.folders or made)
+
     def run(self, paper: str, name: str) -> Run:
-        """Find a run by ``name`` (of ``paper``) or ``other-paper/name``."""
+        """Find a run by ``name`` (of ``paper``) or ``other-paper/name``.
+
+        Raises:
+            UserError: there is none; the message lists the runs of the paper that was meant.
+        """
         full = name if "/" in name else f"{paper}/{name}"
-        return choose(self.runs, full, "run")
+        own = self.runs_of(full.partition("/")[0])
+        return choose({run.full_name: run for run in own} or self.runs, full, "run")
 
     def runs_of(self, paper: str) -> list[Run]:
         """All runs of a paper."""

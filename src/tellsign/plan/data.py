@@ -10,7 +10,7 @@ from tellsign.data.layouts import LAYOUTS
 from tellsign.data.perturbations import PERTURBATIONS
 from tellsign.errors import UserError, choose
 from tellsign.plan.artifact import Artifact, Workshop, answered_once, digest
-from tellsign.plan.configuration import Configuration
+from tellsign.plan.configuration import Configuration, located
 from tellsign.schema.data import Bias, DataPart, Perturbation
 from tellsign.schema.loading import plain
 from tellsign.schema.training import Resize
@@ -36,7 +36,7 @@ class DataPlan:
     """
 
     def __init__(self, configuration: Configuration, workshop: Workshop, raw_digests: RawDigests) -> None:
-        self._config, self._folder = configuration.config, configuration.folder
+        self._configuration, self._config, self._folder = configuration, configuration.config, configuration.folder
         self._make, self._raw_digests = workshop.make, raw_digests
         self.missing_folders: dict[str, list[str]] = {}
 
@@ -60,7 +60,8 @@ class DataPlan:
         settings = plain(spec) | {"benchmark": benchmark, "on_bad": self._config.on_bad}
         for name in ("roots", *NOT_FINGERPRINTED):
             del settings[name]
-        entries = (LAYOUTS.find(spec.layout),)
+        with located(f"benchmark {benchmark!r}"):
+            entries = (LAYOUTS.find(spec.layout),)
         if spec.layout == "demo":
             demo = self._config.demo
             made = [(part, self.demo_photos(part)) for part in ("train", "test")]
@@ -120,12 +121,26 @@ class DataPlan:
         spec = choose(self._config.splits, name, "split")
         settings = plain(spec)
         del settings["benchmark"]
+        with located(f"split {name!r}"):
+            choose(self._config.benchmarks, spec.benchmark, "benchmark")
         index = self.index(spec.benchmark)
-        if self._config.benchmarks[spec.benchmark].layout == "folder":
-            folders = {p.name: p for root in index.roots.values() for p in sorted(Path(root).iterdir()) if p.is_dir()}
-            for subset in spec.subsets:
-                choose(folders, subset, f"subset of benchmark {spec.benchmark!r} (split {name!r})")
+        known = dict.fromkeys(self._known_to_benchmark(spec.benchmark))
+        for subset in spec.subsets if known else ():
+            choose(known, subset, f"subset of benchmark {spec.benchmark!r} (split {name!r})")
         return self._make("split", name, settings, {"index": index})
+
+    def known_subsets(self, split: str) -> list[str]:
+        """Subsets that a split has; none where only its images know."""
+        spec = self._config.splits[split]
+        return list(spec.subsets) or self._known_to_benchmark(spec.benchmark)
+
+    def _known_to_benchmark(self, name: str) -> list[str]:
+        if known := self._configuration.known_subsets(name):
+            return known
+        roots = [Path(root) for root in self.index(name).roots.values()]
+        if self._config.benchmarks[name].layout != "folder" or any(str(p) in self.missing_folders for p in roots):
+            return []
+        return [p.name for root in roots for p in sorted(root.iterdir()) if p.is_dir()]
 
     def crops(
         self,

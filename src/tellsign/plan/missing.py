@@ -29,7 +29,9 @@ def missing_data_report(missing_folders: Mapping[str, list[str]], benchmarks: Ma
     """Which folders are absent, what of, and how to get each; empty when none is."""
     if not missing_folders:
         return ""
-    lines = [f"{len(missing_folders)} folders of images are not there:"]
+    one = len(missing_folders) == 1
+    what = "1 folder of images is" if one else f"{len(missing_folders)} folders of images are"
+    lines = [f"{what} not there:"]
     listed: set[tuple[str, str]] = set()
     for path, users in missing_folders.items():
         lines.append(f"\n  {path}   ({', '.join(users)})")

@@ -10,7 +10,7 @@ from typing import Any
 from tellsign.errors import UserError, choose
 from tellsign.evaluation.metrics import METRICS
 from tellsign.plan.artifact import Artifact, Workshop, answered_once, digest
-from tellsign.plan.configuration import Configuration, named_under
+from tellsign.plan.configuration import Configuration, located, named_under
 from tellsign.plan.data import DataPlan
 from tellsign.plan.presentation import cells
 from tellsign.plan.recipes import Run
@@ -111,9 +111,10 @@ class ResultsPlan:
 
     # -------------------------------------------------------------------------------------------- tables
 
-    def _presented(self, paper: str, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    def _presented(self, paper: str, name: str, spec: Mapping[str, Any], where: str) -> dict[str, Any]:
         settings = dict(spec) | {"paper": paper, "name": name, "banner": self._config.banner}
-        settings["recipes"] = {r.name: plain(r.recipe) for r in self._configuration.runs_in(paper, spec)}
+        with located(where):
+            settings["recipes"] = {r.name: plain(r.recipe) for r in self._configuration.runs_in(paper, spec)}
         return settings
 
     @answered_once
@@ -124,7 +125,8 @@ class ResultsPlan:
             UserError: it cannot be right, or asks for numbers that none of its runs will have.
         """
         spec = choose(self._papers[paper].tables, name, f"table of {paper}")
-        presented = self._presented(paper, name, self._named_protocols(spec, f"{paper}: table {name}"))
+        where = f"{paper}: table {name}"
+        presented = self._presented(paper, name, self._named_protocols(spec, where), where)
         settings = table_settings({"comparable": self._config.comparable} | presented)
         table_cells = list(cells(settings))
         published = self._configuration.folder / "config" / "published" / f"{paper}.csv"
@@ -132,7 +134,7 @@ class ResultsPlan:
         metrics = self.evaluations(paper, spec)
         measured = Measured(self._configuration, [made for _, made in metrics])
         for cell in dict.fromkeys(table_cells):
-            check_cell(cell, measured, paper, f"{paper}: table {name}")
+            check_cell(cell, measured, paper, where)
         needs = {
             "metrics": metrics,
             "indexes": self._tested_indexes(paper, spec) or None,
@@ -175,7 +177,7 @@ class ResultsPlan:
     def figure(self, paper: str, name: str) -> Artifact:
         """One figure of a paper."""
         spec = choose(self._papers[paper].figures, name, f"figure of {paper}")
-        settings = figure_settings(self._presented(paper, name, spec))
+        settings = figure_settings(self._presented(paper, name, spec, f"{paper}: figure {name}"))
         runs = self._configuration.runs_in(paper, spec)
         kind = FIGURE_KINDS.find(spec["kind"])
         if is_made_from_metrics(spec["kind"]):

@@ -58,11 +58,8 @@ class Measured:
 
     def _subsets(self, name: str) -> list[str | None]:
         """Subsets that a split may have, and their mean; None for those that only the images know."""
-        config = self._configuration.config
-        split = config.splits[name]
-        benchmark = config.benchmarks[split.benchmark]
-        made = config.demo.generators if config.demo and benchmark.layout == "demo" else {}
-        return ["mean", *(split.subsets or benchmark.subsets or benchmark.folders or made or [None])]
+        split = self._configuration.config.splits[name]
+        return ["mean", *(split.subsets or self._configuration.known_subsets(split.benchmark) or [None])]
 
 
 def checkpoint_rules(run: Run, protocol: dict[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from tellsign.errors import UserError, choose
 from tellsign.networks.backbones import BACKBONES
 from tellsign.plan.annotation import AnnotationPlan
 from tellsign.plan.artifact import Artifact, Workshop, answered_once
-from tellsign.plan.configuration import Configuration
+from tellsign.plan.configuration import Configuration, located
 from tellsign.plan.data import DataPlan
 from tellsign.plan.networks import Networks
 from tellsign.plan.recipes import Run, training_key
@@ -76,6 +76,8 @@ class TrainingPlan:
     def checkpoint(self, run: Run, seed: int) -> Artifact:
         """The checkpoint of a run at a seed."""
         recipe, data = run.recipe, run.recipe.data
+        with located(run.place):
+            choose(self._config.splits, data.split, "split")
         split = self._data.split(data.split)
         self._check_sample(data, run.place)
         settings = recipe.training_settings()
@@ -117,8 +119,9 @@ class TrainingPlan:
 
     def _check_sample(self, sample: Data | EarlyStopping, where: str) -> None:
         split = self._config.splits[sample.split]
-        for subset in sample.subsets if split.subsets else ():
-            choose(dict.fromkeys(split.subsets), subset, f"subset of split {sample.split!r} in {where}")
+        known = dict.fromkeys(self._data.known_subsets(sample.split) if sample.subsets else ())
+        for subset in sample.subsets if known else ():
+            choose(known, subset, f"subset of split {sample.split!r} in {where}")
         if isinstance(sample.count, int) and isinstance(split.count, int) and sample.count > split.count:
             raise UserError(
                 f"{where}: count {sample.count} asks for more images a subset than split {sample.split!r} holds, "
@@ -131,7 +134,8 @@ class TrainingPlan:
             return None
         if start.kind == "pretrain":
             return self.pretrain(run.paper, start.name)
-        other = self._configuration.run(run.paper, start.name)
+        with located(run.place):
+            other = self._configuration.run(run.paper, start.name)
         if seed not in other.seeds:
             raise UserError(
                 f"{run.place} starts from run {start.name} at seed {seed}, which that run has not; "
