@@ -175,6 +175,7 @@ def test_rows_stand_in_aligned_columns():
     assert "lacks 2  lacks 1       3/10      2 M   300 k  ≥ 40 GB  12 h" in lines[2]
     assert "short 1  there        10/10        –       –        –  made" in lines[3]
     assert max(map(len, lines)) <= 100 and lines[-1] == "Times: a machine."
+    assert "Times" not in listing([lacking], Row("all"), "")
 
 
 def test_the_first_line_sums_up():

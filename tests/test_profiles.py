@@ -156,3 +156,15 @@ def test_the_command_line_lists_every_stage_and_knows_its_version(capsys, flag, 
     said = capsys.readouterr().out
     assert words in said
     assert flag != "--help" or all(f"  {name} " in said and stage.help in said for name, stage in STAGES.items())
+
+
+def test_an_unknown_command_is_told_in_a_line(capsys):
+    assert run(["trian"]) == 2
+    said = "tellsign: unknown command or stage 'trian'. Did you mean 'train'? `tellsign --help` lists all.\n"
+    assert capsys.readouterr().err == said
+
+
+def test_flags_are_explained_by_the_docstring(capsys):
+    with pytest.raises(SystemExit):
+        run(["schema", "--help"])
+    assert "Folder of the schemas." in capsys.readouterr().out

@@ -24,6 +24,15 @@ def test_the_schemas_in_the_repository_are_current(tmp_path: Path):
     assert written == kept, "run `tellsign schema`"
 
 
+def test_the_command_says_what_it_wrote(tmp_path: Path, capsys):
+    main(out=tmp_path)
+    (tmp_path / "paper.json").write_text("{}")
+    capsys.readouterr()
+    main(out=tmp_path)
+    main(out=tmp_path)
+    assert capsys.readouterr().out == f"{tmp_path}: 6 files, 1 changed: paper.json\n{tmp_path}: 6 files, 0 changed\n"
+
+
 def schema_named_by(file: Path) -> dict:
     named = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", file.read_text(encoding="utf-8").splitlines()[0])
     assert named, f"the first line of {file} must name its schema"

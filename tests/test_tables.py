@@ -243,7 +243,7 @@ def test_grid_axes_rename_values_and_map_printed_names() -> None:
     ("change", "problem"),
     [
         ({"kind": "subset"}, "Did you mean 'subsets'"),
-        ({"kind": "pairs"}, "'pairs' is called 'subsets' now"),
+        ({"kind": "pairs"}, "'pairs' is now 'subsets'. List two metrics, and they share a cell."),
         ({"rows": {"field": "mask.ratio"}}, "the rows of kind subsets are a list"),
         ({"titel": "x"}, "unknown key 'titel'. Did you mean 'title'"),
         ({"metric": "acuracy"}, "Did you mean 'accuracy'"),

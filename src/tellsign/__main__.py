@@ -79,8 +79,17 @@ def is_mapping(hint: Any) -> bool:
     return any(typing.get_origin(h) is dict for h in (hint, *typing.get_args(hint)))
 
 
-def add_flag(parser: argparse.ArgumentParser, parameter: inspect.Parameter, hint: Any, nargs: str) -> None:
-    """Add the flag of one parameter of a stage's ``main``."""
+def flag_help(main: Callable[..., int | None]) -> dict[str, str]:
+    """What the docstring of a ``main`` says of its arguments, by name."""
+    section = (inspect.getdoc(main) or "").partition("Args:\n")[2].partition("\n\n")[0]
+    described = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", section, flags=re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in described}
+
+
+def add_flag(
+    parser: argparse.ArgumentParser, parameter: inspect.Parameter, hint: Any, nargs: str, text: str = ""
+) -> None:
+    """Add the flag of one parameter of a stage's ``main``, with its help."""
     if type(None) in typing.get_args(hint):  # Path | None
         hint = next(a for a in typing.get_args(hint) if a is not type(None))
     args = typing.get_args(hint)
@@ -96,6 +105,7 @@ def add_flag(parser: argparse.ArgumentParser, parameter: inspect.Parameter, hint
         options |= {"action": argparse.BooleanOptionalAction}
     else:
         options |= {"type": hint, "metavar": hint.__name__.upper()}
+    options["help"] = text.replace("%", "%%")
     parser.add_argument(f"--{parameter.name.replace('_', '-')}", **options)
 
 
@@ -107,9 +117,10 @@ def stage_parser(stage: str, main: Callable[..., int | None], doc: str) -> argpa
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    hints = typing.get_type_hints(main)
+    hints, texts = typing.get_type_hints(main), flag_help(main)
+    nargs = "*" if stage in STAGES else "+"
     for parameter in inspect.signature(main).parameters.values():
-        add_flag(parser, parameter, hints[parameter.name], "*" if stage in STAGES else "+")
+        add_flag(parser, parameter, hints[parameter.name], nargs, texts.get(parameter.name, ""))
     return parser
 
 
@@ -182,7 +193,9 @@ def run(argv: Sequence[str] | None = None) -> int:
     name = argv[0].replace("-", "_")
     known = [*STAGES, *COMMANDS]
     if name not in known:
-        sys.stderr.write(f"tellsign: unknown stage {argv[0]!r}.{near_miss(name, known)}\n\n{usage()}")
+        sys.stderr.write(
+            f"tellsign: unknown command or stage {argv[0]!r}.{near_miss(name, known)} `tellsign --help` lists all.\n"
+        )
         return 2
     module = importlib.import_module(f"tellsign.{'stages' if name in STAGES else 'commands'}.{name}")
     flags = read_flags(name, module, argv[1:])

@@ -79,7 +79,14 @@ def main(
     table: list[str] | None = None,
     machine: str | None = None,
 ) -> int:
-    """Look at a configuration and tell; see the module."""
+    """Look at a configuration and tell; see the module.
+
+    Args:
+        configfile: The configuration.
+        config: KEY=VALUE, as for snakemake.
+        table: PAPER-NAME of the tables and figures to look at; all without it.
+        machine: One of the machines in config/rates.yaml; without it, the one that knows most of the networks.
+    """
     given = config or []
     catalogue = open_catalogue(Path(), FileDigests(CACHE))
     problems: dict[str, MissingWeightsError] = {}
@@ -98,7 +105,9 @@ def main(
     counter = ImageCounter(plan.config, rates, Path(), lambda index: folders_there(plan, index))
     rows, whole = examine(artifacts, Costs(counter, rates, machine), lambda a: shortfalls(plan, counter, a), Path())
     source = " ".join(["--configfile", str(configfile), *(["--config", *given] if given else [])])
-    parts = [headline(str(configfile), plan, rows, whole), listing(rows, whole, rates.machines[machine].what)]
+    rated = networks_of(artifacts.values()) & rates.machines[machine].rates.keys()
+    timed_by = rates.machines[machine].what if rated else ""
+    parts = [headline(str(configfile), plan, rows, whole), listing(rows, whole, timed_by)]
     parts.append(notes(whole, rates, machine, artifacts.values()))
     if whole.folders:
         parts.append(plan.missing_data_report())
@@ -322,7 +331,9 @@ def _many(count: int, what: str) -> str:
 
 
 def listing(rows: Sequence[Row], whole: Row, machine: str) -> str:
-    """The rows in aligned columns, at most 100 characters wide for names of up to 30."""
+    """The rows in aligned columns, at most 100 characters wide for names of up to 30; empty for no ``machine``, no
+    line on times.
+    """
     cells = [
         ("", "", "", "trainings", "images", "images", "", "time"),
         ("", "data", "weights", "made/all", "trained", "scored", "disk", "left"),
@@ -349,7 +360,7 @@ def listing(rows: Sequence[Row], whole: Row, machine: str) -> str:
         if number == len(cells) - 1 and len(rows) > 1:
             lines.append("-" * len("  ".join(text)))
         lines.append("  ".join(text).rstrip())
-    return "\n".join(lines) + "\n\n" + _wrapped(f"Times: {machine}.")
+    return "\n".join([*lines, *(["", _wrapped(f"Times: {machine}.")] if machine else [])])
 
 
 def counted(amount: Amount) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any, Union
 
@@ -30,9 +31,22 @@ JsonSchema = dict[str, Any]
 
 
 def main(*, out: Path = Path("config/schema")) -> int:
-    """Write a file for each kind of configuration file."""
-    for name, schema in schemas().items():
-        write_text(out / f"{name}.json", json.dumps(schema, indent=1, ensure_ascii=False) + "\n")
+    """Write a file for each kind of configuration file, and say which of them changed.
+
+    Args:
+        out: Folder of the schemas.
+    """
+    texts = {
+        f"{name}.json": json.dumps(schema, indent=1, ensure_ascii=False) + "\n" for name, schema in schemas().items()
+    }
+    changed = []
+    for name, text in texts.items():
+        file = out / name
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            write_text(file, text)
+            changed.append(name)
+    listed = f": {', '.join(changed)}" if changed else ""
+    sys.stdout.write(f"{out}: {len(texts)} files, {len(changed)} changed{listed}\n")
     return 0
 
 

@@ -146,7 +146,7 @@ class Table(Selection):
     @classmethod
     def _known_kind(cls, kind: str) -> str:
         if kind == "pairs":
-            raise ValueError("'pairs' is called 'subsets' now: two metrics share a cell of their own accord.")
+            raise ValueError("'pairs' is now 'subsets'. List two metrics, and they share a cell.")
         if kind not in TABLE_KINDS:
             listed = ", ".join(sorted(TABLE_KINDS))
             raise ValueError(f"unknown kind of table {kind!r}.{near_miss(kind, TABLE_KINDS)} Known: {listed}.")

@@ -49,4 +49,4 @@ def publish(plan: Plan, folder: Path) -> str:
     for name in place.glob("*/*"):
         if name.is_symlink() and name not in wanted:
             name.unlink()
-    return f"{place}/ shows {made} of the {len(wanted)} tables, figures and report of configuration {plan.config.name}."
+    return f"{place}/ shows {made} of {len(wanted)} results (tables, figures and report) of {plan.config.name}."
