@@ -40,6 +40,12 @@ def block(text: str, language: str) -> str:
     return blocks[0] if blocks else ""
 
 
+def additions(text: str) -> dict[str, Any]:
+    """What the YAML of a section adds, in one mapping: a configuration's part and a paper file's stand apart."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```", text, flags=re.M | re.S)
+    return {key: value for block in blocks for key, value in yaml.safe_load(block).items()}
+
+
 def python(tree: Path, *arguments: str) -> str:
     """Run Python with the copy's own sources; return what it wrote."""
     environment = os.environ | {"PYTHONPATH": str(tree / "src"), "OMP_NUM_THREADS": "1"}
@@ -84,7 +90,7 @@ def test_a_change_applies_reruns_nothing_and_works(title: str, tmp_path: Path, p
     change = block(EXAMPLES[title], "diff")
     tree = copy_of_tree(tmp_path / "tree")
     subprocess.run(["git", "apply", "-"], cwd=tree, input=change, text=True, check=True)
-    added = yaml.safe_load(block(EXAMPLES[title], "yaml") or "{}")
+    added = additions(EXAMPLES[title])
     paths = planned(tree, added)
     assert paths >= planned_before, "the change reruns something that exists"
     rules = re.findall(r"^\+rule (\w+):$", change, flags=re.M)
