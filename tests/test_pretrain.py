@@ -91,7 +91,12 @@ def photos(tmp_path_factory) -> Path:
     write_rows(
         folder / "split", {name: list(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
     )
-    settings = {"store": "whole", "size": 0, "perturbation": {"name": "none"}, "bias_control": "none"}
+    settings = {
+        "store": "whole",
+        "size": 0,
+        "perturbation": {"name": "none", "options": {}, "seed": 0},
+        "bias_control": "none",
+    }
     settings |= {"bias_size": 0, "bias_quality": 0, "resize": None}
     crops_stage.main(settings=settings, split=folder / "split", roots={"here": folder}, out=folder / "crops")
     return folder
