@@ -51,8 +51,8 @@ HELP_FOR = {
 }
 
 
-# as torch says it: of the processor's memory, of a GPU's
-OUT_OF_MEMORY = re.compile("not enough memory|can't allocate memory|CUDA out of memory")
+# as torch says it of the processor's memory and of a GPU's, and the loader of a library that is imported
+OUT_OF_MEMORY = re.compile("not enough memory|can't allocate memory|CUDA out of memory|failed to map segment")
 
 
 def json_mapping(text: str) -> dict[str, Any]:
@@ -233,7 +233,7 @@ def called(name: str, work: Callable[[], int], out: Path | None) -> int:
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (OSError, MemoryError, RuntimeError, SafetensorError) as problem:
+    except (OSError, MemoryError, RuntimeError, ImportError, SafetensorError) as problem:
         number = error_number(problem)
         if number not in HELP_FOR:
             raise
