@@ -15,6 +15,7 @@ from tellsign.data.leaks import format_auc
 from tellsign.system.parquet import read_rows
 
 pytestmark = pytest.mark.slow
+TABLE_FILES = ("csv", "md", "tex", "html", "json")
 
 
 # ------------------------------------------------------------------------------------------------ the whole demo
@@ -36,12 +37,12 @@ def test_every_paper_has_its_tables_figures_and_the_report(demo):
         spec = yaml.safe_load((demo / "config" / "demo" / f"{paper}.yaml").read_text())
         for name in spec["tables"]:
             folder = demo / "results" / "demo" / paper / name
-            assert {p.name for p in folder.glob("table.*")} == {f"table.{e}" for e in ("csv", "md", "tex", "html")}
+            assert {p.name for p in folder.glob("table.*")} == {f"table.{e}" for e in TABLE_FILES}
             for path in folder.glob("table.*"):
                 assert path.suffix == ".csv" or "says nothing about the papers" in path.read_text(), path
         for name in spec["figures"]:
             drawn = {p.name for p in (demo / "results" / "demo" / paper / name).glob("figure.*")}
-            assert drawn == {"figure.png", "figure.svg", "figure.csv"}
+            assert drawn == {"figure.png", "figure.svg", "figure.csv", "figure.json"}
     assert (demo / "results" / "demo" / "report.html").stat().st_size > 100_000
 
 
