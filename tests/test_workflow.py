@@ -101,7 +101,7 @@ def test_an_edit_of_what_masks_share_reruns_the_trainings_that_mask(demo):
     helper = demo / "src" / "tellsign" / "methods" / "masks" / "draws.py"
     with edited(helper, "def uniform(", "SOMETHING_NEW = 1\n\n\ndef uniform("):
         counts = planned(demo, "tables")
-    assert counts["train"] > 20 and counts["table"] > 5
+    assert counts["train"] == 17 and counts["table"] > 5  # of 33: the others mask nothing
     assert not set(counts) & {"demo_generator", "index", "split", "crops", "pretrain", "train_head", "embed"}
 
 
