@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import model_validator
 
 from tellsign.data.augmentations import AUGMENTATIONS
-from tellsign.detectors.recipes.base import Pixels, Recipe, Source, Start, Work, optimisation_entries
+from tellsign.detectors.recipes.base import Recipe, Start, Work, optimisation_entries
+from tellsign.detectors.recipes.crops import LooksAtCrops
 from tellsign.methods.masks import MASKS
 from tellsign.networks.heads import HEADS
 from tellsign.registry import Record
@@ -30,7 +31,7 @@ from tellsign.schema.training import (
 )
 
 
-class ImageRecipe(Recipe):
+class ImageRecipe(LooksAtCrops, Recipe):
     """Everything that can change a number of one training on images.
 
     Attributes:
@@ -104,26 +105,6 @@ class ImageRecipe(Recipe):
         if self.backbone.name == "npr" and (self.crop % 2 or (self.crop_test or 0) % 2):
             raise ValueError("NPR looks at cells of 2 × 2 pixels; crop and crop_test must be even.")
         return self
-
-    def inputs(self) -> dict[str, Source]:
-        """Whole images, which crops are cut out of anew in each epoch."""
-        return {"crops": Pixels(resize=self.resize)}
-
-    def validation_inputs(self) -> dict[str, Source]:
-        """Centre crops, resized like the training images."""
-        return {"crops": Pixels(self.crop, self.resize)}
-
-    def test_inputs(self) -> dict[str, Source]:
-        """Centre crops."""
-        return {"crops": Pixels(self.view()["crop"], self.resize_test)}
-
-    def view(self) -> dict[str, Any]:
-        """The side of the centre crops."""
-        return {"crop": self.crop_test or self.crop}
-
-    def validation(self) -> EarlyStopping | None:
-        """See `Recipe.validation`."""
-        return self.stop
 
     def origin(self) -> Start:
         """See `Recipe.origin`."""

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Self
 
 from pydantic import model_validator
 
-from tellsign.detectors.recipes.base import OwnNetwork, Pixels, Recipe, Source, Work, optimisation_entries
+from tellsign.detectors.recipes.base import OwnNetwork, Recipe, Work, optimisation_entries
+from tellsign.detectors.recipes.crops import LooksAtCrops
 from tellsign.registry import Record
 from tellsign.schema.fields import NonNegative, Positive
 from tellsign.schema.training import OPTIMISER_SETTINGS, SCHEDULE_SETTINGS, EarlyStopping, Optimiser, Resize, Schedule
@@ -15,7 +16,7 @@ from tellsign.schema.training import OPTIMISER_SETTINGS, SCHEDULE_SETTINGS, Earl
 SQUARE = Resize(mode="squash", size=256)
 
 
-class CropRecipe(Recipe):
+class CropRecipe(LooksAtCrops, Recipe):
     """Everything that can change a number of one training of such a detector.
 
     Attributes:
@@ -54,26 +55,6 @@ class CropRecipe(Recipe):
         if self.schedule.warmup > self.epochs:
             raise ValueError(f"schedule.warmup is {self.schedule.warmup} of {self.epochs} epochs.")
         return self
-
-    def inputs(self) -> dict[str, Source]:
-        """Whole images, which crops are cut out of anew in each epoch."""
-        return {"crops": Pixels(resize=self.resize)}
-
-    def validation_inputs(self) -> dict[str, Source]:
-        """Centre crops, resized like the training images."""
-        return {"crops": Pixels(self.crop, self.resize)}
-
-    def test_inputs(self) -> dict[str, Source]:
-        """Centre crops."""
-        return {"crops": Pixels(self.crop_test, self.resize_test)}
-
-    def view(self) -> dict[str, Any]:
-        """The side of the centre crops."""
-        return {"crop": self.crop_test}
-
-    def validation(self) -> EarlyStopping | None:
-        """See `Recipe.validation`."""
-        return self.stop
 
     def networks(self) -> dict[str, OwnNetwork]:
         """The detector's own network, which has the method's name."""
