@@ -26,6 +26,7 @@ from safetensors import SafetensorError
 from tellsign import __version__
 from tellsign.errors import UserError, near_miss
 from tellsign.stages.registry import STAGES
+from tellsign.system.files import is_made
 from tellsign.system.gpus import reserve_gpus
 from tellsign.system.integrity import check_files
 from tellsign.system.progress import log_to_stderr
@@ -163,7 +164,7 @@ def inputs(flags: dict[str, Any]) -> list[Path]:
         if name not in ("out", "work", "store"):
             values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
             paths = [path for path in values if isinstance(path, Path)]
-            input_paths += [path for path in paths if name != "roots" or path.parts[:1] == ("data",)]
+            input_paths += [path for path in paths if name != "roots" or is_made(path)]
     return list(dict.fromkeys(input_paths))
 
 

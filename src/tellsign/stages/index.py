@@ -38,7 +38,7 @@ from tellsign.data.images import Facts, in_order, inspect
 from tellsign.data.leaks import validation_photographs
 from tellsign.errors import UserError
 from tellsign.system.devices import threads
-from tellsign.system.files import file_beside
+from tellsign.system.files import file_beside, is_made
 from tellsign.system.parquet import write_rows
 from tellsign.system.progress import progress
 
@@ -227,7 +227,7 @@ def main(*, settings: dict, roots: dict[str, Path], out: Path, expected: dict | 
     """
     listing = list_images(roots, settings)
     # in folders that stages made lie lists and marks of the pipeline's own; how many says nothing of the images
-    passed_over = {} if all(root.parts[:1] == ("data",) for root in roots.values()) else listing.skipped
+    passed_over = {} if all(map(is_made, roots.values())) else listing.skipped
     for why, count in passed_over.items():
         log.info("passed over: %d × %s", count, why)
     notes = {PASSED_OVER: json.dumps(passed_over, ensure_ascii=False)}

@@ -17,6 +17,11 @@ import psutil
 from tellsign.system.integrity import MANIFEST, manifest_text, read_manifest, sha256_of_file, write_manifest
 
 
+def is_made(path: Path) -> bool:
+    """Whether a path that a rule gave lies where stages keep what they make, rather than among the user's images."""
+    return path.parts[:1] == ("data",)
+
+
 def part_of(path: Path) -> Path:
     """A fresh temporary name beside ``path``; what a killed process left of an earlier one is removed first."""
     path.parent.mkdir(parents=True, exist_ok=True)
