@@ -14,7 +14,8 @@ import yaml
 from conftest import ROOT, demo_config, make_plan
 from mini_trees import make_all
 
-from tellsign.commands.coverage import as_markdown, made_for, plan_without_data, trainings_of
+from tellsign.commands.configuration import plan_without_data
+from tellsign.commands.coverage import as_markdown, made_for, trainings_of
 from tellsign.errors import UserError
 from tellsign.plan.artifact import Artifact
 from tellsign.plan.plan import Plan

@@ -14,9 +14,15 @@ from tellsign.data.inventory import FileDigests, watched_digests
 from tellsign.errors import UserError, choose, near_miss
 from tellsign.networks.weights import open_catalogue
 from tellsign.plan.artifact import Artifact
+from tellsign.plan.configuration import WANTED
+from tellsign.plan.networks import FindWeights
 from tellsign.plan.plan import Plan
 from tellsign.schema.strict_yaml import read_yaml
+from tellsign.schema.weights import ResolvedWeights
 from tellsign.stages.registry import STAGES
+
+CACHE = Path("cache/files.json")
+"""Digests of files that have not changed since."""
 
 
 def read_configuration(configfile: Path, given: Sequence[str]) -> dict[str, Any]:
@@ -45,13 +51,25 @@ def read_configuration(configfile: Path, given: Sequence[str]) -> dict[str, Any]
 
 def plan_of(configfile: Path, given: Sequence[str]) -> Plan:
     """The plan of a configuration in the current folder; what is missing is noted in it, as in a dry run."""
-    digests = FileDigests(Path("cache/files.json"))
+    digests = FileDigests(CACHE)
+    return plan_with_data(read_configuration(configfile, given), Path(), digests, open_catalogue(Path(), digests).find)
+
+
+def plan_with_data(values: Mapping[str, Any], folder: Path, digests: FileDigests, find_weights: FindWeights) -> Plan:
+    """A plan that digests images and weights as they are; values that are null are left out."""
+    given = {key: value for key, value in values.items() if value is not None}
+    return Plan(given, watched_digests, digests, find_weights, folder)
+
+
+def plan_without_data(values: Mapping[str, Any], folder: Path = Path()) -> Plan:
+    """A plan that looks at neither images nor weights; values of ``--config`` that are not given are made up."""
+    given = {key: value for key, value in values.items() if value is not None}
     return Plan(
-        read_configuration(configfile, given),
-        raw_digests=watched_digests,
-        file_digest=digests,
-        find_weights=open_catalogue(Path(), digests).find,
-        folder=Path(),
+        dict(WANTED) | given,
+        raw_digests=lambda _roots, _exclude, _watch: {},
+        file_digest=lambda _path: "",
+        find_weights=lambda value: ResolvedWeights(value, ""),
+        folder=folder,
     )
 
 
@@ -95,15 +113,9 @@ def plan_for_rules(values: Mapping[str, Any], folder: Path, request: Request) ->
         UserError: anything in the configuration or among the targets that cannot be right; or jobs would start, and
             weights or folders of images that they need are not there.
     """
-    digests = FileDigests(Path("cache/files.json"))
+    digests = FileDigests(CACHE)
     catalogue = open_catalogue(folder, digests)
-    plan = Plan(
-        {key: value for key, value in values.items() if value is not None},
-        raw_digests=watched_digests,
-        file_digest=digests,
-        find_weights=catalogue.find,
-        folder=folder,
-    )
+    plan = plan_with_data(values, folder, digests, catalogue.find)
     artifacts = plan.everything()
     if request.in_job:
         return plan, artifacts, ""

@@ -11,15 +11,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
+from tellsign.commands.configuration import plan_without_data
 from tellsign.errors import UserError, choose
 from tellsign.plan.artifact import Artifact, ancestors
-from tellsign.plan.configuration import WANTED
 from tellsign.plan.plan import Plan
 from tellsign.schema.paper import PaperCoverage
 from tellsign.schema.strict_yaml import read_yaml
-from tellsign.schema.weights import ResolvedWeights
 from tellsign.stages.registry import TRAININGS
 from tellsign.system.files import write_text
 
@@ -39,17 +37,6 @@ def main(*, configfile: Path = Path("config/paper.yaml"), out: Path | None = Non
     else:
         write_text(out, text)
     return 0
-
-
-def plan_without_data(config: Mapping[str, Any], folder: Path = Path()) -> Plan:
-    """A plan that looks at neither images nor weights."""
-    return Plan(
-        dict(WANTED) | {key: value for key, value in config.items() if value is not None},
-        raw_digests=lambda _roots, _exclude, _watch: {},
-        file_digest=lambda _path: "",
-        find_weights=lambda value: ResolvedWeights(value, ""),
-        folder=folder,
-    )
 
 
 def made_for(plan: Plan, paper: str, coverage: PaperCoverage) -> list[Artifact]:

@@ -29,10 +29,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tellsign.commands.budget import Cost, Costs
-from tellsign.commands.configuration import read_configuration
+from tellsign.commands.configuration import CACHE, plan_with_data, read_configuration
 from tellsign.commands.image_counts import Amount, Counts, ImageCounter
 from tellsign.commands.rates import Rates, read_rates
-from tellsign.data.inventory import FileDigests, watched_digests
+from tellsign.data.inventory import FileDigests
 from tellsign.errors import UserError, choose
 from tellsign.networks.weights import open_catalogue, shopping_list
 from tellsign.plan.artifact import Artifact, ancestors
@@ -42,7 +42,6 @@ from tellsign.schema.data import Benchmark
 from tellsign.schema.weights import MissingWeightsError, ResolvedWeights
 from tellsign.stages.registry import STAGES
 
-CACHE = Path("cache/files.json")
 RATES = Path("config/rates.yaml")
 
 
@@ -88,15 +87,11 @@ def main(
         machine: One of the machines in config/rates.yaml; without it, the one that knows most of the networks.
     """
     given = config or []
-    catalogue = open_catalogue(Path(), FileDigests(CACHE))
+    digests = FileDigests(CACHE)
+    catalogue = open_catalogue(Path(), digests)
     problems: dict[str, MissingWeightsError] = {}
-    plan = Plan(
-        read_configuration(configfile, given),
-        raw_digests=watched_digests,
-        file_digest=FileDigests(CACHE),
-        find_weights=forgiving(catalogue.find, problems),
-        folder=Path(),
-    )
+    find = forgiving(catalogue.find, problems)
+    plan = plan_with_data(read_configuration(configfile, given), Path(), digests, find)
     items = chosen(plan, table or [])
     artifacts = {name: make() for name, make in items.items()}
     rates = read_rates(RATES)

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tellsign.commands.configuration import read_configuration
+from tellsign.commands.configuration import CACHE, plan_without_data, read_configuration
 from tellsign.data.inventory import FileDigests
 from tellsign.errors import UserError, choose
 from tellsign.networks.hub import fetch_nltk, fetch_snapshot, fetch_url
@@ -31,14 +31,11 @@ from tellsign.networks.weights import (
     shortened,
     size_of,
 )
-from tellsign.plan.configuration import WANTED
-from tellsign.plan.plan import Plan
-from tellsign.schema.weights import NLTK, MissingWeightsError, ResolvedWeights
+from tellsign.schema.weights import NLTK, MissingWeightsError
 from tellsign.system.integrity import sha256_of_file
 from tellsign.system.locks import exclusive_lock
 
 log = logging.getLogger(__name__)
-CACHE = Path("cache/files.json")
 
 
 @dataclass(frozen=True)
@@ -97,15 +94,7 @@ def needs_of(configfile: Path, given: Sequence[str]) -> dict[str, list[str]]:
     Raises:
         UserError: the configuration cannot be right.
     """
-    values = dict(WANTED) | read_configuration(configfile, given)
-    plan = Plan(
-        values,
-        raw_digests=lambda _roots, _exclude, _watch: {},
-        file_digest=lambda _path: "",
-        find_weights=lambda value: ResolvedWeights(value, ""),
-        folder=Path(),
-    )
-    return plan.networks_needed()
+    return plan_without_data(read_configuration(configfile, given)).networks_needed()
 
 
 def states(catalogue: WeightsCatalogue, needed: Mapping[str, Sequence[str]]) -> list[Row]:
