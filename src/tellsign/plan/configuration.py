@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,10 +125,25 @@ def check_split(config: Config, name: str, split: Split) -> None:
     """
     if split.fallback is not None and split.per_class is None:
         raise UserError(f"split {name!r} has a fallback but no per_class, which it stands in for.")
-    benchmark = config.benchmarks.get(split.benchmark)
-    folders = benchmark.folders if benchmark else {}
-    for subset in split.subsets if folders else ():
-        choose(folders, subset, f"subset of benchmark {split.benchmark!r} (split {name!r})")
+    if split.benchmark in config.benchmarks and (known := known_subsets(config, split.benchmark)):
+        check_subsets(name, split, known)
+
+
+def check_subsets(name: str, split: Split, known: Collection[str]) -> None:
+    """Whether the subsets that a split names are among those of its benchmark.
+
+    Raises:
+        UserError: one is not.
+    """
+    for subset in split.subsets:
+        choose(dict.fromkeys(known), subset, f"subset of benchmark {split.benchmark!r} (split {name!r})")
+
+
+def known_subsets(config: Config, benchmark: str) -> list[str]:
+    """Subsets of a benchmark as far as the configuration says; none where only its images know."""
+    spec, demo = config.benchmarks[benchmark], config.demo
+    made = demo.generators if demo and spec.layout == "demo" else {}
+    return list(spec.subsets or spec.folders or made)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,12 +209,6 @@ class Configuration:
                     named += self.runs_in(paper.paper, spec)
         return {one.full_name for run in named for one in self.lineage(run)}
 
-    def known_subsets(self, benchmark: str) -> list[str]:
-        """Subsets of a benchmark as far as the configuration says; none where only its images know."""
-        spec, demo = self.config.benchmarks[benchmark], self.config.demo
-        made = demo.generators if demo and spec.layout == "demo" else {}
-        return list(spec.subsets or spec.folders or made)
-
     def run(self, paper: str, name: str) -> Run:
         """Find a run by ``name`` (of ``paper``) or ``other-paper/name``.
 
@@ -207,6 +216,8 @@ class Configuration:
             UserError: there is none; the message lists the runs of the paper that was meant.
         """
         full = name if "/" in name else f"{paper}/{name}"
+        if full in self.runs:
+            return self.runs[full]
         own = self.runs_of(full.partition("/")[0])
         return choose({run.full_name: run for run in own} or self.runs, full, "run")
 

@@ -10,7 +10,7 @@ from tellsign.data.layouts import LAYOUTS
 from tellsign.data.perturbations import PERTURBATIONS
 from tellsign.errors import UserError, choose
 from tellsign.plan.artifact import Artifact, Workshop, answered_once, digest
-from tellsign.plan.configuration import Configuration, located
+from tellsign.plan.configuration import Configuration, check_subsets, known_subsets, located
 from tellsign.schema.data import Bias, DataPart, Perturbation
 from tellsign.schema.loading import plain
 from tellsign.schema.training import Resize
@@ -124,21 +124,21 @@ class DataPlan:
         with located(f"split {name!r}"):
             choose(self._config.benchmarks, spec.benchmark, "benchmark")
         index = self.index(spec.benchmark)
-        known = dict.fromkeys(self._known_to_benchmark(spec.benchmark))
-        for subset in spec.subsets if known else ():
-            choose(known, subset, f"subset of benchmark {spec.benchmark!r} (split {name!r})")
+        if folders := self._subset_folders(spec.benchmark):
+            check_subsets(name, spec, folders)
         return self._make("split", name, settings, {"index": index})
 
     def known_subsets(self, split: str) -> list[str]:
         """Subsets that a split has; none where only its images know."""
         spec = self._config.splits[split]
-        return list(spec.subsets) or self._known_to_benchmark(spec.benchmark)
+        benchmark = spec.benchmark
+        return list(spec.subsets) or known_subsets(self._config, benchmark) or self._subset_folders(benchmark)
 
-    def _known_to_benchmark(self, name: str) -> list[str]:
-        if known := self._configuration.known_subsets(name):
-            return known
-        roots = [Path(root) for root in self.index(name).roots.values()]
-        if self._config.benchmarks[name].layout != "folder" or any(str(p) in self.missing_folders for p in roots):
+    @answered_once
+    def _subset_folders(self, benchmark: str) -> list[str]:
+        """The user's own folders of subsets; none of other layouts, or where a root is not there."""
+        roots = [Path(root) for root in self.index(benchmark).roots.values()]
+        if self._config.benchmarks[benchmark].layout != "folder" or any(str(p) in self.missing_folders for p in roots):
             return []
         return [p.name for root in roots for p in sorted(root.iterdir()) if p.is_dir()]
 
@@ -170,7 +170,3 @@ class DataPlan:
         needs = {"split": self.split(split), "made": index.needs.get("made") or None}
         entries = (PERTURBATIONS.find(perturbation.name),)
         return self._make("crops", "-".join(marks), settings, needs, entries=entries, roots=index.roots)
-
-    def whole_images(self, split: str, bias: Bias | None = None) -> Artifact:
-        """Whole images of a split, as they are but for the bias control."""
-        return self.crops(split, "whole", 0, Perturbation(), bias or Bias())

@@ -5,22 +5,22 @@ The one place where the plan meets their modules, none of which draws or writes 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tellsign.results.tables.specification import read_spec, runs_of
+from tellsign.results.tables.specification import NUMBER_KEYS, numbers_of_cell, read_spec, runs_of
 
 
 class Cell(NamedTuple):
-    """What a cell of a table shows of each run in it; null takes the only one that there is."""
+    """What a cell of a table shows.
+
+    Attributes:
+        runs: The runs whose numbers it shows.
+        wanted: What it says of a number, key by key; None takes the only one that there is.
+    """
 
     runs: tuple[str, ...]
-    metric: str
-    benchmark: str | None
-    perturbation: str | None
-    checkpoint: str | None
-    subset: str | None
-    protocol: str
+    wanted: tuple[tuple[str, str | None], ...]
 
 
 def cells(settings: Mapping[str, Any]) -> Iterator[Cell]:
@@ -36,8 +36,22 @@ def cells(settings: Mapping[str, Any]) -> Iterator[Cell]:
             if spec.run_at and column:
                 select["run"] = spec.run_at.get((row.label, column.group or column.label))
             runs = tuple(runs_of(select))
-            # a column of subsets shows every metric, a column of metrics its own
-            for metric in [select["metric"]] if "metric" in select else spec.metrics:
-                if runs:
-                    keys = ("benchmark", "perturbation", "checkpoint", "subset", "protocol")
-                    yield Cell(runs, metric, *(select[key] for key in keys))
+            if runs:
+                yield Cell(runs, tuple((key, select[key]) for key in NUMBER_KEYS))
+
+
+def check_cell(cell: Cell, numbers: Mapping[str, Sequence[Mapping[str, str | None]]], paper: str, where: str) -> None:
+    """Refuse a cell that no number will fit, or numbers of two test sets.
+
+    Args:
+        cell: The cell.
+        numbers: What is known of each run's numbers, by ``paper/name``; a value that is None may turn out to be any.
+        paper: The paper of runs that name none.
+        where: The table, for messages.
+
+    Raises:
+        UserError: names the run, the first key that fails, its near miss and what is known.
+    """
+    for name in cell.runs:
+        full = name if "/" in name else f"{paper}/{name}"
+        numbers_of_cell(numbers[full], dict(cell.wanted), f"{where}: run {full}")

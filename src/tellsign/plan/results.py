@@ -12,9 +12,9 @@ from tellsign.evaluation.metrics import METRICS
 from tellsign.plan.artifact import Artifact, Workshop, answered_once, digest
 from tellsign.plan.configuration import Configuration, located, named_under
 from tellsign.plan.data import DataPlan
-from tellsign.plan.presentation import cells
+from tellsign.plan.presentation import cells, check_cell
 from tellsign.plan.recipes import Run
-from tellsign.plan.shown import Measured, check_cell
+from tellsign.plan.shown import numbers_to_come
 from tellsign.plan.training import TrainingPlan
 from tellsign.registry import Record
 from tellsign.results.figures.kinds import FIGURE_KINDS, is_made_from_metrics
@@ -128,13 +128,13 @@ class ResultsPlan:
         where = f"{paper}: table {name}"
         presented = self._presented(paper, name, self._named_protocols(spec, where), where)
         settings = table_settings({"comparable": self._config.comparable} | presented)
-        table_cells = list(cells(settings))
+        table_cells = dict.fromkeys(cells(settings))
         published = self._configuration.folder / "config" / "published" / f"{paper}.csv"
         raw = {"published": self._file_digest(published)} if spec.get("quoted") else {}
         metrics = self.evaluations(paper, spec)
-        measured = Measured(self._configuration, [made for _, made in metrics])
-        for cell in dict.fromkeys(table_cells):
-            check_cell(cell, measured, paper, where)
+        numbers = numbers_to_come(self._configuration, [made for _, made in metrics])
+        for cell in table_cells:
+            check_cell(cell, numbers, paper, where)
         needs = {
             "metrics": metrics,
             "indexes": self._tested_indexes(paper, spec) or None,
@@ -201,10 +201,7 @@ class ResultsPlan:
         """The entries of registries that the detectors and encoders of a figure are built of, each once."""
         built = [run.recipe.network_entries() for run in runs if self._training.detector(run)]
         built += [self._training.encoder_entries(paper, encoder) for encoder in named_under(spec, "encoder")]
-        entries: list[Record] = []
-        for entry in itertools.chain.from_iterable(built):
-            entries += [entry] if entry not in entries else []
-        return tuple(entries)
+        return tuple(dict.fromkeys(itertools.chain.from_iterable(built)))
 
     def _drawn_features(self, paper: str, rows: list[Mapping[str, Any]], split: str) -> list[tuple[str, Artifact]]:
         """Features that rows of a figure draw, each once; ``split`` is that of a row which names none."""

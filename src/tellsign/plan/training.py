@@ -16,7 +16,7 @@ from tellsign.plan.data import DataPlan
 from tellsign.plan.networks import Networks
 from tellsign.plan.recipes import Run, training_key
 from tellsign.registry import Record
-from tellsign.schema.data import Perturbation, Test
+from tellsign.schema.data import Bias, Perturbation, Test
 from tellsign.schema.loading import plain
 from tellsign.schema.training import Data, EarlyStopping, Pretrain
 
@@ -64,7 +64,7 @@ class TrainingPlan:
             index = self._data.index(self._config.splits[spec.split].benchmark)
             needs = {"split": split, "made": index.needs.get("made") or None}
             return self._make("pretrain", f"{paper}/{name}", settings, needs, roots=index.roots, entries=entries)
-        needs = {"crops": self._data.whole_images(spec.split)}
+        needs = {"crops": self._data.crops(spec.split, "whole", 0, Perturbation(), Bias())}
         return self._make("pretrain", f"{paper}/{name}", settings, needs, entries=entries)
 
     def encoder_entries(self, paper: str, name: str) -> tuple[Record, ...]:

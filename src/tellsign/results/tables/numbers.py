@@ -8,19 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tellsign.errors import UserError, choose, near_miss
+from tellsign.errors import UserError, choose
 from tellsign.results.published import KEYS, Quoted, lookup, mean
 from tellsign.results.tables.document import Number
-from tellsign.results.tables.specification import Slice, Spec, runs_of
+from tellsign.results.tables.specification import NUMBER_KEYS, Slice, Spec, numbers_of_cell, runs_of
 
 PRINTED = {"accuracy": "accuracy", "ap_fake": "ap", "ap_real": "ap"}
 """Name of a metric among the printed numbers. The papers do not say for which class they compute AP."""
-
-HINTS = {
-    "mean": " Keep more than one epoch in its recipe (keep).",
-    "best": " Name a test set that chooses (protocol: {validation: NAME}).",
-}
-"""What to do where a run has no metrics of such a checkpoint."""
 
 
 class Measured:
@@ -48,19 +42,9 @@ class Measured:
             UserError: nothing fits; the message names the first key that fails and its near miss.
         """
         full = self.full_name(run)
-        left = choose(self.runs, full, "run in the metrics")
-        wanted = {key: select[key] for key in ("protocol", "perturbation", "benchmark", "checkpoint", "subset")}
-        for key, value in (wanted | {"metric": metric}).items():
-            known = sorted({str(row[key]) for row in left})
-            listed = ", ".join(known)
-            if value is None and len(known) > 1:
-                raise UserError(f"run {full} was tested on {listed}: the table must say which {key}.")
-            left = left if value is None else [row for row in left if row[key] == value]
-            if not left:
-                problem = f"run {full} has no metrics of {key} {value!r}.{near_miss(str(value), known)}"
-                hint = HINTS.get(str(value), "") if key == "checkpoint" else ""
-                raise UserError(f"{problem}{hint} Known: {listed}.")
-        return sorted(left, key=lambda row: row["seed"])
+        rows = choose(self.runs, full, "run in the metrics")
+        wanted = {key: select[key] for key in NUMBER_KEYS} | {"metric": metric}
+        return sorted(numbers_of_cell(rows, wanted, f"run {full}"), key=lambda row: row["seed"])
 
     def subsets(self, run: str, select: Mapping[str, Any], metric: str) -> list[str]:
         """The subsets of a run's test set, in the order of its metrics."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
+
+from tellsign.errors import UserError, near_miss
 
 
 @dataclass(frozen=True)
@@ -78,3 +80,44 @@ def read_spec(settings: Mapping[str, Any]) -> Spec:
 def runs_of(select: Mapping[str, Any]) -> list[str]:
     """The runs that a selection names."""
     return list(select.get("runs") or ([select["run"]] if select.get("run") else []))
+
+
+NUMBER_KEYS = ("protocol", "perturbation", "benchmark", "checkpoint", "subset")
+"""What a cell says of its numbers, in the order in which they are looked up."""
+
+HINTS = {
+    "mean": " Keep more than one epoch in its recipe (keep).",
+    "best": " Name a test set that chooses (protocol: {validation: NAME}).",
+}
+"""What gives a run the numbers of a checkpoint rule."""
+
+Facts = TypeVar("Facts", bound=Mapping[str, Any])
+
+
+def numbers_of_cell(numbers: Sequence[Facts], wanted: Mapping[str, Any], run: str) -> list[Facts]:
+    """The numbers of a run that a cell shows.
+
+    Args:
+        numbers: What is known of each number; a value that is None may turn out to be any.
+        wanted: The value of each key; None takes the only one that there is.
+        run: The run, for messages.
+
+    Raises:
+        UserError: nothing fits, or numbers of two test sets do; the message names the first key that fails, its near
+            miss and what is known.
+    """
+    left = list(numbers)
+    for key, value in wanted.items():
+        known = {number[key] for number in left}
+        if None in known:
+            continue
+        names = sorted(map(str, known))
+        listed = ", ".join(names)
+        if value is None and len(names) > 1:
+            raise UserError(f"{run} was tested on {listed}: the table must say which {key}.")
+        left = [number for number in left if value in (None, number[key])]
+        if not left:
+            hint = HINTS.get(str(value), "") if key == "checkpoint" else ""
+            problem = f"{run} has no metrics of {key} {value!r}.{near_miss(str(value), names)}"
+            raise UserError(f"{problem}{hint} Known: {listed}.")
+    return left
