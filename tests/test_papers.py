@@ -127,7 +127,7 @@ def test_the_whole_dry_runs_in_seconds(tmp_path):
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"^train +587$", done.stdout + done.stderr, re.MULTILINE)
+    assert re.search(r"^train +593$", done.stdout + done.stderr, re.MULTILINE)
     seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
     assert seconds < 20  # 8 where nothing else runs
 

@@ -18,7 +18,7 @@ from tellsign.methods.losses import binary_cross_entropy
 from tellsign.methods.representation import representation
 from tellsign.training.fit import shuffled_batches
 from tellsign.training.optimisers.build import build_optimiser
-from tellsign.training.schedules.warm_up import scheduled_rate
+from tellsign.training.schedules.warm_up import rate_by_epoch
 
 
 class FeatureMethod:
@@ -53,16 +53,16 @@ class FeatureMethod:
 
     def phases(self, sample: Sample, validation: Sample | None, generator: torch.Generator) -> Iterator[Phase]:
         """See `Method.phases`: one phase."""
-        settings, optimiser = self.settings, self.settings["optimiser"]
+        settings = self.settings
         inputs = representation(sample.inputs["features"], settings["discrepancy"])[sample.rows("features")]
         inputs, labels = inputs.to(self.device), sample.labels.to(self.device)
         self.model.train()
         yield Phase(
             loss=lambda batch: binary_cross_entropy(self.model(inputs[batch]), labels[batch]),
             batches=lambda: shuffled_batches(len(sample.labels), settings["batch_size"], generator),
-            optimiser=build_optimiser(self.model.parameters(), optimiser),
+            optimiser=build_optimiser(self.model.parameters(), settings["optimiser"]),
             epochs=settings["epochs"],
-            rate=lambda epoch: scheduled_rate(optimiser["lr"], epoch, settings["epochs"], settings["schedule"]),
+            rate=rate_by_epoch(settings),
         )
 
     @torch.inference_mode()

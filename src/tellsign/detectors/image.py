@@ -31,7 +31,7 @@ from tellsign.system.devices import loader_threads
 from tellsign.training.early_stopping import EarlyStop
 from tellsign.training.fit import shuffled_batches
 from tellsign.training.optimisers.build import build_optimiser
-from tellsign.training.schedules.warm_up import scheduled_rate
+from tellsign.training.schedules.warm_up import rate_by_epoch
 
 EVALUATED = 64
 """Images computed at once for validation and for the bank of the nearest neighbour."""
@@ -161,23 +161,23 @@ class ImageMethod:
             return
         set_batch_norm(detector, settings["batch_norm"])
         crops = TrainingCrops(table, rows, settings, generator, self.device)
+        options = dict(settings["mask"])
+        mask = functools.partial(MASKS.load(options.pop("name")), generator=generator, **options)
         yield Phase(
-            loss=lambda batch: self.loss(crops, batch, sample.labels, generator),
+            loss=lambda batch: self.loss(crops, batch, sample.labels, mask),
             batches=crops.batches,
             optimiser=build_optimiser(detector.parameters(), settings["optimiser"]),
             epochs=settings["epochs"],
-            rate=lambda e: scheduled_rate(settings["optimiser"]["lr"], e, settings["epochs"], settings["schedule"]),
+            rate=rate_by_epoch(settings),
             stop=self.early_stop(validation),
         )
 
     def loss(
-        self, crops: TrainingCrops, batch: Batch, labels: Int64[Tensor, " n"], generator: torch.Generator
+        self, crops: TrainingCrops, batch: Batch, labels: Int64[Tensor, " n"], mask: Callable[[Tensor], Tensor]
     ) -> Float[Tensor, ""]:
-        """Binary cross-entropy of one batch, its preprocessed crops masked."""
-        mask = dict(self.settings["mask"])
-        masked = MASKS.load(mask.pop("name"))
+        """Binary cross-entropy of one batch, its preprocessed crops times the mask of them."""
         x = self.model.backbone.preprocess(crops.pixels(batch))
-        x = x * masked(x, generator, **mask)
+        x = x * mask(x)
         precision = PRECISIONS[self.settings["precision"]]
         with torch.autocast(self.device.type, dtype=precision, enabled=precision is not None):
             logits = self.model(x)
@@ -189,8 +189,7 @@ class ImageMethod:
             return None
         size, batch_norm = self.settings["crop"], self.settings["batch_norm"]
         accuracy = functools.partial(accuracy_of, self.model, validation, size, batch_norm)
-        rules = {key: self.settings["stop"][key] for key in ("patience", "factor", "min_lr", "delta")}
-        return EarlyStop(accuracy, **rules)
+        return EarlyStop.of(self.settings["stop"], accuracy)
 
     def scores(self, inputs: Mapping[str, Any], ids: Sequence[str], batch_size: int) -> Float[np.ndarray, " n"]:
         """See `Method.scores`: from each picture's centre crop."""

@@ -26,7 +26,7 @@ from tellsign.system.progress import progress
 from tellsign.training.early_stopping import EarlyStop
 from tellsign.training.fit import shuffled_batches
 from tellsign.training.optimisers.build import build_optimiser
-from tellsign.training.schedules.warm_up import scheduled_rate
+from tellsign.training.schedules.warm_up import rate_by_epoch
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 EVALUATED = 64
@@ -90,7 +90,7 @@ class CropMethod(ABC):
             batches=lambda: shuffled_batches(len(rows), settings["batch_size"], generator),
             optimiser=build_optimiser(self.model.parameters(), settings["optimiser"]),
             epochs=settings["epochs"],
-            rate=lambda e: scheduled_rate(settings["optimiser"]["lr"], e, settings["epochs"], settings["schedule"]),
+            rate=rate_by_epoch(settings),
             stop=self.early_stop(validation),
         )
 
@@ -109,9 +109,7 @@ class CropMethod(ABC):
             self.model.train()
             return float(((scores > 0.5) == (validation.labels == 1).numpy()).mean())
 
-        return EarlyStop(
-            accuracy, **{key: self.settings["stop"][key] for key in ("patience", "factor", "min_lr", "delta")}
-        )
+        return EarlyStop.of(self.settings["stop"], accuracy)
 
     @torch.no_grad()
     def scores(self, inputs: Mapping[str, Any], ids: Sequence[str], batch_size: int) -> Float[np.ndarray, " n"]:

@@ -46,7 +46,7 @@ from tellsign.training.fit import fit, write_log
 from tellsign.training.optimisers.build import build_optimiser
 from tellsign.training.parallel import Nodes, World
 from tellsign.training.resume import Resume
-from tellsign.training.schedules.warm_up import scheduled_rate
+from tellsign.training.schedules.warm_up import rate_by_epoch
 
 log = logging.getLogger(__name__)
 
@@ -266,7 +266,7 @@ def pretrain(
         batches.epoch,
         build_optimiser(model.parameters(), optimiser),
         epochs=settings["epochs"],
-        rate=lambda epoch: scheduled_rate(optimiser["lr"], epoch, settings["epochs"], settings["schedule"]),
+        rate=rate_by_epoch(settings),
         generator=generator,
         resume=Resume(work) if world.is_main_process else ReadOnlyResume(work),
         after_epoch=lambda done: None,

@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,11 @@ class EarlyStop:
     epoch: int = 0
     waited: int = 0
     drops: int = 0
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], accuracy: Callable[[], float]) -> EarlyStop:
+        """The early stopping of a recipe's ``stop`` section."""
+        return cls(accuracy, **{rule: settings[rule] for rule in ("patience", "factor", "min_lr", "delta")})
 
     def rate(self, scheduled: float) -> float:
         """The scheduled learning rate after all drops."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tellsign.schema.fields import NonNegative
@@ -33,3 +33,8 @@ def scheduled_rate(lr: float, epoch: int, epochs: int, schedule: Mapping[str, An
     if epoch < warmup:
         return rate(lr, warmup, epochs, **options) * (epoch + 1) / (warmup + 1)
     return rate(lr, epoch, epochs, **options)
+
+
+def rate_by_epoch(settings: Mapping[str, Any]) -> Callable[[int], float]:
+    """The learning rate by epoch (0-based) of a recipe: of its ``optimiser``, ``schedule`` and ``epochs``."""
+    return lambda epoch: scheduled_rate(settings["optimiser"]["lr"], epoch, settings["epochs"], settings["schedule"])
