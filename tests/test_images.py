@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, JpegImagePlugin
+from torchvision.transforms import InterpolationMode, v2
 
 from tellsign.data.images import (
     BIAS_CONTROLS,
@@ -23,6 +24,7 @@ from tellsign.data.images import (
     resized,
     resized_shape,
 )
+from tellsign.data.views import clip_view
 from tellsign.errors import UserError
 
 RGB = np.random.default_rng(0).integers(0, 256, (12, 20, 3), dtype=np.uint8)
@@ -65,6 +67,7 @@ def test_quality_is_minus_one_where_there_is_no_jpeg():
 
 def test_nearly_standard_tables_give_the_nearest_quality():
     stream = Image.open(io.BytesIO(encoded(Image.fromarray(RGB), "JPEG", quality=80)))
+    assert isinstance(stream, JpegImagePlugin.JpegImageFile)
     tables = [[min(255, value + (i == 5)) for i, value in enumerate(t)] for t in stream.quantization.values()]
     assert inspect(encoded(Image.fromarray(RGB), "JPEG", qtables=tables)).quality == 80
 
@@ -225,6 +228,20 @@ def test_resizing_a_ramp_by_half_averages_with_a_triangle():
     wide = {i: 8 * 2 * i + 4 for i in range(1, 7)}
     assert {k: int(found[0, k, 0]) for k in wide} == wide
     assert int(found[0, 0, 0]) == round((3 * 0 + 3 * 8 + 1 * 16) / 7)
+
+
+def test_resizing_and_the_centre_crop_equal_torchvision_on_200_sizes():
+    rng, size, crop = np.random.default_rng(0), 32, v2.CenterCrop(32)
+    for height, width in rng.integers(8, 200, (200, 2)):
+        image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        for filter in ("bilinear", "bicubic"):
+            squash, shorter = (v2.Resize(to, interpolation=InterpolationMode(filter)) for to in ([size, size], size))
+            public = np.array(squash(Image.fromarray(image)))
+            np.testing.assert_array_equal(resized(image, mode="squash", size=size, filter=filter), public)
+            public = np.array(crop(shorter(Image.fromarray(image))))
+            ours = center_window(resized(image, mode="shorter", size=size, filter=filter), size)
+            np.testing.assert_array_equal(ours, public)
+        np.testing.assert_array_equal(clip_view(image, size).permute(1, 2, 0).numpy(), public)  # CLIP's is bicubic
 
 
 def test_an_image_of_the_size_already_stays_the_same_object_and_unknown_names_are_refused():

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image
 from torch import Tensor
+
+from tellsign.data.images import center_window, resized
 
 Pixels = UInt8[np.ndarray, "h w 3"]
 
@@ -14,14 +15,11 @@ Pixels = UInt8[np.ndarray, "h w 3"]
 def clip_view(image: Pixels, side: int) -> UInt8[Tensor, "3 side side"]:
     """The shorter side becomes ``side`` pixels (bicubic, anti-aliased), then the centre is cut out.
 
-    Source: the preprocessing of openai/CLIP (``clip.py: _transform``).
+    Source: the preprocessing of openai/CLIP (``clip.py: _transform``), to the bit: torchvision's Resize rounds the
+    longer side down, and its CenterCrop rounds half a pixel to even.
     """
-    height, width = image.shape[:2]
-    scale = side / min(height, width)
-    size = (max(side, round(width * scale)), max(side, round(height * scale)))
-    resized = np.array(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
-    top, left = (resized.shape[0] - side) // 2, (resized.shape[1] - side) // 2
-    return torch.from_numpy(resized[top : top + side, left : left + side].copy()).permute(2, 0, 1)
+    view = center_window(resized(image, mode="shorter", size=side, filter="bicubic"), side)
+    return torch.from_numpy(view).permute(2, 0, 1)
 
 
 def cut(image: Pixels, box: tuple[float, ...]) -> Pixels:
