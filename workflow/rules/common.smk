@@ -47,17 +47,10 @@ def quoted(path):
 shell.prefix(f". {quoted(FOLDER / 'workflow' / 'job.sh')} {quoted(Path(sys.executable).parent)}; ")
 
 
-def same_configuration():
-    """The flags that name this configuration, for commands in messages; none of a default."""
-    files = [f"--configfile {shlex.quote(os.path.relpath(file))}" for file in workflow.overwrite_configfiles]
-    settings = workflow.config_settings
-    return " ".join([*files, *(["--config", *map(shlex.quote, settings.config_args)] if settings.config else [])])
-
-
 try:
     # the targets are not among the workflow's settings yet while rules are read
     asked = get_argument_parser().parse_known_args()[0].targets if MAIN else ()
-    request = Request(asked, same_configuration(), DRY_RUN, in_job=not MAIN)
+    request = Request(asked, DRY_RUN, in_job=not MAIN)
     PLAN, ARTIFACTS, warning = plan_for_rules(config, FOLDER, request)
 except UserError as problem:
     refuse(problem)

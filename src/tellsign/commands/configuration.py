@@ -87,13 +87,11 @@ class Request:
 
     Attributes:
         targets: Rules and files that it was asked for.
-        source: The flags that name the configuration, for commands in messages; empty for the default.
         dry_run: No job will start.
         in_job: A job runs Snakemake again, for one artifact of a run that has been let through.
     """
 
     targets: Collection[str]
-    source: str
     dry_run: bool
     in_job: bool
 
@@ -124,7 +122,7 @@ def plan_for_rules(values: Mapping[str, Any], folder: Path, request: Request) ->
     if weights:
         try:
             needed = {value: users for value, users in plan.networks_needed().items() if value in weights}
-            catalogue.require(needed, f"tellsign weights {request.source} --fetch")
+            catalogue.require(needed)
         except UserError as problem:
             missing.append(str(problem))
     if missing and not request.dry_run:

@@ -99,7 +99,6 @@ def main(
     choose(rates.machines, machine, f"machine in {RATES}")
     counter = ImageCounter(plan.config, rates, Path(), lambda index: folders_there(plan, index))
     rows, whole = examine(artifacts, Costs(counter, rates, machine), lambda a: shortfalls(plan, counter, a), Path())
-    source = " ".join(["--configfile", str(configfile), *(["--config", *given] if given else [])])
     rated = networks_of(artifacts.values()) & rates.machines[machine].rates.keys()
     timed_by = rates.machines[machine].what if rated else ""
     parts = [headline(str(configfile), plan, rows, whole), listing(rows, whole, timed_by)]
@@ -111,7 +110,7 @@ def main(
     if whole.weights:
         users = plan.networks_needed()
         known = [problems[value] for value in whole.weights]
-        parts.append(shopping_list(known, users, f"tellsign weights {source} --fetch"))
+        parts.append(shopping_list(known, users))
     if not (whole.folders or whole.short or whole.weights):
         parts.append("Nothing is missing.")
     sys.stdout.write("\n\n".join(part for part in parts if part) + "\n")

@@ -4,7 +4,7 @@
     tellsign weights --configfile config/folder.yaml       for another configuration
     tellsign weights --configfile FILE --fetch             fetch what is missing
     tellsign weights --all                                 every entry of config/weights.yaml
-    tellsign weights --only clip-vit-l14 --fetch           one entry, or several
+    tellsign weights --only clip-vit-l14 clip-rn50 --fetch some entries; the doctor names those that a table needs
 
 --verify reads every file again, even if its size and times are unchanged. Weights are in weights/, or in the folder
 that the environment variable TELLSIGN_WEIGHTS names. The exit status is 0 when everything is there, 1 when something
@@ -60,8 +60,8 @@ def main(
     """List, fetch and verify weights; see the module."""
     catalogue = open_catalogue(Path(), sha256_of_file if verify else FileDigests(CACHE))
     if all or only:
-        names = only or list(catalogue.entries)
-        needed = {name: list(choose(catalogue.entries, name, "weights").papers) for name in names}
+        known = {name: list(entry.papers) for name, entry in catalogue.entries.items()}
+        needed = {name: choose(known | {NLTK: []}, name, "weights") for name in only} if only else known
         title = "Catalogue of weights (config/weights.yaml)"
     else:
         needed = needs_of(configfile, config or [])
@@ -75,13 +75,8 @@ def main(
     if all:
         sys.stdout.write("`tellsign weights --only NAME` says how to get one, with --fetch it does.\n")
     else:
-        source = f"--only {' '.join(only)}" if only else " ".join([f"--configfile {configfile}", *_again(config)])
-        sys.stdout.write(summary(rows, needed, f"tellsign weights {source} --fetch"))
+        sys.stdout.write(summary(rows, needed))
     return int(any(row.problem is not None for row in rows))
-
-
-def _again(config: Sequence[str] | None) -> list[str]:
-    return ["--config", *config] if config else []
 
 
 def needs_of(configfile: Path, given: Sequence[str]) -> dict[str, list[str]]:
@@ -130,11 +125,11 @@ def table(catalogue: WeightsCatalogue, rows: Sequence[Row]) -> str:
     return "".join(lines)
 
 
-def summary(rows: Sequence[Row], needed: Mapping[str, Sequence[str]], command: str) -> str:
+def summary(rows: Sequence[Row], needed: Mapping[str, Sequence[str]]) -> str:
     """What is wrong and what is missing, with the commands that mend it; one line when nothing is."""
     wrong = [str(row.problem) for row in rows if row.problem and not isinstance(row.problem, MissingWeightsError)]
     missing = [row.problem for row in rows if isinstance(row.problem, MissingWeightsError)]
-    parts = wrong + ([shopping_list(missing, needed, command)] if missing else [])
+    parts = wrong + ([shopping_list(missing, needed)] if missing else [])
     return "\n\n".join(parts or ["Nothing is missing."]) + "\n"
 
 

@@ -134,12 +134,11 @@ class WeightsCatalogue:
             NLTK, digest_of({p: self._folder_digest(f) for p, f in folders.items() if f is not None})
         )
 
-    def require(self, needed: Mapping[str, Sequence[str]], command: str) -> dict[str, ResolvedWeights]:
+    def require(self, needed: Mapping[str, Sequence[str]]) -> dict[str, ResolvedWeights]:
         """Find all weights that a configuration needs.
 
         Args:
             needed: Value of ``weights:`` → the places that use it.
-            command: What fetches them, to be told when some are missing.
 
         Raises:
             UserError: names everything that is missing or wrong, at once.
@@ -155,7 +154,7 @@ class WeightsCatalogue:
             except UserError as problem:
                 problems.append(f"{problem}\n  Used by {', '.join(places)}.")
         if missing:
-            problems.append(shopping_list(missing, needed, command))
+            problems.append(shopping_list(missing, needed))
         if problems:
             raise UserError("\n\n".join(problems))
         return resolved
@@ -294,18 +293,19 @@ def open_catalogue(home: Path, file_digest: Callable[[Path], str]) -> WeightsCat
     return WeightsCatalogue(read_catalogue(home / CATALOGUE), folder, file_digest, home)
 
 
-def shopping_list(missing: Sequence[MissingWeightsError], needed: Mapping[str, Sequence[str]], command: str) -> str:
-    """What is missing, who needs it, and exactly how to get each.
+def shopping_list(missing: Sequence[MissingWeightsError], needed: Mapping[str, Sequence[str]]) -> str:
+    """What is missing, who needs it, and exactly how to get it: all that is published, or one by one.
 
     Args:
         missing: What is missing.
         needed: Value of ``weights:`` → the places that use it.
-        command: The command that fetches all that is fetchable.
     """
     known = [problem.entry for problem in missing if problem.entry is not None]
     lines = [f"{len(missing)} of these weights {'is' if len(missing) == 1 else 'are'} missing."]
-    if known:
+    fetched = [problem.value for problem in missing if problem.entry is not None or problem.value == NLTK]
+    if fetched:
         size = size_of(sum(entry.megabytes for entry in known))
+        command = f"tellsign weights --only {' '.join(fetched)} --fetch"
         lines += [f"To fetch what is published ({size}):", f"    {command}", "or one by one:"]
     for problem in missing:
         entry = problem.entry
