@@ -157,6 +157,18 @@ def test_delta_only_where_it_may_be_compared() -> None:
     assert any(note == "† Other." for note in document_of(spec(why="Other."), TAM + BASE, PUBLISHED).footnotes)
 
 
+def test_a_printed_number_that_its_own_note_contradicts_has_no_delta() -> None:
+    note = "as printed; the two columns average 94.9"
+    published = [replace(PUBLISHED[0], note=note), *PUBLISHED[1:]]
+    document = document_of(spec(comparable=True, columns=[{"subset": "ldm", "quoted": "ADM"}]), TAM + BASE, published)
+    assert section(document)[1]["MPFT (TAM)"][:4] == ["98.2†", "93.0 ± 3.6", "91.0–95.0", "n/a‡"]
+    assert document.footnotes[:2] == (
+        f"† Quoted: {note}.", "‡ No difference is given: the paper itself contradicts the quoted number."
+    )  # fmt: skip
+    assert section(document, 3)[1]["MPFT (TAM)"] == ["+2.5"]  # its neighbour keeps its own
+    assert [number.value for number in document.numbers if number.source == "delta"] == pytest.approx([2.5])
+
+
 def test_pairs_put_two_metrics_in_a_cell() -> None:
     rows = [{"run": "tam", "label": "TAM", "quoted": "MPFT"}]
     document = document_of(spec(metric=["accuracy", "ap_fake"], rows=rows), TAM, PUBLISHED)

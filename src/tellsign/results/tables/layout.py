@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from tellsign.results.published import Quoted
 from tellsign.results.tables.document import DASH, TIMES, Column, Marks, Number, Section, TextRow, distinct
 from tellsign.results.tables.numbers import Cell, Cells
 from tellsign.results.tables.specification import Slice, Spec
@@ -57,13 +58,17 @@ def delta_text(draft: Draft, cell: Cell) -> str:
     """Ours less quoted, where they may be compared; else the mark of the footnote that says why not."""
     if cell.ours is None or cell.quoted is None:
         return DASH
-    if draft.spec.comparable:
-        return f"{cell.delta:+.1f}".replace("-", "−")
-    why = draft.spec.why or (
-        f"No difference is given: ours is measured on {cell.ours.benchmark}, the quoted number on the "
-        "paper's benchmark."
-    )
-    return "n/a" + draft.marks.sign(why)
+    why = why_not_compared(draft, cell.ours, cell.quoted)
+    return f"n/a{draft.marks.sign(why)}" if why else f"{cell.delta:+.1f}".replace("-", "−")
+
+
+def why_not_compared(draft: Draft, ours: Number, quoted: Quoted) -> str:
+    """Why our number is not set against the printed one; empty where it is."""
+    if not draft.spec.comparable:
+        return draft.spec.why or (
+            f"No difference is given: ours is measured on {ours.benchmark}, the quoted number on the paper's benchmark."
+        )
+    return "No difference is given: the paper itself contradicts the quoted number." if quoted.contradicted else ""
 
 
 def label_text(draft: Draft, row: Slice, ran: bool) -> str:

@@ -111,8 +111,10 @@ class Cell:
 
     @property
     def delta(self) -> float:
-        """Ours less the printed number in percentage points; NaN where one of them is missing."""
-        return self.ours.value - self.quoted.number if self.ours and self.quoted else math.nan
+        """Ours less the printed number in percentage points; NaN without one, or where the paper contradicts it."""
+        if self.ours is None or self.quoted is None or self.quoted.contradicted:
+            return math.nan
+        return self.ours.value - self.quoted.number
 
 
 @dataclass
@@ -136,7 +138,7 @@ class Cells:
             self.keep(row, column, ours)
         if cell.quoted:
             self.keep_printed(row, column, cell.quoted, metric)
-        if ours and cell.quoted and self.spec.comparable:
+        if ours and self.spec.comparable and not math.isnan(cell.delta):
             nothing = {"sd": math.nan, "low": math.nan, "high": math.nan}
             self.keep(row, column, replace(ours, source="delta", value=cell.delta, **nothing))
         return cell
