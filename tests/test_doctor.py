@@ -15,11 +15,12 @@ import yaml
 from conftest import ROOT, demo_config, make_plan
 
 from tellsign.__main__ import run
-from tellsign.commands import doctor
+from tellsign.commands.amounts import Amount, counted, disk, duration
 from tellsign.commands.budget import Cost, Costs
-from tellsign.commands.doctor import Row, counted, examine, headline, listing, shortfalls
-from tellsign.commands.image_counts import Amount, ImageCounter, expected
+from tellsign.commands.doctor import Row, examine, headline, listing, shortfalls
+from tellsign.commands.image_counts import ImageCounter, expected
 from tellsign.commands.rates import Rate, Rates, read_rates
+from tellsign.commands.room import full_disks
 from tellsign.errors import UserError
 from tellsign.plan.artifact import Artifact, ancestors
 from tellsign.schema.config import Config
@@ -60,8 +61,10 @@ def test_a_sum_with_an_unknown_part_says_so():
     assert counted(Amount(1234.0) + Amount(0.0)) == "1.23 k"
     assert counted(Amount(1234.0) + Amount(0.0, whole=False)) == "≥ 1.23 k"
     assert counted(Amount(0.0, whole=False)) == "?"
-    assert doctor.disk(Amount(2.5e9)) == "2.5 GB" and doctor.disk(Amount(0)) == "–"
-    assert [doctor.duration(Amount(h)) for h in (0.01, 0.5, 3.25, 1234.0)] == ["36 s", "30 min", "3.2 h", "1,234 h"]
+    assert disk(Amount(2.5e9)) == "2.5 GB" and disk(Amount(0)) == "–"
+    assert [duration(Amount(h)) for h in (0.01, 0.5, 3.25, 1234.0)] == ["36 s", "30 min", "3.2 h", "1,234 h"]
+    assert duration(Amount(0.2, whole=False)) == "unknown + 12 min"
+    assert duration(Amount(0.0, whole=False)) == "unknown"
 
 
 def test_the_rates_that_are_shipped_are_right_and_know_the_backbones():
@@ -177,6 +180,15 @@ def test_rows_stand_in_aligned_columns():
     assert "short 1  there        10/10        –       –        –  made" in lines[3]
     assert max(map(len, lines)) <= 100 and lines[-1] == "Times: a machine."
     assert "Times" not in listing([lacking], Row("all"), "")
+
+
+def test_a_disk_that_is_too_small_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=2e9))
+    needs = {tmp_path: {"data": Amount(1.5e9), "cache": Amount(0.4e9)}, tmp_path / "weights": {"": Amount(0.2e9)}}
+    (said,) = full_disks(needs)
+    assert f"{tmp_path}/data/ and {tmp_path}/cache/ and {tmp_path}/weights/ will take 2.1 GB more" in said
+    assert "2 GB are free" in said
+    assert full_disks({tmp_path: {"data": Amount(1.9e9, whole=False)}}) == []
 
 
 def test_the_first_line_sums_up():

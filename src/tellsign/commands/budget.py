@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tellsign.commands.image_counts import UNKNOWN, Amount, ImageCounter, amount, total
+from tellsign.commands.amounts import UNKNOWN, Amount, amount, total
+from tellsign.commands.image_counts import ImageCounter
 from tellsign.commands.rates import Rates
 from tellsign.detectors.recipes.base import Recipe, Work
 from tellsign.detectors.registry import recipe_class

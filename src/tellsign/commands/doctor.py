@@ -12,7 +12,8 @@ every table and figure:
   images trained   images that the trainings see, times epochs (for pre-training: patches)
   images scored    images that are scored, once for every checkpoint
   disk             space for crops, checkpoints, features and scores
-  time left        of the networks alone, for what is not yet made; made: nothing is left to do
+  time left        of the networks alone, for what is not yet made; made: nothing is left to do; unknown + 12 min: some
+                   networks take 12 minutes, and of others no rate is known
 
 The last row counts once what tables share. ≥ before a number means that a part of it is unknown. Numbers of images are
 exact if the split or index has been made; until then they are the most that the set should hold. Times follow from
@@ -28,10 +29,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tellsign.commands.amounts import Amount, counted, disk, duration
 from tellsign.commands.budget import Cost, Costs
 from tellsign.commands.configuration import CACHE, plan_with_data, read_configuration
-from tellsign.commands.image_counts import Amount, Counts, ImageCounter
+from tellsign.commands.image_counts import Counts, ImageCounter
 from tellsign.commands.rates import Rates, read_rates
+from tellsign.commands.room import full_disks
 from tellsign.data.inventory import FileDigests
 from tellsign.errors import UserError, choose
 from tellsign.networks.weights import open_catalogue, shopping_list
@@ -58,6 +61,7 @@ class Row:
         made, trainings: How many of its trainings have been made, and how many it has; equal ones count once.
         cost: What it takes.
         disk: Its bytes by what they are.
+        to_write: Bytes of what has not been made yet, by the folder that it goes to.
     """
 
     name: str
@@ -69,6 +73,7 @@ class Row:
     trainings: int = 0
     cost: Cost = field(default_factory=Cost)
     disk: dict[str, Amount] = field(default_factory=dict)
+    to_write: dict[str, Amount] = field(default_factory=dict)
 
 
 def main(
@@ -111,10 +116,14 @@ def main(
         users = plan.networks_needed()
         known = [problems[value] for value in whole.weights]
         parts.append(shopping_list(known, users))
-    if not (whole.folders or whole.short or whole.weights):
+    entries = [entry for value in whole.weights if (entry := problems[value].entry)]
+    fetched = Amount(1e6 * sum(entry.megabytes for entry in entries))
+    full = full_disks({Path(): whole.to_write, catalogue.folder: {"": fetched}})
+    parts += full
+    if not (whole.folders or whole.short or whole.weights or full):
         parts.append("Nothing is missing.")
     sys.stdout.write("\n\n".join(part for part in parts if part) + "\n")
-    return int(bool(whole.folders or whole.weights or whole.short))
+    return int(bool(whole.folders or whole.weights or whole.short or full))
 
 
 def forgiving(
@@ -255,12 +264,15 @@ def examine(
             look(needed[path])
         row_facts = [facts[path] for path in sorted(needed)]
         trainings = [path for path, artifact in needed.items() if STAGES[artifact.stage].trains]
-        cost, disk_of = Cost(), {}
+        cost, disk_of, to_write = Cost(), {}, {}
         for path, artifact in needed.items():
             own, what = facts[path][0], STAGES[artifact.stage].disk
             cost += own
             if what:
                 disk_of[what] = disk_of.get(what, Amount()) + own.bytes
+            if not there[path]:
+                place = Path(path).parts[0]
+                to_write[place] = to_write.get(place, Amount()) + own.bytes
         return Row(
             name,
             tuple(sorted(set().union(*(f[1] for f in row_facts)))),
@@ -271,6 +283,7 @@ def examine(
             len(trainings),
             cost,
             disk_of,
+            to_write,
         )
 
     rows = []
@@ -355,40 +368,6 @@ def listing(rows: Sequence[Row], whole: Row, machine: str) -> str:
             lines.append("-" * len("  ".join(text)))
         lines.append("  ".join(text).rstrip())
     return "\n".join([*lines, *(["", _wrapped(f"Times: {machine}.")] if machine else [])])
-
-
-def counted(amount: Amount) -> str:
-    """A number of images for people."""
-    value = amount.value
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return _bounded(f"{value / size:.3g} {unit}", amount)
-    return _bounded(f"{value:.0f}", amount)
-
-
-def disk(amount: Amount) -> str:
-    """Bytes for people."""
-    value = amount.value
-    for size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if value >= size:
-            return _bounded(f"{value / size:.3g} {unit}", amount)
-    return _bounded(f"{value:.0f} B", amount)
-
-
-def duration(amount: Amount) -> str:
-    """Hours for people; seconds and minutes where there are few."""
-    value = amount.value
-    if value < 1.5 / 60:
-        return _bounded(f"{value * 3600:.0f} s", amount)
-    if value < 1.5:
-        return _bounded(f"{value * 60:.0f} min", amount)
-    return _bounded(f"{value:,.0f} h" if value >= 10 else f"{value:.1f} h", amount)
-
-
-def _bounded(text: str, amount: Amount) -> str:
-    if amount.whole:
-        return text if amount.value else "–"
-    return f"≥ {text}" if amount.value else "?"
 
 
 def notes(whole: Row, rates: Rates, machine: str, artifacts: Iterable[Artifact]) -> str:

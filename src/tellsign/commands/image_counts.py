@@ -1,6 +1,6 @@
 """How many images a split holds before it is made: from its index, or from what the configuration expects.
 
-Everything is an `Amount`: a sum that knows whether some of its parts are unknown. Nothing is guessed here.
+Nothing is guessed here.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tellsign.commands.amounts import UNKNOWN, Amount, amount
 from tellsign.commands.rates import Rates
 from tellsign.data.benchmarks import list_images
 from tellsign.errors import UserError
@@ -19,34 +20,6 @@ from tellsign.schema.config import Config
 from tellsign.schema.data import Benchmark, Split
 from tellsign.schema.loading import plain
 from tellsign.system.parquet import read_rows
-
-
-@dataclass(frozen=True)
-class Amount:
-    """A sum; ``whole`` is false when a part of it is unknown, so that it is the least it can be."""
-
-    value: float = 0.0
-    whole: bool = True
-
-    def __add__(self, other: Amount) -> Amount:
-        return Amount(self.value + other.value, self.whole and other.whole)
-
-    def __mul__(self, factor: float) -> Amount:
-        return Amount(self.value * factor, self.whole)
-
-
-UNKNOWN = Amount(0.0, whole=False)
-
-
-def amount(value: float | None) -> Amount:
-    """A known number, or nothing known."""
-    return UNKNOWN if value is None else Amount(value)
-
-
-def total(amounts: Iterable[Amount]) -> Amount:
-    """Their sum."""
-    return sum(amounts, Amount())
-
 
 Labels = tuple[int | None, int | None]
 """Real and fake images; None where nobody knows yet."""
