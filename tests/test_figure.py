@@ -369,6 +369,25 @@ def test_tsne_draws_every_class_once(tmp_path, folder):
         draw(tmp_path, spec | {"crop": 8}, checkpoints={"tam": folder}, **inputs)
 
 
+def test_random_crops_lie_within_images_that_are_as_large_and_are_equal_in_every_panel(tmp_path, folder, monkeypatch):
+    seen = []
+    monkeypatch.setattr("tellsign.evaluation.explain.tsne", lambda x, seed: seen.append(x) or x[:, :2])
+    inputs, pixels = image_files(tmp_path)
+    split = read_rows(inputs["splits"]["test"]).to_pydict()
+    sides = [SIDE - 5 * (name in ("r0", "g0")) for name in split["id"]]  # they have no crop of 8 pixels
+    write_rows(inputs["splits"]["test"], split | {"height": [SIDE] * len(sides), "width": sides})
+    (folder / "recipe.yaml").write_text(yaml.safe_dump({"crop": 4}))
+    panels = [{"label": label, "run": "tam"} for label in "ab"]
+    spec = {"kind": "tsne", "rows": panels, "split": "test", "crop": 8, "crop_at": "random", "per_class": 1}
+    rows = draw(tmp_path, spec, checkpoints={"tam": folder}, **inputs)
+    assert [row["id"] for row in rows] == ["r1", "f0", "g1"] * 2 and np.array_equal(*seen)
+    centres = [(y, x) for y in range(2, SIDE - 5) for x in range(2, SIDE - 5)]  # 2 px within a crop at 0 to 4
+    for features, number in zip(seen[0], (1, 2, 5), strict=True):
+        cut = (255 * features.reshape(3, 4, 4)).round().transpose(1, 2, 0)
+        assert any(np.array_equal(cut, pixels[number][y : y + 4, x : x + 4]) for y, x in centres)
+    assert "Random crops of 8 px" in (tmp_path / "out" / "figure.svg").read_text()
+
+
 def test_tsne_of_cached_features_uses_the_runs_choices(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr("tellsign.evaluation.explain.tsne", lambda x, seed: seen.append(x) or x[:, :2])

@@ -108,6 +108,16 @@ def test_lists_of_ratios():
         Ratio(0, 3)
 
 
+def test_ratios_of_period_32_suit_xceptions_stride_and_make_batches():
+    """docs/rescale.md lists them: 174 px are (128 + 2 x 32 - 1) x 29 / 32, rounded up."""
+    longest = [ratio for ratio in lattice.ratios(32, dividing=32, low=1.1) if period(ratio) == 32]
+    assert [str(ratio) for ratio in longest] == [f"32/{b}" for b in range(17, 30, 2)]
+    assert patches.smallest_side(longest, n_patches=2, patch_size=128) == 174
+    result = batch(photographs((174, 180), (190, 174)), ratios=longest, patch_size=128)
+    numerators = torch.tensor([period(ratio) for ratio in longest])[result.ratio]
+    assert torch.equal(result.position % numerators[:, None], result.phase)
+
+
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 10**6), st.lists(in_range, min_size=3, max_size=5, unique=True), st.integers(1, 3))
 def test_every_patch_is_a_window_of_the_whole_rescaled_image(seed: int, choices: list[Ratio], n_patches: int):

@@ -193,7 +193,8 @@ class ResultsPlan:
             "features": self._drawn_features(paper, rows, spec["split"]) or None,
         }
         if side := spec.get("crop"):
-            needs["crops"] = [(n, self._data.crops(n, "center", side, Perturbation(), Bias())) for n in splits]
+            store = ("whole", 0) if settings.get("crop_at") == "random" else ("center", side)
+            needs["crops"] = [(n, self._data.crops(n, *store, Perturbation(), Bias())) for n in splits]
         entries = (kind, *self._drawn_networks(paper, spec, runs))
         return self._make("figure", f"{paper}/{name}", settings, needs, entries=entries)
 

@@ -170,6 +170,17 @@ class ImageFigure(Figure):
     subsets: Several[str] = ()
 
 
+class CroppedFigure(ImageFigure):
+    """A figure of crops of images.
+
+    Attributes:
+        crop_at: Where the crop lies: ``center``, where a smaller image is tiled, or ``random``, at a place that follows
+            from the image's id; an image that is smaller than the crop then has none and does not enter.
+    """
+
+    crop_at: Literal["center", "random"] = "center"
+
+
 class NetworkFigure(ImageFigure):
     """A figure that is made from images and networks.
 

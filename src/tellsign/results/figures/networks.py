@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tellsign.errors import UserError, choose
@@ -10,12 +11,21 @@ from tellsign.results.figures.drawing import Inputs, short_name
 from tellsign.system.parquet import read_rows
 
 if TYPE_CHECKING:
+    from jaxtyping import UInt8
+    from torch import Tensor
+
     from tellsign.data.features import Features
     from tellsign.data.pixels import PixelTable
     from tellsign.networks.backbones.backbone import Backbone
 
 BATCH = 64
 """Images at once through a network."""
+
+
+def place(image: str, down: int, across: int) -> tuple[int, int]:
+    """Top and left of an image's random crop, uniform from 0 to ``down`` and ``across``; it follows from the id."""
+    draw = random.Random(f"crop {image}")
+    return draw.randint(0, down), draw.randint(0, across)
 
 
 class Networks:
@@ -27,7 +37,18 @@ class Networks:
         self.spec, self.inputs, self.device = spec, inputs, pick_device(inputs.device)
         if not inputs.splits:
             raise UserError(f"figure {spec['name']!r} ({spec['kind']}) needs --splits, which say what each image is.")
-        self.images = {name: read_rows(path).to_pylist() for name, path in inputs.splits.items()}
+        self.random = spec.get("crop_at", "center") == "random"
+        images = {name: read_rows(path).to_pylist() for name, path in inputs.splits.items()}
+        self.images = {name: [row for row in rows if self.enters(row)] for name, rows in images.items()}
+        self.tables: dict[str, PixelTable] = {}
+
+    def enters(self, row: Mapping[str, Any]) -> bool:
+        """Whether an image of a split may be shown: a random crop exists only of one that is as large."""
+        return not self.random or min(row["height"], row["width"]) >= self.spec["crop"]
+
+    def how_cropped(self) -> str:
+        """What a reader must know of random crops, with a space after it; nothing of central ones."""
+        return f"Random crops of {self.spec['crop']} px of images that are as large. " if self.random else ""
 
     def split_of(self, row: Mapping[str, Any]) -> str:
         """The split whose images a row shows."""
@@ -43,7 +64,26 @@ class Networks:
 
         if split not in self.inputs.crops:
             raise UserError(f"figure {self.spec['name']!r} ({self.spec['kind']}) needs --crops, the split's pixels.")
-        return PixelTable.open(self.inputs.crops[split])
+        if split not in self.tables:
+            self.tables[split] = PixelTable.open(self.inputs.crops[split])
+        return self.tables[split]
+
+    def crops(self, split: str, ids: Sequence[str], side: int) -> Iterator[UInt8[Tensor, "n 3 side side"]]:
+        """The middle, ``side`` pixels wide, of the figure's crop of each image, `BATCH` images at a time.
+
+        The place of a random crop follows from the image's id, so that every panel shows the same one.
+        """
+        table = self.table(split)
+        all_rows = table.rows_of(ids)
+        for start in range(0, len(ids), BATCH):
+            rows = all_rows[start : start + BATCH]
+            if self.random:
+                slack, margin = table.slack(rows, self.spec["crop"]), (self.spec["crop"] - side) // 2
+                corners = [place(image, *room) for image, room in zip(ids[start:], slack.tolist(), strict=False)]
+                tops, lefts = (rows.new_tensor(corners) + margin).unbind(1)
+                yield table.windows(rows, tops, lefts, side)
+            else:
+                yield table.center_crops(rows, side)
 
     def classes(self, split: str, subsets: Sequence[str], real: int, fake: int) -> dict[str, list[str]]:
         """Image ids of a split: the first ``real`` different real ones by rank, then the first ``fake`` of each subset.

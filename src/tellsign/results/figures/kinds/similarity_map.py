@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from tellsign.errors import UserError
@@ -12,7 +13,7 @@ from tellsign.results.figures.drawing import Columns, Drawing, Inputs, add, prin
 from tellsign.results.figures.networks import BATCH, Networks
 from tellsign.results.figures.page import LINES, WIDTH, bar_below, drawing, page
 from tellsign.schema.fields import Positive
-from tellsign.schema.figures import ImageFigure, NetworkSource
+from tellsign.schema.figures import CroppedFigure, NetworkSource
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,16 +22,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
 
-    from tellsign.data.pixels import PixelTable
     from tellsign.networks.backbones.backbone import Backbone
 
 
-class SimilarityMap(ImageFigure):
+class SimilarityMap(CroppedFigure):
     """Similarity of neighbouring patches.
 
     Attributes:
         network: Whose features are compared.
-        crop: Side of the stored crops, in pixels.
+        crop: Side of the crops, in pixels.
         images: Images of each class.
         patch: Side of a patch, in pixels.
         patches: Patches along the diagonal, with stride 1.
@@ -56,12 +56,12 @@ def similarity_map(spec: Mapping[str, Any], inputs: Inputs) -> Drawing:
             f"{patch + patches - 1} pixels; crop is {spec['crop']}."
         )
     backbone, _ = networks.backbone(spec["network"])
-    table = networks.table(spec["split"])
     panels: dict[str, Float[np.ndarray, "n n"]] = {}
     offsets: dict[str, Float[np.ndarray, " n"]] = {}
     columns: Columns = {c: [] for c in ("class", "patch", *(f"with_{i}" for i in range(patches)))}
     for name, ids in networks.classes(spec["split"], spec["subsets"], *[spec["images"]] * 2).items():
-        matrix = mean_similarity(backbone, table, table.rows_of(ids), patch, patches, networks.device)
+        crops = itertools.chain.from_iterable(networks.crops(spec["split"], ids, spec["crop"]))
+        matrix = mean_similarity(backbone, crops, patch, patches, networks.device)
         panels[printed(spec, name)] = matrix
         offsets[printed(spec, name)] = offset_means(matrix)
         for i, line in enumerate(matrix):
@@ -69,6 +69,7 @@ def similarity_map(spec: Mapping[str, Any], inputs: Inputs) -> Drawing:
     stride = stride_of(backbone, patch, networks.device)
     caption = (
         f"{patches} patches of {patch} × {patch} px, stride 1 px; mean of {spec['images']} images a class. "
+        f"{networks.how_cropped()}"
         f"The encoder itself subsamples by {stride} px in all: peaks at that period or a divisor of it, "
         "seen in every class, are its own."
     )
@@ -85,21 +86,21 @@ def stride_of(backbone: Backbone, patch: int, device: torch.device) -> int:
 
 
 def mean_similarity(
-    backbone: Backbone, table: PixelTable, rows: Tensor, patch: int, patches: int, device: torch.device
+    backbone: Backbone, crops: Iterable[Tensor], patch: int, patches: int, device: torch.device
 ) -> Float[np.ndarray, "n n"]:
-    """Cosine similarity of the patches at (0, 0), (1, 1), ... of each image; the mean over images."""
+    """Cosine similarity of the patches at (0, 0), (1, 1), ... of each crop; the mean over crops."""
     import torch
 
     from tellsign.evaluation.explain import cosine_similarity
     from tellsign.methods.lattice import diagonal_patches
 
-    total = torch.zeros(patches, patches, dtype=torch.float64)
+    matrices = []
     with torch.no_grad():
-        for row in rows.tolist():
-            cut = diagonal_patches(table.image(row), patch_size=patch, count=patches)
+        for crop in crops:
+            cut = diagonal_patches(crop, patch_size=patch, count=patches)
             vectors = [backbone(backbone.preprocess(part.to(device))).float() for part in cut.split(BATCH)]
-            total += cosine_similarity(torch.cat(vectors)).double().cpu()
-    return (total / len(rows)).numpy()
+            matrices.append(cosine_similarity(torch.cat(vectors)).cpu())
+    return torch.stack(matrices).double().mean(0).numpy()
 
 
 @drawing

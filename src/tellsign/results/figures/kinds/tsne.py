@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from tellsign.results.figures.drawing import Columns, Drawing, Inputs, add, printed, short_name
-from tellsign.results.figures.networks import BATCH, Networks
+from tellsign.results.figures.networks import Networks
 from tellsign.results.figures.page import MARKERS, WIDTH, drawing, legend_below, legend_height, page
 from tellsign.schema.fields import NonNegative, Positive
-from tellsign.schema.figures import NetworkFigure
+from tellsign.schema.figures import CroppedFigure, NetworkFigure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,11 +25,11 @@ CLASSES = ("#332288", "#CC6677", "#117733", "#88CCEE", "#882255", "#999933", "#A
 REAL_COLOUR = "#000000"
 
 
-class TSNE(NetworkFigure):
+class TSNE(CroppedFigure, NetworkFigure):
     """Points of every (feature space, class) in the plane.
 
     Attributes:
-        crop: Side of the stored crops, in pixels; 0 where features are cached.
+        crop: Side of the crops, in pixels; 0 where features are cached.
         per_class: Images of each class.
         seed: Of t-SNE.
     """
@@ -59,8 +59,8 @@ def tsne(spec: Mapping[str, Any], inputs: Inputs) -> Drawing:
         for name, image, point in zip(names, ids, points, strict=True):
             add(columns, row["label"], name, image, *point.tolist())
     caption = (
-        f"{spec['per_class']} images a class. t-SNE keeps neighbourhoods: its axes have no unit, and "
-        "distances between clusters no meaning."
+        f"{spec['per_class']} images a class. {networks.how_cropped()}"
+        "t-SNE keeps neighbourhoods: its axes have no unit, and distances between clusters no meaning."
     )
     return Drawing(functools.partial(draw, panels, real=printed(spec, "real")), columns, caption)
 
@@ -70,11 +70,9 @@ def backbone_features(networks: Networks, row: Mapping[str, Any], ids: Sequence[
     import torch
 
     backbone, side = networks.backbone(row)
-    pixels = networks.table(networks.split_of(row))
     features = []
     with torch.no_grad():
-        for rows in pixels.rows_of(ids).split(BATCH):
-            images = pixels.center_crops(rows, side)
+        for images in networks.crops(networks.split_of(row), ids, side):
             if row.get("rescale"):
                 images = torch.nn.functional.interpolate(images.float(), size=row["rescale"], mode="bilinear")
                 images = images.round().to(torch.uint8)
