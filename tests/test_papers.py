@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -53,14 +54,15 @@ def made_up_metrics(plan: Plan, artifact: Artifact) -> list[dict]:
     for _, metrics in artifact.needs["metrics"]:
         facts, tests = metrics.settings, {}
         run = plan.runs[f"{facts['paper']}/{facts['run']}"]
+        recipe: Any = run.recipe  # each method's has epochs
         for name, test in facts["tests"].items():
             split = plan.config.splits[dict(plan.score(run).needs["splits"])[name].name]
             benchmark = plan.config.benchmarks[split.benchmark]
             known = split.subsets or benchmark.subsets or tuple(benchmark.folders)
             tests.setdefault((test["benchmark"], test["perturbation"]), []).extend(known)
-        epochs = range(run.recipe.epochs - run.recipe.keep + 1, run.recipe.epochs + 1)
-        checkpoints = [("last", run.recipe.epochs), *(("epoch", e) for e in epochs)]
-        checkpoints += [("mean", run.recipe.epochs)] if run.recipe.keep > 1 else []
+        epochs = range(recipe.epochs - recipe.keep + 1, recipe.epochs + 1)
+        checkpoints = [("last", recipe.epochs), *(("epoch", e) for e in epochs)]
+        checkpoints += [("mean", recipe.epochs)] if recipe.keep > 1 else []
         for (benchmark, perturbation), subsets in tests.items():
             for subset in (*subsets, "mean"):
                 for metric in ("accuracy", "accuracy_oracle", "ap_fake", "ap_real"):
@@ -73,7 +75,7 @@ def made_up_metrics(plan: Plan, artifact: Artifact) -> list[dict]:
                                     "seed": seed,
                                     "checkpoint": checkpoint,
                                     "epoch": epoch,
-                                    "epochs": run.recipe.keep,
+                                    "epochs": recipe.keep,
                                     "benchmark": benchmark,
                                     "subset": subset,
                                     "perturbation": perturbation,
@@ -127,7 +129,7 @@ def test_the_whole_dry_runs_in_seconds(tmp_path):
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"^train +593$", done.stdout + done.stderr, re.MULTILINE)
+    assert re.search(r"^train +596$", done.stdout + done.stderr, re.MULTILINE)
     seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
     assert seconds < 20  # 8 where nothing else runs
 
@@ -141,7 +143,7 @@ def test_a_paper_and_each_of_its_tables_and_figures_can_be_asked_for_by_name(pap
 
 def test_the_number_of_trainings(paper, small):
     found = {key: len(trainings_of(p.tables() + p.figures())) for key, p in (("paper", paper), ("small", small))}
-    assert found == {"paper": 624, "small": 38}
+    assert found == {"paper": 627, "small": 38}
 
 
 def equal(plan: Plan, *runs: str) -> None:
@@ -163,6 +165,22 @@ def test_equal_runs_are_trained_once_across_tables_and_papers(paper):
         equal(paper, f"mpft/{one}", f"rescale/{other}")
     for one, other in (("cnnspot", "cnnspot"), ("unifd", "univfd"), ("npr", "npr")):
         equal(paper, f"mpft/ufd-{one}", f"rescale/gan-{other}")
+
+
+def test_early_stopping_validates_on_the_classes_that_are_trained_on(paper):
+    splits = paper.config.splits
+    stopping = {name: run.recipe for name, run in paper.runs.items() if run.recipe.validation()}
+    for name, recipe in stopping.items():
+        trained, held_out = recipe.data, recipe.validation()
+        classes = trained.subsets or splits[trained.split].subsets
+        assert classes == (held_out.subsets or splits[held_out.split].subsets), name
+    assert {"mpft/cnnspot", "rescale/gan-univfd", "tidy/cnndet"} <= set(stopping)
+
+
+def test_tidys_rivals_start_as_its_text_says(paper):
+    names = ("resnet50", "swin-t", "swin-t-imagenet", "swin-b-imagenet", "cnndet", "unifd", "npr")
+    starts = [paper.run("tidy", name).recipe.backbone.weights for name in names]
+    assert starts == ["none", "none", "swin-t", "swin-b", "resnet50", "clip-vit-l14", "none"]
 
 
 def test_the_one_training_keeps_the_most_epochs_that_any_run_looks_at(paper):
@@ -199,6 +217,18 @@ def test_every_figure_of_metrics_finds_its_numbers(which, request, tmp_path):
                 drawing = FIGURE_KINDS.load(spec["kind"])(made.settings, Inputs([tmp_path / "m.parquet"]))
                 values = drawing.columns["value"]
                 assert values == pytest.approx([90] * len(values)) and drawing.caption, f"{name}/{one}"
+
+
+def test_every_t_sne_draws_as_many_images_as_the_decision_says(paper, small):
+    shown = [p.figure(name, f).settings for p in (paper, small) for name in p.papers for f in p.papers[name].figures]
+    assert {spec["per_class"] for spec in shown if spec["kind"] == "tsne"} == {200}
+    assert "200 images of each class" in (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8")
+
+
+def test_figures_whose_generators_the_paper_does_not_name_say_which_they_show(paper, small):
+    notes = [p.figure("tidy", name).settings["note"] for p in (paper, small) for name in ("fig1b", "fig9")]
+    assert all("aper" in note for note in notes) and len(set(notes)) == 4
+    assert all(word in notes[0] for word in ("ProGAN", "LDM with 200 steps", "whichfaceisreal"))
 
 
 def test_every_printed_table_and_figure_has_runs_or_a_reason(paper):

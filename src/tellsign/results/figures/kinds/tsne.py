@@ -36,7 +36,7 @@ class TSNE(CroppedFigure, NetworkFigure):
 
     kind: Literal["tsne"]
     crop: NonNegative[int] = 0
-    per_class: Positive[int] = 50
+    per_class: Positive[int] = 200
     seed: NonNegative[int] = 0
 
 
