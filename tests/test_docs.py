@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from conftest import ROOT, demo_config, make_plan
+
+from tellsign.schema.strict_yaml import read_yaml
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
@@ -47,12 +50,26 @@ def test_a_tour_names_every_folder_and_files_that_exist(page: str, row: str) -> 
     assert named == {path.parent.name for path in source.glob("*/__init__.py")}
 
 
-def test_the_picture_of_the_architecture_is_current() -> None:
-    place = ROOT / "benchmarks" / "architecture.py"
-    spec = importlib.util.spec_from_file_location("architecture", place)
+def script(name: str) -> Any:
+    """A module of benchmarks."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
     assert spec and spec.loader
-    architecture = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(architecture)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_tables_of_baselines_are_current() -> None:
+    baselines = script("baselines")
+    page = baselines.PAGE.read_text(encoding="utf-8")
+    assert page == baselines.written(page), "run: python benchmarks/baselines.py --write"
+    rows = dict(re.findall(r"^\| `(\S+)` \| (.+) \|$", page, flags=re.M))
+    assert set(read_yaml(ROOT / "config" / "papers" / "baselines.yaml")) <= set(rows)
+    assert baselines.written(page.replace("random weights, head", "pre-trained, head")) == page
+
+
+def test_the_picture_of_the_architecture_is_current() -> None:
+    architecture = script("architecture")
     drawn = architecture.picture(make_plan(demo_config()).everything())
     assert architecture.PICTURE.read_text(encoding="utf-8") == drawn, "run: make picture"
     for stage in architecture.STAGES.values():

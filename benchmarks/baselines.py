@@ -1,0 +1,151 @@
+"""Write the tables of docs/baselines.md from the configuration.
+
+python benchmarks/baselines.py            print the page
+python benchmarks/baselines.py --write    write it to its place
+
+The tables stand between the marks `<!-- generated: NAME -->` and `<!-- end -->`. They are made from
+config/papers/baselines.yaml, the papers of config/paper.yaml and config/rates.yaml; the page's own text is around them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tellsign.plan.recipes import read_recipe
+from tellsign.schema.loading import plain
+from tellsign.schema.paper_files import read_paper_file
+from tellsign.schema.strict_yaml import read_yaml
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "baselines.md"
+METHODS = {"ladeda": {"method": "ladeda"}, "tiny-ladeda": {"method": "tiny-ladeda", "teacher": "run:NAME"}}
+"""Recipes that no paper's run starts from: all of them are defaults of their method."""
+
+USE = {"baseline", "data", "tests", "seeds", "over"}
+"""What a run says that is not of its recipe."""
+
+Fields = dict[str, Any]
+
+
+def in_yaml(fields: Mapping[str, Any]) -> list[str]:
+    """Each field as it would stand in a recipe."""
+    texts = (yaml.safe_dump({key: fields[key]}, default_flow_style=True, width=1000, sort_keys=False) for key in fields)
+    return [f"`{text.strip()[1:-1]}`" for text in texts]
+
+
+def beside(chosen: Fields, *said: str) -> str:
+    """In brackets: what settings hold beside the fields that are said already, and is not 0, false or empty."""
+    rest = [text.strip("`") for text in in_yaml({k: v for k, v in chosen.items() if k not in said and v})]
+    return f" ({', '.join(rest)})" if rest else ""
+
+
+def network(fields: Fields, parameters: Mapping[str, int]) -> Iterator[str]:
+    """The network, its size, its start and its head."""
+    method = fields.pop("method")
+    own = {"name": method, "weights": fields.pop("weights", "none")}
+    name, weights = (backbone := fields.pop("backbone", own))["name"], backbone["weights"]
+    size = f", {parameters[name] / 1e6:.2f} M parameters" if name in parameters else ""
+    yield f"`{name}`{size}"
+    yield "random weights" if weights == "none" else f"weights `{weights}`"
+    if fields.pop("trainable", "all") == "head":
+        yield "only the head is trained"
+    if head := fields.pop("head", None):
+        yield f"head `{head['name']}`{beside(head, 'name')}"
+
+
+def resizing(resize: Fields | None) -> Iterator[str]:
+    """How images are resized."""
+    if resize is not None:
+        squash = f"squashed to {resize['size']} × {resize['size']}"
+        yield (squash if resize["mode"] == "squash" else f"shorter side {resize['size']}") + f" ({resize['filter']})"
+
+
+def training_images(fields: Fields) -> Iterator[str]:
+    """What is done to the training images, in this order."""
+    yield from resizing(fields.pop("resize"))
+    augment = fields.pop("augment", {"name": "none"})
+    if augment["name"] != "none":
+        yield f"`{augment['name']}`{beside(augment, 'name')}"
+    yield f"{'crop' if fields['epochs'] else 'centre crop'} {fields.pop('crop')}"
+    yield from (word for key, word in (("flip", "flip"), ("rotate", "rotation")) if fields.pop(key, False))
+
+
+def training(fields: Fields) -> Iterator[str]:
+    """Optimiser, schedule, batches and length."""
+    optimiser, schedule, stop = (fields.pop(key) for key in ("optimiser", "schedule", "stop"))
+    epochs, batch = fields.pop("epochs"), fields.pop("batch_size")
+    if not epochs:
+        yield "none: the features of the training images are stored"
+        return
+    yield f"`{optimiser['name']}` {optimiser['lr']:g}{beside(optimiser, 'name', 'lr', 'betas', 'nesterov')}"
+    constant = schedule["kind"] == "step" and schedule["factor"] == 1
+    yield "constant rate" if constant else f"`{schedule['kind']}`{beside(schedule, 'kind')}"
+    yield f"batch {batch}"
+    yield f"{epochs} epochs" if stop is None else f"at most {epochs} epochs, early stopping{beside(stop, 'subsets')}"
+
+
+def test_images(fields: Fields) -> Iterator[str]:
+    """What is done to the test images."""
+    yield from resizing(fields.pop("resize_test"))
+    yield f"centre crop {fields.pop('crop_test') or fields['crop']}"
+
+
+def recipes() -> Iterator[str]:
+    """A row for each recipe. What no column tells and is not the default stands with the training."""
+    parameters = {
+        name: one["parameters"] for name, one in read_yaml(ROOT / "config" / "rates.yaml")["networks"].items()
+    }
+    default = plain(read_recipe({"backbone": {"name": "resnet50"}}, "default"))
+    yield "| recipe | network | training images | training | test images |"
+    yield "|---|---|---|---|---|"
+    for name, spec in (read_yaml(ROOT / "config" / "papers" / "baselines.yaml") | METHODS).items():
+        fields = plain(read_recipe(spec, name))
+        tests = list(test_images(fields))
+        cells = [list(network(fields, parameters)), list(training_images(fields)), list(training(fields))]
+        cells[-1] += in_yaml({key: value for key, value in fields.items() if value != default.get(key)})
+        yield f"| `{name}` | {' | '.join(map(', '.join, [*cells, tests]))} |"
+
+
+def runs() -> Iterator[str]:
+    """A row for all runs that change a recipe alike."""
+    users: dict[tuple[str, str], list[str]] = {}
+    for file in read_yaml(ROOT / "config" / "paper.yaml")["papers"]:
+        paper = read_paper_file(file, ROOT)
+        for name, spec in (paper["runs"] | paper.get("grids", {})).items():
+            if spec is not None and "baseline" in spec:
+                change = ", ".join(in_yaml({key: value for key, value in spec.items() if key not in USE})) or "–"
+                users.setdefault((spec["baseline"], change), []).append(f"`{paper['paper']}/{name}`")
+    yield "| recipe | runs of the papers | what they change |"
+    yield "|---|---|---|"
+    for (recipe, change), names in sorted(users.items()):
+        yield f"| `{recipe}` | {', '.join(names)} | {change} |"
+
+
+TABLES: dict[str, Callable[[], Iterator[str]]] = {"recipes": recipes, "runs": runs}
+
+
+def written(page: str) -> str:
+    """The page with every generated table made anew."""
+    for name, table in TABLES.items():
+        before, start, rest = page.partition(f"<!-- generated: {name} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        page = "".join([before, start, *(f"{line}\n" for line in table()), end, after])
+    return page
+
+
+def main() -> int:
+    text = written(PAGE.read_text(encoding="utf-8"))
+    if "--write" in sys.argv[1:]:
+        PAGE.write_text(text, encoding="utf-8")
+    else:
+        print(text, end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
