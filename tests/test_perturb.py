@@ -18,6 +18,7 @@ ALL = [(name, {"variant": variant}) for name in FRANK for variant in ("text", "f
 # the three levels of each kind, mildest first (TIDY §4.2 and Fig. 3)
 TIDY_SEVERITIES = {"tidy-noise": (0.001, 0.005, 0.01), "tidy-blur": (1.0, 2.0, 3.0), "tidy-jpeg": (75, 50, 25)}
 ALL += [(name, {"severity": s}) for name, levels in TIDY_SEVERITIES.items() for s in levels] + [("none", {})]
+ALL += [("chain", {"steps": {"jpeg": 0.5, "blur": 0.5}})]
 
 
 def draws(seed: int = 0) -> np.random.Generator:
@@ -193,6 +194,32 @@ def test_combined_of_franks_code_applies_one_of_four_equally_often(monkeypatch: 
     seen = [PERTURBATIONS.load("combined")(flat(9, 2), draws(s), variant="frank_code")[0, 0, 0] for s in range(800)]
     counts = np.bincount(seen)
     assert counts.tolist() == pytest.approx([200] * 4, abs=5 * math.sqrt(150))
+
+
+def test_a_chain_of_certain_steps_applies_them_in_the_papers_order():
+    image, g = picture(), draws(3)
+    for name in ("noise", "crop"):
+        image = PERTURBATIONS.load(name)(image, g)
+    assert np.array_equal(PERTURBATIONS.load("chain")(picture(), draws(3), steps={"crop": 1.0, "noise": 1.0}), image)
+
+
+def test_every_step_of_a_chain_has_a_probability_of_its_own(monkeypatch: pytest.MonkeyPatch):
+    """Each step adds a bit, so that an image tells which steps it went through; the coins are independent."""
+    names, odds = ("noise", "blur", "jpeg", "crop"), (0.5, 0.25, 0.0, 1.0)
+    for i, name in enumerate(names):
+        monkeypatch.setitem(combined.FOUR[name], "text", lambda image, g, i=i: image + np.uint8(1 << i))
+    steps = dict(zip(names, odds, strict=True))
+    seen = [int(PERTURBATIONS.load("chain")(flat(0, 2), draws(s), steps=steps)[0, 0, 0]) for s in range(1200)]
+    shares = np.bincount(seen, minlength=16) / 1200
+    expected = [math.prod(p if n >> i & 1 else 1 - p for i, p in enumerate(odds)) for n in range(16)]
+    assert shares == pytest.approx(expected, abs=5 * math.sqrt(0.25 * 0.75 / 1200))
+
+
+def test_unknown_steps_of_a_chain_are_named():
+    with pytest.raises(UserError, match=r"unknown step of perturbation 'chain' 'blurr'. Did you mean 'blur'"):
+        PERTURBATIONS.load("chain")(picture(), draws(), steps={"blurr": 0.5})
+    with pytest.raises(UserError, match="probability of perturbation 'noise' is 2"):
+        PERTURBATIONS.load("chain")(picture(), draws(), steps={"noise": 2})
 
 
 @pytest.mark.parametrize("severity", TIDY_SEVERITIES["tidy-noise"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
@@ -184,3 +185,19 @@ def test_a_mean_that_is_not_printed_is_computed_and_says_so() -> None:
     assert average.note == "not printed: the plain mean of the 16 printed numbers"
     with pytest.raises(UserError, match="Did you mean 'TIDY'"):
         mean(rows, "table1", "TIDI", "", "accuracy")
+
+
+def test_what_all_four_should_give_by_the_four_printed_rows_is_as_docs_mpft_says() -> None:
+    printed = load(FOLDER / "mpft.csv")
+    page = (FOLDER.parents[1] / "docs" / "mpft.md").read_text(encoding="utf-8")
+    by_reading = []
+    for setting, clean in (("GenImage", 98.2), ("UniversalFakeDetect", 94.6)):
+        rows = [q for q in printed if (q.artifact, q.setting, q.metric) == ("table5", setting, "accuracy")]
+        found = {q.method: float(q.value) for q in rows}
+        four = [found[name] for name in ("noise", "blur", "jpeg", "cropping")]
+        shares = [(value - 50) / (clean - 50) for value in four]
+        product, halves = math.prod(shares), math.prod((1 + share) / 2 for share in shares)
+        above_chance = [50 + (clean - 50) * share for share in (product, halves)]
+        by_reading.append([found["combined"], sum(four) / 4, min(four), *above_chance])
+    for one, other in zip(*by_reading, strict=True):
+        assert f"| {one:.1f} | {other:.1f} |" in page

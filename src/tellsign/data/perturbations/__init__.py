@@ -14,6 +14,7 @@ The released code of Frank et al. does something else than these words, so there
   passed where an option's name belongs), with red and blue swapped while encoding.
 - crop. The same in both: a share of 5-20 % is cut off, half of it on each side, and the rest enlarged again.
 - combined. ``text``: all four in a row (noise, blur, jpeg, crop). ``frank_code``: one of the four an image.
+- chain. Any of the four in a row, each with a probability of its own.
 
 In the code's crop two faults are left out, as they cannot occur at the sizes it was used with (square, 128 px
 and up): height and width change places in an image that is not square, and a cut of 0 px leaves nothing.
@@ -32,6 +33,7 @@ PERTURBATIONS = Registry(
         "jpeg": Record("tellsign.data.perturbations.jpeg", "jpeg"),
         "crop": Record("tellsign.data.perturbations.crop", "crop"),
         "combined": Record("tellsign.data.perturbations.combined", "combined"),
+        "chain": Record("tellsign.data.perturbations.chain", "chain"),
         "tidy-noise": Record("tellsign.data.perturbations.tidy_noise", "tidy_noise"),
         "tidy-blur": Record("tellsign.data.perturbations.tidy_blur", "tidy_blur"),
         "tidy-jpeg": Record("tellsign.data.perturbations.tidy_jpeg", "tidy_jpeg"),
