@@ -24,6 +24,7 @@ from PIL import Image, ImageFilter
 from timing import seconds
 
 from tellsign.data.photos import Photos, on_the_fly, packed
+from tellsign.methods.batches import Batches
 from tellsign.methods.losses import supervised_contrastive
 from tellsign.networks.backbones.loading import load_backbone
 from tellsign.networks.determinism import seeded
@@ -31,10 +32,9 @@ from tellsign.schema.loading import plain
 from tellsign.schema.networks import Network
 from tellsign.schema.training import Pretrain
 from tellsign.stages import crops
-from tellsign.stages.pretrain import Batches, Contrast, projection_head
+from tellsign.stages.pretrain import Contrast, projection_head
 from tellsign.system.parquet import write_rows
 from tellsign.training.optimisers.adam_steps import Adam
-from tellsign.training.parallel import World
 
 IMAGENET, EPOCHS, BATCH = 1_281_167, 200, 128
 SIZE = (400, 350)
@@ -61,7 +61,7 @@ class Training:
     """The step of the stage, without its files."""
 
     def __init__(self, backbone: str, device: torch.device) -> None:
-        spec = Pretrain(backbone=Network(name=backbone, weights="none"), n_images=4)
+        spec = Pretrain(backbone=Network(name=backbone, weights="none"), n_images=4, warm_up=None, held_out=0)
         self.settings, self.device = plain(spec), device
         encoder = load_backbone(backbone, "none", 0)
         with seeded(0):
@@ -73,12 +73,12 @@ class Training:
         """Seconds of ``steps`` steps, and of waiting for photographs in them."""
         settings = self.settings | {"steps": steps}
         generator = torch.Generator().manual_seed(0)
-        batches = Batches(photos, settings, generator, World(), self.device, readers)
+        batches = Batches(photos, settings, generator, self.device, readers)
         began = time.perf_counter()
-        for _ in batches.epoch():
+        for _ in batches.epoch(0):
             self.adam.zero_grad()
-            z = self.model(self.model.encoder.preprocess(batches.patches()))
-            loss = supervised_contrastive(z, batches.labels(), settings["temperature"])
+            _, z = self.model(self.model.encoder.preprocess(batches.patches()))
+            loss = supervised_contrastive(z, batches.draw.label.to(self.device), settings["temperature"])
             loss.backward()
             self.adam.step()
             float(loss.detach())
@@ -88,9 +88,9 @@ class Training:
 def idle(photos: Photos, settings: dict, step: float, readers: int, steps: int = 100) -> float:
     """Share of the time spent waiting for photographs by steps that take ``step`` seconds elsewhere."""
     cpu = torch.device("cpu")
-    batches = Batches(photos, settings | {"steps": steps}, torch.Generator().manual_seed(0), World(), cpu, readers)
+    batches = Batches(photos, settings | {"steps": steps}, torch.Generator().manual_seed(0), cpu, readers)
     began = time.perf_counter()
-    for _ in batches.epoch():
+    for _ in batches.epoch(0):
         time.sleep(step)
     return batches.waited / (time.perf_counter() - began)
 
@@ -114,7 +114,7 @@ def main() -> None:
         print(f"{SIZE[0]}x{SIZE[1]} JPEG of {size / 1e3:.0f} kB: {1 / each:.0f} decoded a second and core")
         print(f"that supplies {1 / each / 4:.0f} steps a second and core")
         million = Photos(torch.tensor([SIZE]).expand(IMAGENET, 2), files.read, ahead=True)
-        drawn = Batches(million, training.settings, torch.Generator(), World(), device, 1)._draws()
+        drawn = Batches(million, training.settings, torch.Generator(), device, 1)._draws(0)
         print(f"drawing a batch among {IMAGENET:,}: {1e3 * seconds(lambda: next(drawn), 20):.1f} ms")
         for wanted in (0.1, 0.05, 0.02, 0.01):
             share = idle(files, training.settings, wanted, 2)

@@ -22,16 +22,17 @@ from torch import nn
 
 from tellsign.data.photos import on_the_fly, packed
 from tellsign.errors import UserError
+from tellsign.methods.batches import Batches
 from tellsign.methods.losses import supervised_contrastive
 from tellsign.schema.loading import plain
 from tellsign.schema.networks import Network
-from tellsign.schema.training import Pretrain
+from tellsign.schema.training import Pretrain, WarmUp
 from tellsign.stages import crops as crops_stage
 from tellsign.stages import pretrain
 from tellsign.system.parquet import write_rows
 from tellsign.training import parallel
 from tellsign.training.optimisers.adam import AdamSettings
-from tellsign.training.parallel import Nodes, World
+from tellsign.training.parallel import Nodes
 from tellsign.training.schedules.step import StepSchedule
 
 CPU = torch.device("cpu")
@@ -39,7 +40,8 @@ RECIPE = Pretrain(
     backbone=Network.model_construct(name="tiny", weights="none"),  # no backbone of the pipeline
     ratios=("16/9", "8/5", "4/3"), n_ratios=3, n_phases=2, n_images=2, n_patches=2, patch=24,
     temperature=0.1, projection=(8, 4), optimiser=AdamSettings(lr=1e-2, weight_decay=1e-4),
-    schedule=StepSchedule(factor=0.5),    epochs=3, steps=3, seed=5,
+    schedule=StepSchedule(factor=0.5), epochs=3, steps=3, seed=5,
+    warm_up=WarmUp(steps=7, n_ratios=2, n_images=4, n_patches=1), measure_every=2, held_out=2,
 )  # fmt: skip
 SETTINGS: dict[str, Any] = {k: v for k, v in plain(RECIPE).items() if k not in ("split", "decode")}
 
@@ -139,8 +141,8 @@ def test_reading_ahead_draws_an_epochs_batches_and_no_more(photos):
     states = []
     for found in (packed(photos / "crops", CPU), on_the_fly(photos / "split", {"here": photos})):
         generator = torch.Generator().manual_seed(0)
-        batches = pretrain.Batches(found, SETTINGS, generator, World(), CPU, readers=3)
-        chosen = [rows.tolist() for rows in batches.epoch()]
+        batches = Batches(found, SETTINGS, generator, CPU, readers=3)
+        chosen = [rows.tolist() for rows in batches.epoch(1)]
         states.append((chosen, generator.get_state().tolist()))
     assert states[0] == states[1]
     assert len(states[0][0]) == 3
@@ -171,10 +173,9 @@ def test_a_file_that_changed_stops_the_training(photos, double, tmp_path):
     rows = {"id": ["0" * 64, "1" * 64], "root": ["here"] * 2, "path": ["0.jpg", "1.jpg"]}
     rows |= {"height": [60] * 2, "width": [60] * 2}
     write_rows(tmp_path / "split", rows)
+    given = {"split": tmp_path / "split", "roots": {"here": photos}, "out": tmp_path / "o", "work": tmp_path / "w"}
     with pytest.raises(UserError, match="has changed"):
-        pretrain.main(
-            settings=SETTINGS, split=tmp_path / "split", roots={"here": photos}, out=tmp_path / "o", work=tmp_path / "w"
-        )
+        pretrain.main(settings=SETTINGS | {"held_out": 0, "warm_up": None}, **given)
     assert not (tmp_path / "o").exists()
 
 
@@ -182,6 +183,7 @@ def test_a_file_that_changed_stops_the_training(photos, double, tmp_path):
     ("changes", "processes", "device", "words"),
     [
         ({}, 5, "cpu", "3 x 2 x 2 x 2 = 24 patches cannot be shared equally by 5"),
+        ({}, 12, "cpu", "2 x 1 x 4 x 1 = 8 patches cannot be shared equally by 12"),
         ({"batch_norm_parts": 4}, 2, "cpu", "batch_norm_parts: 4.* there are 2"),
         ({}, 2, "cuda:1", "names one GPU"),
     ],
@@ -200,14 +202,55 @@ def test_either_crops_or_files(photos, double, tmp_path):
 def test_each_process_reads_few_photographs_and_meets_every_ratio_and_phase(photos):
     found = packed(photos / "crops", CPU)
     parts = [
-        pretrain.Batches(found, SETTINGS, torch.Generator().manual_seed(0), World(rank, 4), CPU, 1) for rank in range(4)
+        Batches(found, SETTINGS, torch.Generator().manual_seed(0), CPU, 1, rank=rank, processes=4) for rank in range(4)
     ]
-    assert sorted(torch.cat([b.mine for b in parts]).tolist()) == list(range(24))
-    draw = next(parts[0]._draws())
-    for batches in parts:
-        part = draw.part(batches.mine)
-        assert len(part.image.unique()) == 1
-        assert sorted(part.label.tolist()) == list(range(6))
+    for epoch, (patches, images, labels) in enumerate([(8, 1, [0, 1]), (24, 1, list(range(6)))]):
+        makeup, draw = next(parts[0]._draws(3 * epoch))  # a batch of the warm-up, and one after it
+        assert sorted(torch.cat([b.mine(makeup) for b in parts]).tolist()) == list(range(patches))
+        for batches in parts:
+            part = draw.part(batches.mine(makeup))
+            assert len(part.image.unique()) == images
+            assert sorted(part.label.tolist()) == labels
+
+
+class Constant(Tiny):
+    """Features that are one point, but for rounding."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 1 + 1e-9 * super().forward(x)
+
+
+@pytest.mark.parametrize("on_collapse", ["stop", "warn"])
+def test_an_encoder_that_stays_constant_is_told(photos, double, tmp_path, monkeypatch, caplog, on_collapse):
+    monkeypatch.setattr(pretrain, "load_backbone", lambda *_: Constant())
+    settings = SETTINGS | {"on_collapse": on_collapse, "collapse_after": 5}
+    given = {"settings": settings, "crops": photos / "crops", "out": tmp_path / "o", "work": tmp_path / "w"}
+    if on_collapse == "stop":
+        with pytest.raises(UserError, match=r"in the 5 steps up to step 5 its loss was 1.0000 .*warm_up.steps"):
+            pretrain.main(**given, device="cpu")
+        return
+    pretrain.main(**given, device="cpu")
+    assert caplog.text.count("does not learn") == 1
+    rows = list(csv.DictReader((tmp_path / "o" / "log.csv").read_text().splitlines()))
+    assert [row["step"] for row in rows] == ["2", "3", "5", "6", "8", "9"]
+    chance = {"loss_over_chance": 1, "mean_cosine": 1, "contrast": 0}
+    chance |= {"retrieved_ratio": 1 / 3, "retrieved_ratio_and_phase": 1 / 12}
+    for row in rows:
+        assert {name: float(row[name]) for name in chance} == pytest.approx(chance, abs=1e-6)
+    assert [row["ratio_cross_entropy"] == "" for row in rows] == [False] * 5 + [True]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"held_out": 5}, "7 photographs are there; 5 are held out .* needs 4"),
+        ({"steps": None, "epochs": 1}, "warm-up of 7 steps is longer than the training: 1 epochs of 3 steps"),
+    ],
+)
+def test_too_few_photographs_or_steps_are_refused_before_the_first_step(photos, changes, words):
+    found = packed(photos / "crops", CPU)
+    with pytest.raises(UserError, match=words):
+        Batches(found, SETTINGS | changes, torch.Generator(), CPU, 1)
 
 
 # ------------------------------------------------------------------------------------------------ two processes
@@ -222,9 +265,11 @@ def two(folder: Path, given: dict[str, Any]) -> None:
     pretrain.load_backbone = tiny
     torch.set_default_dtype(torch.float64)
     with parallel.joined(CPU) as (world, device):
-        here = {"device": device, "world": world, "settings": SETTINGS}
+        here: dict[str, Any] = {"device": device, "world": world, "settings": SETTINGS}
         pretrain.pretrain(**given, **here, out=folder / "whole", work=folder / "w0")
-        parts = here | {"settings": SETTINGS | {"batch_norm_parts": 2, "steps": 1, "epochs": 1}}
+        parts: dict[str, Any] = here | {
+            "settings": SETTINGS | {"batch_norm_parts": 2, "warm_up": None, "steps": 1, "epochs": 1}
+        }
         pretrain.pretrain(**given, **parts, out=folder / "parts", work=folder / "w1")
 
         def training(work: str, end: Any) -> None:
@@ -289,16 +334,16 @@ def test_a_killed_process_ends_all_with_one_error_and_any_number_of_processes_go
 @pytest.mark.slow
 def test_batch_norm_in_two_parts_is_the_network_on_each_half(pair, photos, double):
     folder, _ = pair
-    batches = pretrain.Batches(
-        packed(photos / "crops", CPU), SETTINGS, torch.Generator().manual_seed(SETTINGS["seed"]), World(), CPU, 1
-    )
-    next(batches.epoch())
-    halves = pretrain.Batches(batches.photos, SETTINGS, torch.Generator(), World(0, 2), CPU, 1).order.chunk(2)
+    settings: dict[str, Any] = SETTINGS | {"warm_up": None}
+    generator = torch.Generator().manual_seed(settings["seed"])
+    batches = Batches(packed(photos / "crops", CPU), settings, generator, CPU, 1)
+    next(batches.epoch(0))
+    halves = batches.makeup.order(2).chunk(2)
     encoder = tiny("", "", SETTINGS["seed"])
     with pretrain.seeded(SETTINGS["seed"]):
         model = pretrain.Contrast(encoder, pretrain.projection_head(6, 8, 4))  # pyright: ignore
-    z = torch.cat([model(encoder.preprocess(batches.patches()[half])) for half in halves])
-    loss = supervised_contrastive(z, batches.labels()[torch.cat(halves)], SETTINGS["temperature"])
+    z = torch.cat([model(encoder.preprocess(batches.patches()[half]))[1] for half in halves])
+    loss = supervised_contrastive(z, batches.draw.label[torch.cat(halves)], SETTINGS["temperature"])
     losses, _ = made(folder / "parts")
     assert losses == pytest.approx([loss.item()], abs=1e-9)
 
@@ -309,7 +354,7 @@ def one_of_two(folder: Path, given: dict[str, Any]) -> None:
     torch.set_default_dtype(torch.float64)
     with parallel.joined(CPU) as (world, device):
         assert (world.size, world.here) == (2, 1)
-        where = {"out": folder / "out", "work": folder / "work"}
+        where: dict[str, Any] = {"out": folder / "out", "work": folder / "work"}
         pretrain.pretrain(**given, **where, device=device, world=world, settings=SETTINGS)
 
 

@@ -6,6 +6,7 @@ the sources. No torch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -57,6 +58,11 @@ class Cost:
 def _recipe_of(settings: Mapping[str, Any]) -> type[Recipe]:
     """The class of the recipe that a training's settings come from."""
     return recipe_class(settings["method"], "a training")
+
+
+def _batch(settings: Mapping[str, Any]) -> int:
+    """Patches of a batch of pre-training."""
+    return math.prod(settings[name] for name in ("n_ratios", "n_phases", "n_images", "n_patches"))
 
 
 class Costs:
@@ -141,12 +147,15 @@ class Costs:
         if steps is None:
             inputs = [*artifact.needs.get("split", ()), *artifact.needs.get("crops", ())]
             split = inputs[0][1] if inputs[0][1].stage == "split" else inputs[0][1].needs["split"][0][1]
-            images = self._counter.drawn(split).images()
+            images = self._counter.drawn(split).images() + Amount(-settings["held_out"])
             batches = images * (1 / settings["n_images"])
         else:
             batches = Amount(steps)
-        patches = settings["n_ratios"] * settings["n_phases"] * settings["n_images"] * settings["n_patches"]
-        seen, network = batches * (settings["epochs"] * patches), settings["backbone"]["name"]
+        patches, warm_up = _batch(settings), settings["warm_up"]
+        seen = batches * (settings["epochs"] * patches)
+        if warm_up is not None:
+            seen += Amount(warm_up["steps"] * (_batch(warm_up) - patches))
+        network = settings["backbone"]["name"]
         made = self._hours(seen, network, "train", settings["patch"])
         return made + Cost(trained=seen, bytes=self._weights(network, Amount(1)))
 

@@ -59,8 +59,21 @@ class Photos:
                 "photographs out by too_small: drop."
             )
         log.warning("%s; they are left out", said)
-        numbers = kept.tolist()
-        return Photos(self.sizes[kept], lambda number: self.read(numbers[number]), self.ahead)
+        return self.part(kept)
+
+    def part(self, numbers: Int64[Tensor, " m"]) -> Photos:
+        """The photographs of these numbers, which are theirs no longer: the first has number 0."""
+        kept = numbers.tolist()
+        return Photos(self.sizes[numbers], lambda number: self.read(kept[number]), self.ahead)
+
+    def parted(self, count: int, seed: int) -> tuple[Photos, Photos]:
+        """``count`` photographs drawn by ``seed``, and the rest in their order; of 0 the rest is all."""
+        if count == 0:
+            return self.part(torch.arange(0)), self
+        drawn = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:count]
+        rest = torch.ones(len(self), dtype=torch.bool)
+        rest[drawn] = False
+        return self.part(drawn), self.part(rest.nonzero()[:, 0])
 
 
 def packed(crops: Path, device: torch.device) -> Photos:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import model_validator
 
 from tellsign.data.augmentations import AUGMENTATIONS
 from tellsign.methods.masks import MASKS
 from tellsign.schema.data import Perturbation
-from tellsign.schema.fields import Fraction, Pair, Positive, Several
+from tellsign.schema.fields import Fraction, NonNegative, Pair, Positive, Several
 from tellsign.schema.networks import Network
 from tellsign.schema.settings import ByName, Settings
 from tellsign.training.optimisers import OPTIMISERS
@@ -84,6 +86,29 @@ class Data(Settings):
     perturbation: Perturbation = Perturbation()
 
 
+class WarmUp(Settings):
+    """The first steps of a pre-training, which lead it off the plateau where all features are alike.
+
+    Attributes:
+        steps: How many of the training's steps.
+        ratio_weight: Weight of a second loss beside the paper's, the cross-entropy of a linear classifier of the ratio
+            on the encoder's features, discarded after; 0 keeps to the paper's loss.
+        ratios: Scale ratios of these steps; null takes the recipe's.
+        n_ratios, n_phases, n_images, n_patches: How a batch is made up. With one phase a ratio, the classes are the
+            ratios.
+        temperature: Of the contrastive loss; null takes the recipe's.
+    """
+
+    steps: Positive[int] = 3000
+    ratio_weight: NonNegative[float] = 1.0
+    ratios: Several[str] | None = None
+    n_ratios: Positive[int] = 6
+    n_phases: Positive[int] = 1
+    n_images: Positive[int] = 8
+    n_patches: Positive[int] = 1
+    temperature: Positive[float] | None = None
+
+
 class Pretrain(Settings):
     """Rescaling-contrastive pre-training (rescale §4.2).
 
@@ -103,6 +128,11 @@ class Pretrain(Settings):
         decode: ``packed`` (all photographs decoded once into one file) or ``on_the_fly`` (their files are read during
             training; for sets too large to unpack). It changes no number.
         too_small: Photographs with a side too short for the patches are an error (``fail``) or left out (``drop``).
+        warm_up: How the first steps differ; null: in nothing, as the paper has it.
+        measure_every: Steps between two lines of the log that say whether the encoder learns.
+        held_out: Photographs that are kept out of the training to measure what the encoder retrieves; 0 trains on all.
+        collapse_after: The training has collapsed when it was at chance for so many steps.
+        on_collapse: Whether it then stops with an error (``stop``), or says so and goes on (``warn``).
         batch_norm_parts: Into how many equal parts BatchNorm divides the batch for its statistics. 1 takes the whole
             batch, however many processes share it; N takes what N processes see that do not share their statistics,
             and needs N processes.
@@ -127,5 +157,28 @@ class Pretrain(Settings):
     steps: Positive[int] | None = None
     decode: Literal["packed", "on_the_fly"] = "packed"
     too_small: Literal["fail", "drop"] = "fail"
+    warm_up: WarmUp | None = WarmUp()
+    measure_every: Positive[int] = 250
+    held_out: NonNegative[int] = 32
+    collapse_after: Positive[int] = 2000
+    on_collapse: Literal["stop", "warn"] = "stop"
     batch_norm_parts: Positive[int] = 1
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.held_out == 1:
+            raise ValueError("held_out is 1; retrieval looks among other photographs: hold out 2 or more, or 0.")
+        if self.n_ratios > len(self.ratios):
+            raise ValueError(f"n_ratios is {self.n_ratios}, but there are {len(self.ratios)} ratios.")
+        if self.warm_up is not None and self.warm_up.n_ratios > len(self.warm_up.ratios or self.ratios):
+            raise ValueError(
+                f"warm_up.n_ratios is {self.warm_up.n_ratios}, but there are "
+                f"{len(self.warm_up.ratios or self.ratios)} ratios."
+            )
+        if self.warm_up is not None and self.steps is not None and self.warm_up.steps > self.epochs * self.steps:
+            raise ValueError(
+                f"warm_up.steps is {self.warm_up.steps}, but there are {self.epochs} epochs of {self.steps} steps; "
+                "lower it, raise those, or write warm_up: null."
+            )
+        return self

@@ -26,6 +26,7 @@ from tellsign.training.resume import Resume
 
 log = logging.getLogger(__name__)
 B = TypeVar("B", bound=Sized)
+Row = dict[str, float]
 
 
 def shuffled_batches(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Int64[Tensor, " b"]]:
@@ -45,7 +46,8 @@ def fit(
     resume: Resume,
     after_epoch: Callable[[int], None],
     stop: EarlyStop | None = None,
-) -> list[dict[str, float]]:
+    rows_of: Callable[[Row], list[Row]] = lambda row: [row],
+) -> list[Row]:
     """Train for whole epochs and return the log: epoch, rows seen, mean loss, lr, seconds; with ``stop``, accuracy.
 
     Args:
@@ -59,6 +61,7 @@ def fit(
         resume: Where the state after each epoch is kept.
         after_epoch: Called with the number of epochs done (1-based), to keep weights.
         stop: Early stopping; it has seen an epoch's accuracy when ``after_epoch`` is called.
+        rows_of: Makes an epoch's row of the log into those that are kept of it, each with its ``epoch``.
 
     Raises:
         UserError: the loss is not finite.
@@ -89,7 +92,7 @@ def fit(
         if stop is not None:
             row["accuracy"] = stop.update(epoch + 1)
             row["seconds"] = time.monotonic() - start
-        resume.rows.append(row)
+        resume.rows += rows_of(row)
         log.info("epoch %d/%d: loss %.4f, lr %.2e, %.1f s", epoch + 1, epochs, mean, lr, seconds)
         after_epoch(epoch + 1)
         resume.save(model, optimiser, generator, epoch + 1, stop)
