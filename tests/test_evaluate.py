@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -326,7 +327,7 @@ def test_pooled_reals_join_every_subset_or_the_named_ones(tmp_path: Path) -> Non
     rows += [*images("ldm", "", 0, 0, 10), *images("ldm", "", 1, 10, 0)]
     bench = Bench(tmp_path, rows)
 
-    def both(**protocol: object) -> tuple[float, float]:
+    def both(**protocol: Any) -> tuple[float, float]:
         return bench.value(subset="guided", **protocol), bench.value(subset="ldm", **protocol)
 
     assert both() == (1.0, 0.5)
@@ -401,7 +402,15 @@ def test_a_sample_of_class_folders_is_the_one_that_the_split_would_draw(tmp_path
          "id": hashlib.sha256(f"{name}{label}{at}".encode()).hexdigest(), "width": 9, "height": 9, "status": "ok"}
         for name, counts in folders.items() for label in (0, 1) for at in range(counts[label])
     ]  # fmt: skip
-    everything = {"part": "test", "count": "all", "seed": 7, "subsets": [], "per_class": None, "fallback": None}
+    everything = {
+        "part": "test",
+        "count": "all",
+        "seed": 7,
+        "subsets": [],
+        "skip": 0,
+        "per_class": None,
+        "fallback": None,
+    }
     values = []
     for settings, sample in (
         (everything, {"limit": 7, "fallback": fallback, "per": "class"}),

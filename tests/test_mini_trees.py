@@ -71,7 +71,15 @@ class Mini:
         return {subset: (held[subset, 0], held[subset, 1]) for subset, _ in held}
 
     def draw(self, benchmark, **changes):
-        settings: dict = {"part": "test", "subsets": [], "count": "all", "seed": 0, "per_class": None, "fallback": None}
+        settings: dict = {
+            "part": "test",
+            "subsets": [],
+            "count": "all",
+            "seed": 0,
+            "skip": 0,
+            "per_class": None,
+            "fallback": None,
+        }
         out = self.folder / "split.parquet"
         split.main(settings=settings | changes, index=self.index(benchmark), out=out)
         return read_rows(out).to_pylist()

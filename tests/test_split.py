@@ -26,7 +26,7 @@ def rows(fakes=10):
 
 
 def settings(**changes):
-    plain = {"part": "test", "subsets": [], "count": 8, "seed": 0, "per_class": None, "fallback": None}
+    plain = {"part": "test", "subsets": [], "count": 8, "seed": 0, "skip": 0, "per_class": None, "fallback": None}
     return plain | changes
 
 
@@ -46,6 +46,21 @@ def test_nested_and_independent_of_the_order_of_rows(seed, small, large, rnd: ra
     few = sample(rows(), settings(seed=seed, count=2 * small))
     many = sample(shuffled, settings(seed=seed, count=2 * large))
     assert few == [r for r in many if r["rank"] < small]
+
+
+@hypothesis_settings(deadline=None, max_examples=20)
+@given(st.integers(0, 5), st.integers(1, 9))
+def test_what_a_split_skips_is_what_one_of_that_count_holds(seed, held):
+    out, rest = (
+        sample(rows(), settings(seed=seed) | one) for one in ({"count": 2 * held}, {"count": "all", "skip": 2 * held})
+    )
+    names = [{(r["subset"], r["id"]) for r in split} for split in (out, rest)]
+    assert not names[0] & names[1] and len(names[0] | names[1]) == 40
+    assert [r["rank"] for r in rest[: 10 - held]] == list(range(10 - held))
+    with pytest.raises(UserError, match="skip is 3 images per subset"):
+        sample(rows(), settings(skip=3))
+    with pytest.raises(UserError, match="adm: 1 real, 4 wanted"):
+        sample(rows(), settings(skip=18))
 
 
 def test_adding_images_never_reorders_the_others():

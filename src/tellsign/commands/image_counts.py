@@ -199,6 +199,8 @@ def limited(labels: Labels, spec: Split) -> Labels:
     ``per_class`` takes from class folders, of which only an index knows; without one this is the most there can be.
     """
     if spec.count == "all":
-        return labels
+        left_out = (spec.skip, 0) if spec.part == "pretrain" else (spec.skip // 2, spec.skip // 2)
+        real, fake = (None if known is None else max(0, known - n) for known, n in zip(labels, left_out, strict=True))
+        return real, fake
     half = spec.count if spec.part == "pretrain" else spec.count // 2
     return (half, 0 if spec.part == "pretrain" else half)

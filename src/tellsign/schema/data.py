@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from tellsign.data.perturbations import PERTURBATIONS
-from tellsign.schema.fields import Fraction, Named, Positive, Several
+from tellsign.schema.fields import Fraction, Named, NonNegative, Positive, Several
 from tellsign.schema.settings import EntryOf, Settings
 
 DataPart = Literal["train", "val", "test", "pretrain"]
@@ -86,6 +86,8 @@ class Split(Settings):
         subsets: Subsets to sample; empty means all.
         count: Images per subset, half real and half fake; ``all`` takes everything.
         seed: Equal seeds give nested splits.
+        skip: Images per subset, half real and half fake, that are left out from the beginning of the seed's order: with
+            the same seed, a split of this ``count`` and this one share no image.
         per_class: Before that, keep at most this many images of each label from every class folder; null keeps all.
             With ``fallback`` this is how UniversalFakeDetect samples (1,000 and 100) when it is given class folders.
         fallback: A class folder that has fewer than ``per_class`` of either label gives this many of each instead;
@@ -97,6 +99,7 @@ class Split(Settings):
     subsets: Several[str] = ()
     count: Positive[int] | Literal["all"] = "all"
     seed: int = 3407
+    skip: NonNegative[int] = 0
     per_class: Positive[int] | None = None
     fallback: Positive[int] | None = None
 

@@ -93,10 +93,12 @@ def sample(rows: list[dict[str, Any]], settings: dict) -> list[dict[str, Any]]:
     Raises:
         UserError: unknown subset, an odd count, or too few images; all subsets with too few are listed.
     """
-    part, count, seed = settings["part"], settings["count"], settings["seed"]
+    part, count, seed, skip = (settings[name] for name in ("part", "count", "seed", "skip"))
     labels = {0: "real"} if part == "pretrain" else {0: "real", 1: "fake"}
-    if count != "all" and count % len(labels):
-        raise UserError(f"count is {count} images per subset, half of them real and half fake: give an even number.")
+    for name, images in (("count", count), ("skip", skip)):
+        if images != "all" and images % len(labels):
+            half = "half of them real and half fake: give an even number."
+            raise UserError(f"{name} is {images} images per subset, {half}")
     usable = [row for row in rows if row["status"] == "ok"]
     groups: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
     for row in usable:
@@ -108,7 +110,7 @@ def sample(rows: list[dict[str, Any]], settings: dict) -> list[dict[str, Any]]:
         queues = {label: ordered(groups[subset, label], seed) for label in labels}
         queues = limited(queues, settings["per_class"], settings["fallback"])
         for label, name in labels.items():
-            queue = queues[label]
+            queue = queues[label][skip // len(labels) :]
             need = max(1, len(queue)) if count == "all" else count // len(labels)
             if len(queue) < need:
                 shortfalls.append(f"  {subset}: {len(queue)} {name}, {need} wanted")
@@ -150,7 +152,8 @@ def main(*, settings: dict, index: Path, out: Path) -> None:
     Args:
         settings: part (``train``, ``val``, ``test``, ``pretrain``: real only), subsets (a list; empty or ``all``: every
             one), count (images per subset, half real and half fake; ``all``: every image, balanced or not), seed,
-            per_class and fallback (see :func:`limited`; null: all images).
+            per_class and fallback (see :func:`limited`; null: all images), skip (images per subset that a split of this
+            count and the same seed takes, and this one leaves out).
         index: the benchmark's index.
         out: the Parquet file to write.
 
