@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from tellsign.networks.determinism import seeded
 from tellsign.networks.glip.grounder import GlipGrounder
-from tellsign.networks.glip.model import GLIP_L, Glip
+from tellsign.networks.glip.model import GLIP_L, Glip, GlipConfig
 from tellsign.networks.glip.text import WordPieces
 
 CAPTION, PHRASES = "a small dog and a cat on the green grass near the red house", ["dog", "cat", "grass", "house"]
@@ -40,12 +40,12 @@ def per_second(grounder: GlipGrounder, side: tuple[int, int], batch: int, repeat
     return batch / best
 
 
-def build(device: torch.device, side: tuple[int, int]) -> GlipGrounder:
+def build(device: torch.device, side: tuple[int, int], config: GlipConfig = GLIP_L) -> GlipGrounder:
     words = {word: i for i, word in enumerate(dict.fromkeys(CAPTION.split()))}
     tokenizer = Tokenizer(WordLevel(words, unk_token="a"))
     tokenizer.pre_tokenizer = WhitespaceSplit()
     with seeded(0):
-        net = Glip(GLIP_L).eval().requires_grad_(False)
+        net = Glip(config).eval().requires_grad_(False)
     return GlipGrounder(net.to(device), WordPieces(tokenizer), str.split, min(side), max(side), "mean", "fp32", 1)
 
 
