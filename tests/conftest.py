@@ -17,14 +17,15 @@ def demo_config() -> dict:
 
 def make_plan(config: dict, raw: dict[str, str] | None = None, folder: Path = ROOT):
     """A plan whose raw folders have the digests given, and whose files hash to their names."""
+    from tellsign.data.inventory import Images
     from tellsign.networks.weights import WeightsCatalogue, read_catalogue
     from tellsign.plan.plan import Plan
 
     catalogue = WeightsCatalogue(
         read_catalogue(ROOT / "config" / "weights.yaml"), folder / "weights", lambda p: p.name, folder
     )
-    digests = lambda roots, exclude, watch: {key: (raw or {}).get(key, "0") for key in roots}  # noqa: E731
-    return Plan(config, digests, lambda path: path.name, catalogue.find, folder)
+    look = lambda roots, exclude, watch: {key: {"": Images(1, (raw or {}).get(key, "0"))} for key in roots}  # noqa: E731
+    return Plan(config, look, lambda path: path.name, catalogue.find, folder)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

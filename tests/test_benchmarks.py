@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tellsign.data.benchmarks import ImageFile, list_images, part_of
+from tellsign.data.benchmarks import Placed, list_images, part_of
 from tellsign.errors import UserError
 
 
@@ -23,14 +23,14 @@ def test_folder_flat_nested_and_with_parts(tmp_path):
     make(tmp_path, "progan/cat/0_real/1.png", "progan/dog/1_fake/1.png", "dog")
     make(tmp_path, "adm/Train/0_REAL/1.png", "adm/test/1_fake/deep/1.png", "adm/test/cat/1_fake/2.png")
     assert listed("folder", {"r": tmp_path}).files == [
-        ImageFile("adm", "test", 1, "adm", "r", "adm/test/1_fake/deep/1.png"),
-        ImageFile("adm", "test", 1, "adm", "r", "adm/test/cat/1_fake/2.png", "cat"),
-        ImageFile("adm", "train", 0, "real", "r", "adm/Train/0_REAL/1.png"),
-        ImageFile("progan", "", 0, "real", "r", "progan/cat/0_real/1.png", "cat"),
-        ImageFile("progan", "", 1, "progan", "r", "progan/dog/1_fake/1.png", "dog"),
-        ImageFile("sd", "", 0, "real", "r", "sd/0_real/a.png"),
-        ImageFile("sd", "", 0, "real", "r", "sd/0_real/b.JPEG"),
-        ImageFile("sd", "", 1, "sd", "r", "sd/1_fake/x.PNG"),
+        Placed("adm", "test", 1, "adm", "r", "adm/test/1_fake/deep/1.png"),
+        Placed("adm", "test", 1, "adm", "r", "adm/test/cat/1_fake/2.png", "cat"),
+        Placed("adm", "train", 0, "real", "r", "adm/Train/0_REAL/1.png"),
+        Placed("progan", "", 0, "real", "r", "progan/cat/0_real/1.png", "cat"),
+        Placed("progan", "", 1, "progan", "r", "progan/dog/1_fake/1.png", "dog"),
+        Placed("sd", "", 0, "real", "r", "sd/0_real/a.png"),
+        Placed("sd", "", 0, "real", "r", "sd/0_real/b.JPEG"),
+        Placed("sd", "", 1, "sd", "r", "sd/1_fake/x.PNG"),
     ]
 
 
@@ -61,12 +61,12 @@ def test_demo_shares_the_photographs_of_a_part(tmp_path):
     }
     listing = listed("demo", roots)
     assert listing.files == [
-        ImageFile("fsq", "test", 0, "real", "test", "1.jpg"),
-        ImageFile("fsq", "test", 1, "fsq", "fsq", "test/1.jpg"),
-        ImageFile("ldm", "test", 0, "real", "test", "1.jpg"),
-        ImageFile("ldm", "test", 1, "ldm", "ldm", "test/1.jpg"),
-        ImageFile("ldm", "train", 0, "real", "train", "1.jpg"),
-        ImageFile("ldm", "train", 1, "ldm", "ldm", "train/1.jpg"),
+        Placed("fsq", "test", 0, "real", "test", "1.jpg"),
+        Placed("fsq", "test", 1, "fsq", "fsq", "test/1.jpg"),
+        Placed("ldm", "test", 0, "real", "test", "1.jpg"),
+        Placed("ldm", "test", 1, "ldm", "ldm", "test/1.jpg"),
+        Placed("ldm", "train", 0, "real", "train", "1.jpg"),
+        Placed("ldm", "train", 1, "ldm", "ldm", "train/1.jpg"),
     ]
     assert listing.skipped == {"outside train and test (generator fsq)": 1}
 
@@ -74,8 +74,8 @@ def test_demo_shares_the_photographs_of_a_part(tmp_path):
 def test_photos(tmp_path):
     make(tmp_path, "n01/1.JPEG", "2.jpg")
     assert listed("photos", {"p": tmp_path}).files == [
-        ImageFile("photos", "pretrain", 0, "real", "p", "2.jpg"),
-        ImageFile("photos", "pretrain", 0, "real", "p", "n01/1.JPEG"),
+        Placed("photos", "pretrain", 0, "real", "p", "2.jpg"),
+        Placed("photos", "pretrain", 0, "real", "p", "n01/1.JPEG"),
     ]
 
 

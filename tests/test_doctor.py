@@ -17,10 +17,11 @@ from conftest import ROOT, demo_config, make_plan
 from tellsign.__main__ import run
 from tellsign.commands.amounts import Amount, counted, disk, duration
 from tellsign.commands.budget import Cost, Costs
-from tellsign.commands.doctor import Row, examine, headline, listing, shortfalls
+from tellsign.commands.doctor import Row, examine, headline, listing
 from tellsign.commands.image_counts import ImageCounter, expected
 from tellsign.commands.rates import Rate, Rates, read_rates
 from tellsign.commands.room import full_disks
+from tellsign.commands.supply import short_report, shortfalls
 from tellsign.errors import UserError
 from tellsign.plan.artifact import Artifact, ancestors
 from tellsign.schema.config import Config
@@ -117,7 +118,7 @@ def test_an_index_is_believed_before_expectations_and_a_split_before_both(tmp_pa
     config, made = small()
     rows = [("a", 0, "ok"), ("a", 1, "ok"), ("a", 1, "corrupt"), ("b", 1, "ok")]
     columns = {"subset": [r[0] for r in rows], "part": ["train"] * 4, "label": [r[1] for r in rows]}
-    sizes = {"width": [100, 100, 1, 100], "height": [200, 200, 1, 200]}
+    sizes = {"id": ["x", "y", "z", "w"], "width": [100, 100, 1, 100], "height": [200, 200, 1, 200]}
     write_rows(tmp_path / made["index"].path, columns | sizes | {"status": [r[2] for r in rows]})
     drawn = counter(config, tmp_path).drawn(made["split"])
     assert drawn.counts == {"a": (1, 1), "b": (0, 1)} and drawn.unique == Amount(3)
@@ -284,27 +285,56 @@ def test_a_folder_of_images_is_counted_before_it_is_indexed(project, capsys):
 
 
 def test_folders_that_hold_too_little_are_told(project, capsys):
-    root = project / "data" / "GenImage"
-    (root / "ADM").mkdir(parents=True)
+    for place, count in (("train/ai", 9), ("train/nature", 8), ("val/ai", 3)):
+        folder = project / "data" / "GenImage" / "ADM" / place
+        folder.mkdir(parents=True)
+        for number in range(count):
+            (folder / f"{number}.png").touch()
     assert run(["doctor", "--configfile", "config/paper.yaml", "--config", "data=data", "--table", "mpft-table1"]) == 1
     out = capsys.readouterr().out
-    assert "genimage: no folder Midjourney or imagenet_midjourney (midjourney) in data/GenImage" in out
-    assert "(adm)" not in out and out.count("genimage from https://github.com/GenImage-Dataset/GenImage") == 1
-    assert "short 7" in out and "1 lack data" in out
+    assert "genimage: midjourney, test: no images in a folder Midjourney or imagenet_midjourney" in out
+    assert "genimage: adm, test, fake: 3 of 6,000" in out and "genimage: adm, test, real: 0 of 6,000" in out
+    assert out.count("genimage from https://github.com/GenImage-Dataset/GenImage") == 1 and "1 lack data" in out
 
 
-def test_an_index_that_holds_too_little_is_told(tmp_path, monkeypatch):
-    config, made = small()
-    rows = [("a", 0)] * 30 + [("a", 1)] * 39
-    columns = {"subset": [r[0] for r in rows], "part": ["train"] * 69, "label": [r[1] for r in rows]}
-    columns |= {"width": [9] * 69, "height": [9] * 69, "status": ["ok"] * 69}
+def test_fewer_images_than_a_split_takes_are_told_though_the_benchmark_only_warns(project, capsys):
+    for label, count in (("ai", 9), ("nature", 480)):
+        folder = project / "data" / "GenImage" / "ADM" / "val" / label
+        folder.mkdir(parents=True)
+        for number in range(count):
+            (folder / f"{number}.png").touch()
+    (project / "data" / "photos").mkdir()
+    flags = ["--configfile", "config/paper-small.yaml", "--config", "data=data", "--table", "rescale-fig5"]
+    assert run(["doctor", *flags]) == 1
+    out = capsys.readouterr().out
+    assert "genimage: adm, test, fake: 9, of which split genimage-test takes 480" in out
+    assert "adm, test, real" not in out
+    assert "photos: pretrain: no images in data/photos" in out and "Nothing is missing" not in out
+
+
+def test_an_index_that_holds_too_little_is_told_until_the_split_is_there(tmp_path, monkeypatch):
+    config, made = small(count=62)
+    rows = [("a", 0, i) for i in range(30)] + [("a", 1, i) for i in range(39)] + [("a", 1, 0)]  # one twice
+    columns = {"subset": [r[0] for r in rows], "part": ["train"] * 70, "label": [r[1] for r in rows]}
+    columns |= {"id": [str(r[2]) for r in rows], "width": [9] * 70, "height": [9] * 70, "status": ["ok"] * 70}
     write_rows(tmp_path / made["index"].path, columns)
     monkeypatch.chdir(tmp_path)
-    there: Any = SimpleNamespace(config=config, missing_folders={})
-    lines = shortfalls(there, counter(config, Path()), made["index"])
-    assert lines == ["known: a, train, fake: 39 of 40", "known: b, train, fake: 0 of 5"]  # c has no part train
-    there.missing_folders["/nowhere"] = ["known"]
-    assert shortfalls(there, counter(config, Path()), made["index"]) == []  # what is absent is told elsewhere
+    there: Any = SimpleNamespace(config=config)
+    assert shortfalls(there, counter(config, Path()), made["split"]) == [
+        "known: a, train, real: 30, of which split train takes 31",
+        "known: a, train, fake: 39 of 40",
+        "known: b, train: no images in a folder b",
+    ]
+    write_rows(tmp_path / made["split"].path, {"subset": ["a"]})
+    assert shortfalls(there, counter(config, Path()), made["split"]) == []
+
+
+def test_what_is_absent_is_told_elsewhere_and_only_pages_are_named(tmp_path):
+    config, made = small()
+    there: Any = SimpleNamespace(config=config)
+    assert shortfalls(there, counter(config, tmp_path), made["split"]) == []
+    text = short_report(["known: a, train, real: 1, of which split s takes 2"], config.benchmarks)
+    assert "Get known from p (licence: not stated)" in text and "lower the splits' `count`" in text
 
 
 def test_weights_that_are_wrong_are_explained_like_missing_ones(project, capsys):

@@ -8,8 +8,21 @@ from collections import Counter
 import pytest
 
 from tellsign.data import inventory
-from tellsign.data.inventory import FileDigests, inventory_digest, listing_digest, walk, watched_digests
+from tellsign.data.inventory import (
+    FileDigests,
+    contents,
+    digest_of,
+    image_folders,
+    images_in,
+    listings,
+    walk,
+    watched_images,
+)
 from tellsign.errors import UserError
+
+
+def inventory_digest(roots, *arguments, **named):
+    return {key: digest_of(folders) for key, folders in contents(roots, *arguments, **named).items()}
 
 
 @pytest.fixture
@@ -198,7 +211,7 @@ def scanned(monkeypatch):
 
 
 def listed(root, tmp_path, *exclude):
-    return listing_digest({"a": root}, tmp_path / "cache.json", exclude)["a"]
+    return digest_of(listings({"a": root}, tmp_path / "cache.json", exclude)["a"])
 
 
 def test_a_listing_is_made_once_and_again_only_where_a_folder_has_changed(root, tmp_path, scanned):
@@ -256,13 +269,25 @@ def test_a_fresh_folder_is_listed_again(root, tmp_path, monkeypatch):
     assert len(folders) == 6
 
 
+def test_every_way_to_look_finds_the_same_images_folder_by_folder(root, tmp_path):
+    (root / "new/deep").mkdir(parents=True)
+    (root / "new/deep/more.png").write_bytes(b"x")
+    (root / "new/notes.txt").touch()
+    counts, paths = {"0_real": 3, "1_fake": 3, "new/deep": 1}, {path for path, *_ in walk(root)}
+    assert image_folders(root, skipped := Counter()) == counts and skipped == {"suffix .txt": 1}
+    assert {path for folder in counts for path in images_in(root, folder)} == paths
+    for look in (contents, listings):
+        held = look({"a": root}, tmp_path / f"{look.__name__}.json")["a"]
+        assert {folder: images.count for folder, images in held.items()} == counts
+
+
 def test_links_back_up_end(root, tmp_path):
     (root / "0_real/loop").symlink_to(root)
     assert len(listed(root, tmp_path)) == 64
 
 
 def test_watch_is_chosen_by_name(root, tmp_path):
-    assert watched_digests({"a": root}, (), "listing", tmp_path) == {"a": listed(root, tmp_path)}
-    assert watched_digests({"a": root}, (), "contents", tmp_path) == inventory_digest({"a": root}, tmp_path / "c.json")
+    assert digest_of(watched_images({"a": root}, (), "listing", tmp_path)["a"]) == listed(root, tmp_path)
+    assert watched_images({"a": root}, (), "contents", tmp_path) == contents({"a": root}, tmp_path / "c.json")
     with pytest.raises(UserError, match="Did you mean 'listing'"):
-        watched_digests({"a": root}, (), "listings", tmp_path)
+        watched_images({"a": root}, (), "listings", tmp_path)

@@ -17,7 +17,7 @@ import yaml
 from conftest import ROOT, make_plan
 
 from tellsign.data.images import center_window
-from tellsign.data.inventory import watched_digests
+from tellsign.data.inventory import watched_images
 from tellsign.errors import UserError
 from tellsign.plan.plan import Plan
 from tellsign.schema.weights import ResolvedWeights
@@ -287,8 +287,8 @@ def test_too_many_damaged_files_are_a_shortfall_as_well(tmp_path):
 def planned(data, **changes) -> Plan:
     """A plan that digests what is there."""
     plain = config(data, **changes)
-    digests = lambda roots, exclude, watch: watched_digests(roots, exclude, watch, data / "cache")  # noqa: E731
-    plan = Plan(plain, digests, lambda p: p.name, lambda w: ResolvedWeights(w, ""), ROOT)
+    look = lambda roots, exclude, watch: watched_images(roots, exclude, watch, data / "cache")  # noqa: E731
+    plan = Plan(plain, look, lambda p: p.name, lambda w: ResolvedWeights(w, ""), ROOT)
     for name in plan.config.splits:
         plan.split(name)
     return plan

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from tellsign.data.inventory import FileDigests, watched_digests
+from tellsign.data.inventory import FileDigests, watched_images
 from tellsign.errors import UserError, choose, near_miss
 from tellsign.networks.weights import open_catalogue
 from tellsign.plan.artifact import Artifact
@@ -58,7 +58,7 @@ def plan_of(configfile: Path, given: Sequence[str]) -> Plan:
 def plan_with_data(values: Mapping[str, Any], folder: Path, digests: FileDigests, find_weights: FindWeights) -> Plan:
     """A plan that digests images and weights as they are; values that are null are left out."""
     given = {key: value for key, value in values.items() if value is not None}
-    return Plan(given, watched_digests, digests, find_weights, folder)
+    return Plan(given, watched_images, digests, find_weights, folder)
 
 
 def plan_without_data(values: Mapping[str, Any], folder: Path = Path()) -> Plan:
@@ -66,7 +66,7 @@ def plan_without_data(values: Mapping[str, Any], folder: Path = Path()) -> Plan:
     given = {key: value for key, value in values.items() if value is not None}
     return Plan(
         dict(WANTED) | given,
-        raw_digests=lambda _roots, _exclude, _watch: {},
+        look=lambda _roots, _exclude, _watch: {},
         file_digest=lambda _path: "",
         find_weights=lambda value: ResolvedWeights(value, ""),
         folder=folder,

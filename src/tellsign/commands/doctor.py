@@ -32,16 +32,16 @@ from pathlib import Path
 from tellsign.commands.amounts import Amount, counted, disk, duration
 from tellsign.commands.budget import Cost, Costs
 from tellsign.commands.configuration import CACHE, plan_with_data, read_configuration
-from tellsign.commands.image_counts import Counts, ImageCounter
+from tellsign.commands.image_counts import ImageCounter
 from tellsign.commands.rates import Rates, read_rates
 from tellsign.commands.room import full_disks
+from tellsign.commands.supply import short_report, shortfalls
 from tellsign.data.inventory import FileDigests
 from tellsign.errors import UserError, choose
 from tellsign.networks.weights import open_catalogue, shopping_list
 from tellsign.plan.artifact import Artifact, ancestors
 from tellsign.plan.missing import missing_weights
 from tellsign.plan.plan import Plan
-from tellsign.schema.data import Benchmark
 from tellsign.schema.weights import MissingWeightsError, ResolvedWeights
 from tellsign.stages.registry import STAGES
 
@@ -55,7 +55,7 @@ class Row:
     Attributes:
         name: PAPER-NAME.
         folders: Folders of images that it needs and that are not there.
-        short: What its data should hold and do not.
+        short: What its folders hold less of than they should, or than its runs ask for.
         weights: Values of ``weights:`` that it needs and that are not there.
         done: It has been made.
         made, trainings: How many of its trainings have been made, and how many it has; equal ones count once.
@@ -102,7 +102,7 @@ def main(
     rates = read_rates(RATES)
     machine = machine or fitting_machine(rates, artifacts.values())
     choose(rates.machines, machine, f"machine in {RATES}")
-    counter = ImageCounter(plan.config, rates, Path(), lambda index: folders_there(plan, index))
+    counter = ImageCounter(plan.config, rates, Path(), plan.images)
     rows, whole = examine(artifacts, Costs(counter, rates, machine), lambda a: shortfalls(plan, counter, a), Path())
     rated = networks_of(artifacts.values()) & rates.machines[machine].rates.keys()
     timed_by = rates.machines[machine].what if rated else ""
@@ -111,7 +111,7 @@ def main(
     if whole.folders:
         parts.append(plan.missing_data_report())
     if whole.short:
-        parts.append(short_report(plan, whole.short))
+        parts.append(short_report(whole.short, plan.config.benchmarks))
     if whole.weights:
         users = plan.networks_needed()
         known = [problems[value] for value in whole.weights]
@@ -166,73 +166,6 @@ def absent_folders(artifact: Artifact) -> set[str]:
     return {artifact.roots[key] for key, digest in artifact.raw.items() if digest == "absent"}
 
 
-def folders_there(plan: Plan, index: Artifact) -> dict[str, Path]:
-    """Root folders of an index that are there."""
-    return {key: Path(path) for key, path in index.roots.items() if path not in plan.missing_folders}
-
-
-def shortfalls(plan: Plan, counter: ImageCounter, index: Artifact) -> list[str]:
-    """Lines on what an index holds less of than its benchmark should, or which folders of subsets lack before that."""
-    benchmark = plan.config.benchmarks[index.name]
-    there = folders_there(plan, index)
-    if not there or not benchmark.counts:
-        return []
-    if Path(index.path).exists():
-        usable = counter.indexed(index)[0]
-        drawn = _drawn_places(plan, index.name)
-        lines = [line for place in drawn for line in _too_few(index.name, benchmark, place, usable)]
-    else:
-        names = {name.lower() for root in there.values() for name in names_below(root)}
-        places = ", ".join(map(str, there.values()))
-        lines = []
-        for subset, part in _drawn_places(plan, index.name):
-            known = benchmark.folders.get(subset, ())
-            looked_at = part in there or len(there) == len(index.roots)
-            if known and looked_at and names.isdisjoint(name.lower() for name in known):
-                lines.append(f"{index.name}: no folder {' or '.join(known)} ({subset}) in {places}")
-    return list(dict.fromkeys(lines))
-
-
-def _drawn_places(plan: Plan, benchmark: str) -> list[tuple[str, str]]:
-    """Subset and part of the counts of a benchmark that some split draws from."""
-    spec = plan.config.benchmarks[benchmark]
-    splits = [split for split in plan.config.splits.values() if split.benchmark == benchmark]
-    places = []
-    for subset, counts in spec.counts.items():
-        if not spec.subsets or subset in spec.subsets:
-            drawn = {split.part for split in splits if not split.subsets or subset in split.subsets}
-            places += [(subset, part) for part in sorted(drawn & counts.keys())]
-    return places
-
-
-def _too_few(name: str, benchmark: Benchmark, place: tuple[str, str], usable: Mapping[str, Counts]) -> list[str]:
-    """Lines on the labels of a subset's part of which there are fewer usable images than there must be."""
-    subset, part = place
-    count = benchmark.counts[subset][part]
-    if count.inferred or benchmark.on_short != "fail":  # no reason to wait
-        return []
-    lines, images = [], usable.get(part, {}).get(subset, (0, 0))
-    for label, due, there in zip(("real", "fake"), (count.real, count.fake), images, strict=True):
-        if due is not None and (there or 0) < due * (1 - benchmark.tolerance):
-            lines.append(f"{name}: {subset}, {part}, {label}: {there or 0:,} of {due:,}")
-    return lines
-
-
-def short_report(plan: Plan, lines: Sequence[str]) -> str:
-    """What data hold too little, and where to get them, once a benchmark."""
-    parts = ["These hold less than they should:", *(f"  {line}" for line in lines)]
-    for name in dict.fromkeys(line.partition(":")[0] for line in lines):
-        spec = plan.config.benchmarks[name]
-        parts.append(f"  Get {name} from {spec.page} (licence: {spec.licence or 'not stated'}). {spec.get}")
-    return "\n".join(parts)
-
-
-def names_below(root: Path) -> set[str]:
-    """Names of the folders in a folder and in those."""
-    above = [p for p in root.iterdir() if p.is_dir()]
-    return {p.name for p in above} | {q.name for p in above for q in p.iterdir() if q.is_dir()}
-
-
 def examine(
     artifacts: Mapping[str, Artifact], costs: Costs, short: Callable[[Artifact], list[str]], folder: Path
 ) -> tuple[list[Row], Row]:
@@ -241,7 +174,7 @@ def examine(
     Args:
         artifacts: By name.
         costs: What an artifact takes.
-        short: Lines on what an index lacks.
+        short: Lines on what a split's folders lack.
         folder: Where artifacts live.
     """
     there: dict[str, bool] = {}
@@ -250,7 +183,7 @@ def examine(
     def look(artifact: Artifact) -> None:
         made = (folder / artifact.path).exists()
         cost = costs.of(artifact)
-        lines = short(artifact) if artifact.stage == "index" and artifact.roots else []
+        lines = short(artifact) if artifact.stage == "split" else []
         there[artifact.path] = made
         facts[artifact.path] = (
             cost.without_hours() if made else cost,

@@ -6,15 +6,15 @@ Nothing is guessed here.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from tellsign.commands.amounts import UNKNOWN, Amount, amount
 from tellsign.commands.rates import Rates
-from tellsign.data.benchmarks import list_images
-from tellsign.errors import UserError
+from tellsign.data.benchmarks import placed_folders
+from tellsign.data.inventory import ImagesByFolder
 from tellsign.plan.artifact import Artifact
 from tellsign.schema.config import Config
 from tellsign.schema.data import Benchmark, Split
@@ -55,22 +55,26 @@ class SplitSize:
 
 
 class ImageCounter:
-    """How many images each split holds: from the split, else from the index, else from what the configuration expects.
+    """How many images each split holds: from the split, else from the index, else from files and what is expected.
 
     Args:
         config: The configuration.
         rates: For the size of images of sets that are not indexed.
         folder: Where artifacts live.
-        roots: Benchmark → its roots that are there.
+        images: A benchmark's images below each of its roots that are there.
     """
 
     def __init__(
-        self, config: Config, rates: Rates, folder: Path, roots: Callable[[Artifact], dict[str, Path]]
+        self, config: Config, rates: Rates, folder: Path, images: Callable[[str], Mapping[str, ImagesByFolder]]
     ) -> None:
-        self._config, self._rates, self._folder, self._roots = config, rates, folder, roots
+        self._config, self._rates, self._folder, self._images = config, rates, folder, images
         self._sizes: dict[str, SplitSize] = {}
         self._indexed: dict[str, dict[str, Any]] = {}
         self._listed: dict[str, dict[str, Counts]] = {}
+
+    def spec(self, split: Artifact) -> Split:
+        """What a split takes."""
+        return self._config.splits[split.name]
 
     def drawn(self, split: Artifact) -> SplitSize:
         """The images of a split."""
@@ -79,7 +83,7 @@ class ImageCounter:
         return self._sizes[split.path]
 
     def _look(self, split: Artifact) -> SplitSize:
-        spec = self._config.splits[split.name]
+        spec = self.spec(split)
         if (self._folder / split.path).exists():
             return self._made(self._folder / split.path)
         ((_, index),) = split.needs["index"]
@@ -90,10 +94,8 @@ class ImageCounter:
             counts, mean = known.get(spec.part, {}), means.get(spec.part)
         elif benchmark.layout == "demo" or not benchmark.roots:
             counts = made_here(self._config, spec)
-        elif benchmark.counts:
-            counts = expected(benchmark, spec)
         else:
-            counts = self._list(index, benchmark).get(spec.part, {})
+            counts = expected(benchmark, spec) | self._files(spec.benchmark).get(spec.part, {})
         chosen = spec.subsets or benchmark.subsets
         counts = {name: counts.get(name, (None, None)) for name in chosen or counts}
         counts = {name: limited(labels, spec) for name, labels in counts.items()}
@@ -109,16 +111,31 @@ class ImageCounter:
         mean = float(sizes.mean()) / 1e6 if len(sizes) else None
         return SplitSize(counts, Amount(len(set(rows["id"].to_pylist()))), mean)
 
+    def there(self, split: Artifact) -> Counts | None:
+        """Different usable images of a split's part, or its files where there is no index; None if no root is there.
+
+        Files whose part follows from the image count for every part: they are the most that it can hold.
+        """
+        spec, ((_, index),) = self.spec(split), split.needs["index"]
+        benchmark = self._config.benchmarks[spec.benchmark]
+        if (self._folder / index.path).exists():
+            return self.indexed(index)[0].get(spec.part, {})
+        roots = set(benchmark.roots) & {spec.part} or set(benchmark.roots)
+        if not roots or not roots <= self._images(spec.benchmark).keys():
+            return None
+        files = self._files(spec.benchmark)
+        return files.get("", {}) | files.get(spec.part, {})
+
     def indexed(self, index: Artifact) -> tuple[dict[str, Counts], dict[str, float]]:
-        """Usable images of an index that has been made, and their mean megapixels, both by part."""
+        """Different usable images of an index that has been made, and their mean megapixels, both by part."""
         if index.path not in self._indexed:
-            rows = read_rows(self._folder / index.path, ("subset", "part", "label", "status", "width", "height"))
-            usable = rows.filter(_equal(rows["status"], "ok")).select(["subset", "part", "label"])
-            grouped = usable.group_by(["subset", "part", "label"]).aggregate([([], "count_all")]).to_pylist()
+            rows = read_rows(self._folder / index.path, ("subset", "part", "label", "id", "status", "width", "height"))
+            usable = rows.filter(_equal(rows["status"], "ok"))
+            grouped = usable.group_by(["subset", "part", "label"]).aggregate([("id", "count_distinct")]).to_pylist()
             counts: dict[str, Counts] = {}
             for row in grouped:
                 labels = list(counts.setdefault(row["part"], {}).get(row["subset"], (0, 0)))
-                labels[row["label"]] = row["count_all"]
+                labels[row["label"]] = row["id_count_distinct"]
                 counts[row["part"]][row["subset"]] = (labels[0], labels[1])
             means = {}
             for part in counts:
@@ -129,27 +146,26 @@ class ImageCounter:
         indexed = self._indexed[index.path]
         return indexed["counts"], indexed["means"]
 
-    def _list(self, index: Artifact, benchmark: Benchmark) -> dict[str, Counts]:
-        """Files of folders that are there and that nobody has counted, by part; none are opened."""
-        if index.path in self._listed:
-            return self._listed[index.path]
-        by_part: dict[str, Counter[tuple[str, int]]] = {}
-        roots = self._roots(index)
-        try:
-            files = list_images(roots, plain(benchmark)).files if roots else []
-        except UserError:  # the index will say what is wrong with them
-            files = []
-        for file in files:
-            by_part.setdefault(file.part, Counter())[file.subset, file.label] += 1
-        unnamed = by_part.pop("", Counter())  # the part follows from the image: a known share on average
-        for part, share in (("test", benchmark.test_fraction), ("train", 1 - benchmark.test_fraction)):
-            for place, count in unnamed.items():
-                by_part.setdefault(part, Counter())[place] += round(share * count)
-        self._listed[index.path] = {
-            part: {subset: (files[subset, 0], files[subset, 1]) for subset in {s for s, _ in files}}
-            for part, files in by_part.items()
-        }
-        return self._listed[index.path]
+    def _files(self, name: str) -> dict[str, Counts]:
+        """Files in the folders of a benchmark that are there, by part; none are opened.
+
+        Where the part follows from the image, both parts have their share on average, and "" has them all.
+        """
+        if name not in self._listed:
+            benchmark = self._config.benchmarks[name]
+            held = {key: {f: i.count for f, i in folders.items()} for key, folders in self._images(name).items()}
+            by_part: dict[str, Counter[tuple[str, int]]] = {}
+            for one in placed_folders(held, plain(benchmark)) if held else ():
+                by_part.setdefault(one.part, Counter())[one.subset, one.label] += held[one.root][one.path]
+            unnamed = by_part.get("", Counter())
+            for part, share in (("test", benchmark.test_fraction), ("train", 1 - benchmark.test_fraction)):
+                for place, count in unnamed.items():
+                    by_part.setdefault(part, Counter())[place] += round(share * count)
+            self._listed[name] = {
+                part: {subset: (files[subset, 0], files[subset, 1]) for subset in {s for s, _ in files}}
+                for part, files in by_part.items()
+            }
+        return self._listed[name]
 
     def _picture(self, spec: Split) -> float | None:
         demo = self._config.demo

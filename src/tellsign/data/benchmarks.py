@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tellsign.data.inventory import image_folders, images_in
 from tellsign.data.layouts import LAYOUTS
-from tellsign.data.layouts.base import PARTS, ImageFile, Layout
+from tellsign.data.layouts.base import PARTS, Layout, Placed, Roots
 from tellsign.errors import UserError, near_miss
 
-__all__ = ["PARTS", "PASSED_OVER", "ImageFile", "Listing", "list_images", "part_of"]
+__all__ = ["PARTS", "PASSED_OVER", "Listing", "Placed", "list_images", "part_of", "placed_folders"]
 
 PASSED_OVER = "passed over"
 """The note of an index that says, as JSON, how many files had no meaning for its layout, by reason."""
@@ -23,7 +24,7 @@ PASSED_OVER = "passed over"
 class Listing:
     """The images of a benchmark in a fixed order, and how many other files were passed over, by reason."""
 
-    files: list[ImageFile]
+    files: list[Placed]
     skipped: dict[str, int] = field(default_factory=dict)
 
 
@@ -63,21 +64,36 @@ def list_images(roots: Mapping[str, Path], settings: Mapping[str, Any]) -> Listi
         if not root.is_dir():
             raise UserError(f"root {key!r}: there is no folder {root}. {expected}\nGive the right path for {key!r}.")
     skipped: Counter[str] = Counter()
-    files = sorted(layout(roots, settings, skipped))
+    held = {key: image_folders(root, skipped, settings["exclude"]) for key, root in roots.items()}
+    folders = layout(held, settings, skipped)
     where = ", ".join(f"{key}={root}" for key, root in roots.items()) or "no root at all"
     passed = "; ".join(f"{count} × {why}" for why, count in sorted(skipped.items())) or "nothing"
-    if not files:
+    if not folders:
         raise UserError(
             f"no image found in {where}. {expected}\nPassed over: {passed}.\n"
             "Point the root at the folder above the subsets, or choose another layout."
         )
     wanted = list(settings["subsets"])
     if wanted:
-        known = sorted({file.subset for file in files})
+        known = sorted({folder.subset for folder in folders})
         for name in wanted:
             if name not in known:
                 raise UserError(
                     f"subset {name!r} is not in {where}.{near_miss(name, known)} Found: {', '.join(known)}. {expected}"
                 )
-        files = [file for file in files if file.subset in wanted]
-    return Listing(files, dict(sorted(skipped.items())))
+        folders = [folder for folder in folders if folder.subset in wanted]
+    paths = {(f.root, f.path): images_in(roots[f.root], f.path) for f in folders}
+    files = [replace(folder, path=path) for folder in folders for path in paths[folder.root, folder.path]]
+    return Listing(sorted(files), dict(sorted(skipped.items())))
+
+
+def placed_folders(held: Roots, settings: Mapping[str, Any]) -> list[Placed]:
+    """Of which subset, part and label the images of each folder are; folders without a meaning are left out.
+
+    Args:
+        held: Root key → folder → number of images.
+        settings: As for :func:`list_images`; ``subsets`` to keep (empty: all).
+    """
+    layout: Layout = LAYOUTS.load(settings["layout"])
+    wanted = list(settings["subsets"])
+    return [one for one in layout(held, settings, Counter()) if not wanted or one.subset in wanted]

@@ -1,4 +1,4 @@
-"""Which image files a raw folder holds, and digests of contents that outlive modification times."""
+"""Which image files a raw folder holds, and digests of them, folder by folder, that outlive modification times."""
 
 from __future__ import annotations
 
@@ -48,6 +48,24 @@ Folder = tuple[str, str, tuple[tuple[int, int], ...]]  # path, path below the ro
 FileRecord = tuple[str, int, int, int]  # relative posix path, size, mtime_ns, ctime_ns
 
 
+@dataclass(frozen=True)
+class Images:
+    """The images directly in one folder: how many there are, and a digest of them."""
+
+    count: int
+    digest: str
+
+
+ImagesByFolder = dict[str, Images]
+"""Folder below a root (posix; empty for the root itself) → its images; folders without any are left out."""
+
+
+def digest_of(folders: Mapping[str, Images]) -> str:
+    """One hex digest of the images of several folders, from the folders' own."""
+    lines = "".join(f"{folder}\0{images.digest}\n" for folder, images in sorted(folders.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
 def walk(root: Path, skipped: Counter[str] | None = None, exclude: Sequence[str] = ()) -> Iterator[FileRecord]:
     """Yield every image file under ``root``; symbolic links are followed, folders in no particular order.
 
@@ -60,13 +78,35 @@ def walk(root: Path, skipped: Counter[str] | None = None, exclude: Sequence[str]
     Raises:
         OSError: a folder cannot be read.
     """
-    skipped = Counter() if skipped is None else skipped
+    for _, prefix, entries in _folders(root, Counter() if skipped is None else skipped, exclude):
+        for entry in entries:
+            status = entry.stat()
+            yield f"{prefix}{entry.name}", status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def image_folders(root: Path, skipped: Counter[str], exclude: Sequence[str] = ()) -> dict[str, int]:
+    """Every folder below ``root`` that holds images → how many; no file is looked at. Passes over what `walk` does."""
+    held = {prefix[:-1]: len(entries) for _, prefix, entries in _folders(root, skipped, exclude)}
+    return {folder: count for folder, count in held.items() if count}
+
+
+def images_in(root: Path, folder: str) -> list[str]:
+    """Paths of the images directly in a folder below ``root``, relative to that."""
+    prefix = f"{folder}/" if folder else ""
+    return [f"{prefix}{entry.name}" for entry in _scan(f"{root}/{folder}", prefix, Counter(), ())[0]]
+
+
+def _folders(
+    root: Path, skipped: Counter[str], exclude: Sequence[str]
+) -> Iterator[tuple[str, str, list[os.DirEntry[str]]]]:
+    """Every folder below a root: its path, its path below the root with a slash, its images."""
     status = root.stat()
     # a folder together with the folders it lies in: one folder linked from two places is no loop
     pending: list[Folder] = [(str(root), "", ((status.st_dev, status.st_ino),))]
     while pending:
         folder, prefix, above = pending.pop()
         files, folders = _scan(folder, prefix, skipped, exclude)
+        yield folder, prefix, files
         for name, place in folders:
             status = place.stat()
             here = (status.st_dev, status.st_ino)
@@ -74,14 +114,13 @@ def walk(root: Path, skipped: Counter[str] | None = None, exclude: Sequence[str]
                 skipped["link to a folder above"] += 1
             else:
                 pending.append((place.path, f"{prefix}{name}/", (*above, here)))
-        yield from files
 
 
 def _scan(
     folder: str, prefix: str, skipped: Counter[str], exclude: Sequence[str]
-) -> tuple[list[FileRecord], list[tuple[str, os.DirEntry[str]]]]:
+) -> tuple[list[os.DirEntry[str]], list[tuple[str, os.DirEntry[str]]]]:
     """Image files and folders directly in one folder; ``prefix`` is its path below the root."""
-    files: list[FileRecord] = []
+    files: list[os.DirEntry[str]] = []
     folders: list[tuple[str, os.DirEntry[str]]] = []
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -99,8 +138,7 @@ def _scan(
             elif not entry.is_file():
                 skipped["broken link or special file"] += 1
             else:
-                status = entry.stat()
-                files.append((f"{prefix}{name}", status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+                files.append(entry)
     return files, folders
 
 
@@ -127,8 +165,8 @@ def _known(record: object, stamp: list[int]) -> str | None:
     return None
 
 
-def inventory_digest(roots: Mapping[str, Path], cache_file: Path, exclude: Sequence[str] = ()) -> dict[str, str]:
-    """Digest the images under each root: sha256 over the sorted relative paths and the sha256 of their bytes.
+def contents(roots: Mapping[str, Path], cache_file: Path, exclude: Sequence[str] = ()) -> dict[str, ImagesByFolder]:
+    """Digest the images under each root: for each folder, sha256 over the sorted paths and the sha256 of their bytes.
 
     The same files give the same digest whatever their times; a changed, added, removed or renamed image gives
     a new one. Files that no layout reads (see :func:`walk`) do not count.
@@ -140,7 +178,7 @@ def inventory_digest(roots: Mapping[str, Path], cache_file: Path, exclude: Seque
         exclude: folders directly under a root that are left out.
 
     Returns:
-        Key → hex digest.
+        Key → folders.
 
     Raises:
         OSError: a root is missing or cannot be read (layouts say so in the user's words).
@@ -148,7 +186,7 @@ def inventory_digest(roots: Mapping[str, Path], cache_file: Path, exclude: Seque
     cache = {root: files for root, files in _read_cache(cache_file, "roots").items() if isinstance(files, dict)}
     settled = time.time_ns() - SETTLED_NS
     fresh = {root: files for root, files in cache.items() if Path(root).is_dir()}
-    digests: dict[str, str] = {}
+    held: dict[str, ImagesByFolder] = {}
     changed = fresh.keys() != cache.keys()
     for key, root in roots.items():
         place = str(root.resolve())
@@ -163,16 +201,21 @@ def inventory_digest(roots: Mapping[str, Path], cache_file: Path, exclude: Seque
         if unknown or hashes.keys() != before.keys():
             changed = True
             fresh[place] = {path: [*times, hashes[path]] for path, *times in entries if max(times[1:]) < settled}
-        whole = hashlib.sha256()
+        lines: dict[str, list[str]] = {}
         for path, _, _, _ in entries:
-            whole.update(f"{path}\0{hashes[path]}\n".encode())
-        digests[key] = whole.hexdigest()
+            lines.setdefault(path.rpartition("/")[0], []).append(f"{path}\0{hashes[path]}\n")
+        held[key] = {folder: _images(texts) for folder, texts in lines.items()}
     if changed:
         _write_cache(cache_file, "roots", fresh)
-    return digests
+    return held
 
 
-def listing_digest(roots: Mapping[str, Path], cache_file: Path, exclude: Sequence[str] = ()) -> dict[str, str]:
+def _images(lines: Sequence[str]) -> Images:
+    """A folder's images from a line on each."""
+    return Images(len(lines), hashlib.sha256("".join(lines).encode()).hexdigest())
+
+
+def listings(roots: Mapping[str, Path], cache_file: Path, exclude: Sequence[str] = ()) -> dict[str, ImagesByFolder]:
     """Digest the names and sizes of the images under each root, for sets too large to be read at every start.
 
     A folder is listed again only when its own modification or change time differs from the cache's, so that a start
@@ -186,28 +229,28 @@ def listing_digest(roots: Mapping[str, Path], cache_file: Path, exclude: Sequenc
         exclude: folders directly under a root that are left out.
 
     Returns:
-        Key → hex digest.
+        Key → folders.
 
     Raises:
         OSError: a root is missing or cannot be read.
     """
     cache = _read_cache(cache_file, "listings")
     fresh = {place: record for place, record in cache.items() if Path(place.partition("\0")[0]).is_dir()}
-    digests = {}
+    held = {}
     for key, root in roots.items():
         place = "\0".join([str(root.resolve()), *exclude])
         before = cache.get(place)
-        digests[key], fresh[place] = _listed(root, before if isinstance(before, dict) else {}, exclude)
+        held[key], fresh[place] = _listed(root, before if isinstance(before, dict) else {}, exclude)
     if fresh != cache:
         _write_cache(cache_file, "listings", fresh)
-    return digests
+    return held
 
 
-def _listed(root: Path, before: Mapping[str, Any], exclude: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """Digest of one root, and its folders' records: times, identity, digest of the images, names of folders."""
+def _listed(root: Path, before: Mapping[str, Any], exclude: Sequence[str]) -> tuple[ImagesByFolder, dict[str, Any]]:
+    """Images of one root, and its folders' records: times, identity, count and digest of images, names of folders."""
     settled = time.time_ns() - SETTLED_NS
     after: dict[str, Any] = {}
-    lines = []
+    held: ImagesByFolder = {}
     pending: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ())]
     while pending:
         prefix, above = pending.pop()
@@ -218,38 +261,37 @@ def _listed(root: Path, before: Mapping[str, Any], exclude: Sequence[str]) -> tu
             continue
         stamp = [status.st_mtime_ns, status.st_ctime_ns, *here]
         record = before.get(prefix)
-        if not (isinstance(record, list) and len(record) == 3 and record[0] == stamp):
+        if not (isinstance(record, list) and len(record) == 4 and record[0] == stamp):
             files, folders = _scan(folder, prefix, Counter(), exclude)
-            images = "".join(f"{path}\0{size}\n" for path, size, *_ in sorted(files))
-            digest = hashlib.sha256(images.encode()).hexdigest() if files else ""
-            record = [stamp, digest, sorted(name for name, _ in folders)]
+            images = _images(sorted(f"{prefix}{entry.name}\0{entry.stat().st_size}\n" for entry in files))
+            record = [stamp, images.count, images.digest, sorted(name for name, _ in folders)]
         if max(stamp[:2]) < settled:
             after[prefix] = record
         if record[1]:
-            lines.append(f"{prefix}\0{record[1]}\n")
-        pending += [(f"{prefix}{name}/", (*above, here)) for name in record[2]]
-    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest(), after
+            held[prefix[:-1]] = Images(*record[1:3])
+        pending += [(f"{prefix}{name}/", (*above, here)) for name in record[3]]
+    return held, after
 
 
-def watched_digests(
+def watched_images(
     roots: Mapping[str, Path], exclude: Sequence[str], watch: str, folder: Path = Path("cache")
-) -> dict[str, str]:
-    """The digests that ``watch`` (``contents`` or ``listing``) names, their caches kept in ``folder``."""
+) -> dict[str, ImagesByFolder]:
+    """The images below each root, digested as ``watch`` (contents, listing) says; ``folder`` keeps the caches."""
     chosen = choose(WATCHES, watch, "watch")
-    return chosen.digest(roots, folder / chosen.cache, exclude)
+    return chosen.look(roots, folder / chosen.cache, exclude)
 
 
 @dataclass(frozen=True)
 class Watch:
     """How folders are digested, and the name of the cache."""
 
-    digest: Callable[[Mapping[str, Path], Path, Sequence[str]], dict[str, str]]
+    look: Callable[[Mapping[str, Path], Path, Sequence[str]], dict[str, ImagesByFolder]]
     cache: str
 
 
 WATCHES: dict[str, Watch] = {
-    "contents": Watch(inventory_digest, "inventory.json"),
-    "listing": Watch(listing_digest, "listings.json"),
+    "contents": Watch(contents, "inventory.json"),
+    "listing": Watch(listings, "listings.json"),
 }
 
 
@@ -257,7 +299,7 @@ class FileDigests:
     """Hex sha256 of single files; one whose size and times are as when it was last read is not read again.
 
     Args:
-        cache_file: Keeps what was read, under the same rules as the cache of `inventory_digest`; another file than
+        cache_file: Keeps what was read, under the same rules as the cache of `contents`; another file than
             that one, which can be large.
     """
 

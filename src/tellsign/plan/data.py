@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from tellsign.data.inventory import ImagesByFolder, digest_of
 from tellsign.data.layouts import LAYOUTS
 from tellsign.data.perturbations import PERTURBATIONS
 from tellsign.errors import UserError, choose
@@ -18,8 +19,8 @@ from tellsign.schema.training import Resize
 NOT_FINGERPRINTED = ("watch", "counts", "tolerance", "on_short", "page", "get", "licence", "gigabytes")
 """Settings of a benchmark that no number follows from: what the index is compared with once it is made, and prose."""
 
-RawDigests = Callable[[dict[str, Path], tuple[str, ...], str], dict[str, str]]
-"""The digest of each folder outside the pipeline, by key; folders named in the second argument are left out, and the
+Look = Callable[[Mapping[str, Path], Sequence[str], str], Mapping[str, ImagesByFolder]]
+"""The images below each root outside the pipeline, by key; folders named in the second argument are left out, and the
 third is the benchmark's ``watch``."""
 
 
@@ -29,15 +30,15 @@ class DataPlan:
     Args:
         configuration: What it is the plan of.
         workshop: Makes the artifacts.
-        raw_digests: Digests folders of images.
+        look: Looks at folders of images.
 
     Attributes:
         missing_folders: Folders of published benchmarks that are not there → the benchmarks that want them.
     """
 
-    def __init__(self, configuration: Configuration, workshop: Workshop, raw_digests: RawDigests) -> None:
+    def __init__(self, configuration: Configuration, workshop: Workshop, look: Look) -> None:
         self._configuration, self._config, self._folder = configuration, configuration.config, configuration.folder
-        self._make, self._raw_digests = workshop.make, raw_digests
+        self._make, self._look = workshop.make, look
         self.missing_folders: dict[str, list[str]] = {}
 
     def demo_photos(self, part: str) -> Artifact:
@@ -71,11 +72,19 @@ class DataPlan:
             made = [("pretrain", self.demo_photos("pretrain"))]
             return self._make("index", benchmark, settings, {"made": made}, entries=entries)
         folders = self._raw_folders(benchmark)
-        there = {key: path for key, path in folders.items() if str(path) not in self.missing_folders}
-        raw = dict.fromkeys(folders, "absent") | self._raw_digests(there, spec.exclude, spec.watch)
+        held = self.images(benchmark)
+        raw = {key: digest_of(held[key]) if key in held else "absent" for key in folders}
         roots = {key: str(path) for key, path in folders.items()}
         expected = self._expected(benchmark)
         return self._make("index", benchmark, settings, entries=entries, raw=raw, roots=roots, expected=expected)
+
+    @answered_once
+    def images(self, benchmark: str) -> Mapping[str, ImagesByFolder]:
+        """The images in a benchmark's roots outside the pipeline, as far as they are there."""
+        spec = self._config.benchmarks[benchmark]
+        folders = self._raw_folders(benchmark)
+        there = {key: path for key, path in folders.items() if str(path) not in self.missing_folders}
+        return self._look(there, spec.exclude, spec.watch)
 
     def _raw_folders(self, benchmark: str) -> dict[str, Path]:
         """A benchmark's roots that any split needs; those that are not there and can be got are noted as absent."""

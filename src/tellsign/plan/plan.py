@@ -13,7 +13,7 @@ from typing import Any
 from tellsign.plan.annotation import AnnotationPlan
 from tellsign.plan.artifact import Artifact, Workshop, ancestors
 from tellsign.plan.configuration import Configuration
-from tellsign.plan.data import DataPlan, RawDigests
+from tellsign.plan.data import DataPlan, Look
 from tellsign.plan.missing import missing_data_report, missing_inputs
 from tellsign.plan.networks import FindWeights, Networks, networks_needed
 from tellsign.plan.results import ResultsPlan
@@ -25,8 +25,8 @@ class Plan:
 
     Args:
         config: The configuration as plain data.
-        raw_digests: Gives the digest of each folder outside the pipeline, by key; folders named in the second
-            argument are left out, and the third is the benchmark's ``watch``.
+        look: Gives the images below each root outside the pipeline, by key; folders named in the second argument are
+            left out, and the third is the benchmark's ``watch``.
         file_digest: Gives the sha256 of a file.
         find_weights: Gives the place and digest of what a ``weights:`` names
             (`tellsign.networks.weights.WeightsCatalogue.find`).
@@ -48,7 +48,7 @@ class Plan:
     def __init__(
         self,
         config: Mapping[str, Any],
-        raw_digests: RawDigests,
+        look: Look,
         file_digest: Callable[[Path], str],
         find_weights: FindWeights,
         folder: Path,
@@ -56,7 +56,7 @@ class Plan:
         self.configuration = read = Configuration.read(config, folder)
         self.config, self.papers, self.runs = read.config, read.papers, read.runs
         workshop, networks = Workshop(read.config.pins), Networks(find_weights)
-        data = DataPlan(read, workshop, raw_digests)
+        data = DataPlan(read, workshop, look)
         annotation = AnnotationPlan(read, workshop, networks)
         training = TrainingPlan(read, workshop, data, annotation, networks)
         results = ResultsPlan(read, workshop, data, training, file_digest)
@@ -67,6 +67,7 @@ class Plan:
         self.pretrain, self.checkpoint, self.score = training.pretrain, training.checkpoint, training.score
         self.table, self.figure, self.report = results.table, results.figure, results.report
         self.tables, self.figures, self.targets = results.tables, results.figures, results.targets
+        self.images = data.images
 
     def everything(self) -> dict[str, Artifact]:
         """All artifacts that tables, figures and report need, by path."""

@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from tellsign.data.benchmarks import PARTS, PASSED_OVER, ImageFile, list_images, part_of
+from tellsign.data.benchmarks import PARTS, PASSED_OVER, Placed, list_images, part_of
 from tellsign.data.images import Facts, in_order, inspect
 from tellsign.data.leaks import validation_photographs
 from tellsign.errors import UserError
@@ -67,7 +67,7 @@ COLUMNS: dict[str, type[np.integer] | None] = {
 }
 
 
-def row_of(file: ImageFile, image_id: str, facts: Facts, settings: dict) -> dict[str, Any]:
+def row_of(file: Placed, image_id: str, facts: Facts, settings: dict) -> dict[str, Any]:
     """One row of the index; the part follows from the id where the folders name none."""
     part = file.part or part_of(image_id, settings["seed"], settings["test_fraction"])
     return vars(file) | vars(facts) | {"id": image_id, "part": part, "class": file.category}
@@ -172,7 +172,7 @@ def check_counts(
     return list(lines)
 
 
-def _warn_of_validation_images(files: Iterable[ImageFile]) -> None:
+def _warn_of_validation_images(files: Iterable[Placed]) -> None:
     """Say so where photographs for pre-training are those that a benchmark tests on."""
     validation = validation_photographs(file.path for file in files if file.part == "pretrain")
     if validation:

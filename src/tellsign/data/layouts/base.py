@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 REAL, FAKE = 0, 1
@@ -14,16 +13,16 @@ PART_FOLDERS = ("train", "test")
 PARTS = ("pretrain", "train", "val", "test")
 """From the first that may be looked at to the last: a part's images may not appear in any part before it."""
 
-Roots = Mapping[str, Path]
-"""Root folders by key."""
+Roots = Mapping[str, Mapping[str, int]]
+"""Key of a root → folder below it (posix; empty for the root itself) that holds images → how many."""
 
 Settings = Mapping[str, Any]
 """A benchmark's settings as plain data; see `tellsign.schema.data.Benchmark`."""
 
 
 @dataclass(frozen=True, order=True)
-class ImageFile:
-    """One image of one subset.
+class Placed:
+    """A folder of images, or one image, as one subset has it.
 
     Attributes:
         subset: One generator with the real images paired to it.
@@ -31,7 +30,7 @@ class ImageFile:
         label: 0 real, 1 fake.
         generator: What made it; ``real`` for photographs.
         root: Key of the root folder.
-        path: Posix path relative to that root.
+        path: Of the folder or image: posix, relative to that root.
         category: Folder of the class of what is shown, in benchmarks that have such; else empty.
     """
 
@@ -49,15 +48,16 @@ class Layout:
     """How a benchmark's folders are read.
 
     Attributes:
-        read: Lists the image files below the roots, and counts files without a meaning by reason.
+        read: Says of which subset, part and label the images of each folder are, and counts images without a meaning
+            by reason. A folder that several subsets share is placed once for each.
         tree: The tree that an error message shows.
     """
 
-    read: Callable[[Roots, Settings, Counter[str]], list[ImageFile]]
+    read: Callable[[Roots, Settings, Counter[str]], list[Placed]]
     tree: str
 
-    def __call__(self, roots: Roots, settings: Settings, skipped: Counter[str]) -> list[ImageFile]:
-        """List the image files below the roots."""
+    def __call__(self, roots: Roots, settings: Settings, skipped: Counter[str]) -> list[Placed]:
+        """Place the folders below the roots."""
         return self.read(roots, settings, skipped)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tellsign.data.inventory import walk
-from tellsign.data.layouts.base import FAKE, REAL, ImageFile, Layout, Roots, Settings, subsets_by_folder
+from tellsign.data.layouts.base import FAKE, REAL, Layout, Placed, Roots, Settings, subsets_by_folder
 
 LABELS = {"nature": REAL, "ai": FAKE}
 
@@ -14,27 +13,27 @@ TREE = """\
   <root>/<generator>/[<any folder>/]{train,val}/{ai,nature}/*    val is the test part; ai is fake, nature is real"""
 
 
-def read(roots: Roots, settings: Settings, skipped: Counter[str]) -> list[ImageFile]:
+def read(roots: Roots, settings: Settings, skipped: Counter[str]) -> list[Placed]:
     """GenImage: generator, any folders (the archives have one, which not every unpacking keeps), part, label."""
     subsets = subsets_by_folder(settings["folders"])
     parts = {folder.lower(): part for folder, part in settings["parts"].items()}
-    files = []
+    placed = []
     for key, root in roots.items():
-        for path, *_ in walk(root, skipped, settings["exclude"]):
-            names = path.lower().split("/")[:-1]
+        for path, count in root.items():
+            names = path.lower().split("/") if path else []
             at = next((i for i, name in enumerate(names) if name in subsets), None)
             if at is None:
-                skipped[f"in no generator's folder (under {path.split('/')[0] if names else 'the root'})"] += 1
+                skipped[f"in no generator's folder (under {path.split('/')[0] if names else 'the root'})"] += count
                 continue
             place = next((i for i in range(at + 1, len(names) - 1) if names[i] in parts), None)
             label = None if place is None else LABELS.get(names[place + 1])
             if place is None or label is None:
-                skipped[f"outside {{{','.join(parts)}}}/{{ai,nature}} (under {path.split('/')[at]})"] += 1
+                skipped[f"outside {{{','.join(parts)}}}/{{ai,nature}} (under {path.split('/')[at]})"] += count
                 continue
             for subset in subsets[names[at]]:
                 generator = subset if label == FAKE else "real"
-                files.append(ImageFile(subset, parts[names[place]], label, generator, key, path))
-    return files
+                placed.append(Placed(subset, parts[names[place]], label, generator, key, path))
+    return placed
 
 
 GENIMAGE = Layout(read, TREE)
