@@ -50,20 +50,22 @@ GRID = [
 
 
 def metrics(run: str, values: dict[int, float], perturbation: str = "none", benchmark: str = "demo") -> list:
-    """Metrics of a run whose accuracy of the mean is ``values`` by seed; AP is 0.05 higher."""
+    """Metrics of a run: accuracy of the mean is ``values`` by seed, AP 0.05 higher, the worst epoch's 0.01 lower."""
     rows = []
     for seed, value in values.items():
         for subset, shift in (("ldm", 0.01), ("fsq", -0.01), ("mean", 0.0)):
             for metric, more in (("accuracy", 0.0), ("ap_fake", 0.05)):
                 at = value + shift + more
-                for rule, epochs, spread in (("last", 1, math.nan), ("mean", 5, 0.007)):
+                rules = [("last", 1, 10, math.nan, 0.0), ("mean", 5, 10, 0.007, 0.0)]
+                rules += [("epoch", 1, 8 + k, math.nan, (k - 1) / 100) for k in range(3)]
+                for rule, epochs, epoch, spread, off in rules:
                     rule_of = "0.5" if metric == "accuracy" else "none"
                     numbers = (
                         "mpft",
                         run,
                         seed,
                         rule,
-                        10,
+                        epoch,
                         epochs,
                         benchmark,
                         subset,
@@ -71,7 +73,19 @@ def metrics(run: str, values: dict[int, float], perturbation: str = "none", benc
                         rule_of,
                         metric,
                     )
-                    numbers += (at, at - 0.02, at + 0.02, spread, 100, 100, 30.0 + seed, "rec", "cod", "dat", "")
+                    numbers += (
+                        at + off,
+                        at + off - 0.02,
+                        at + off + 0.02,
+                        spread,
+                        100,
+                        100,
+                        30.0 + seed,
+                        "rec",
+                        "cod",
+                        "dat",
+                        "",
+                    )
                     rows.append(dict(zip(COLUMNS, numbers, strict=True)))
     return rows
 
@@ -163,7 +177,7 @@ def test_a_printed_number_that_its_own_note_contradicts_has_no_delta() -> None:
     document = document_of(spec(comparable=True, columns=[{"subset": "ldm", "quoted": "ADM"}]), TAM + BASE, published)
     assert section(document)[1]["MPFT (TAM)"][:4] == ["98.2†", "93.0 ± 3.6", "91.0–95.0", "n/a‡"]
     assert document.footnotes[:2] == (
-        f"† Quoted: {note}.", "‡ No difference is given: the paper itself contradicts the quoted number."
+        f"† Quoted: {note}.", "‡ Not compared: the paper itself contradicts the quoted number."
     )  # fmt: skip
     assert section(document, 3)[1]["MPFT (TAM)"] == ["+2.5"]  # its neighbour keeps its own
     assert [number.value for number in document.numbers if number.source == "delta"] == pytest.approx([2.5])
@@ -205,6 +219,28 @@ def test_a_row_may_average_several_runs_seed_by_seed() -> None:
         document_of(spec(rows=[{"runs": ["tam", "base"], "label": "both"}], quoted=None), TAM + BASE, [])
 
 
+def test_a_mean_may_leave_subsets_out_and_a_row_may_subtract_another() -> None:
+    base = metrics("base", {1: 0.80, 2: 0.81})
+    rows = [
+        {"run": "tam", "label": "others", "without": ["ldm"]},
+        {"run": "tam", "label": "gain", "less": {"run": "base"}},
+        {"run": "tam", "label": "seen", "subset": "ldm", "less": {"subset": "fsq"}},
+    ]
+    document = document_of(spec(kind="runs", rows=rows, quoted=None), TAM + base, [])
+    lines = section(document)[1]
+    assert lines["others"][:2] == ["92.0 ± 3.6", "90.0–94.0"]  # fsq alone
+    # seeds 1 and 2: 12 and 16; 2 points to each end of both intervals
+    assert lines["gain"][:2] == ["14.0 ± 2.8", f"{14 - 8**0.5:.1f}–{14 + 8**0.5:.1f}"]
+    assert lines["seen"][0] == "2.0 ± 0.0"
+    number = document.numbers[1]
+    assert (number.run, number.by_seed) == ("tam less base", pytest.approx((12.0, 16.0)))
+    with pytest.raises(UserError, match="they have 0, 1, 2 and 7"):
+        document_of(spec(kind="runs", rows=rows[1:2], quoted=None), TAM + metrics("base", {7: 0.8}), [])
+    nothing = [{"run": "tam", "label": "x", "without": ["ldm", "fsq"]}]
+    with pytest.raises(UserError, match="without ldm, fsq no subset is left"):
+        document_of(spec(kind="runs", rows=nothing, quoted=None), TAM, [])
+
+
 def test_robustness_has_perturbations_as_rows() -> None:
     rows = [{"perturbation": "blur", "group": "Blurred"}, "none"]
     settings = spec(kind="robustness", run="tam", rows=rows, quoted=None)
@@ -231,18 +267,46 @@ def test_grid_is_laid_out_by_recipe_fields() -> None:
     document = document_of(settings, rows, GRID)
     names, lines = section(document)
     assert names[0] == "mask ratio"
-    assert names[1::4] == ["(0.5, 2.0) quoted", "(1.0, 1.0) quoted", "images seen"]  # in numerical order
-    assert lines["(0.6, 0.8)"][:2] == ["95.9 ± 0.9", "80.0 ± 0.7"]
-    assert lines["(0.6, 0.8)"][4:6] == ["94.4 ± 1.5", "70.0 ± 0.7"]
-    assert lines["(0.0, 0.2)"][8] == "60"  # both runs of the row
+    assert names[1::5] == ["(0.5, 2.0) quoted", "(1.0, 1.0) quoted", "images seen"]  # in numerical order
+    assert lines["(0.6, 0.8)"][:3] == ["95.9 ± 0.9", "80.0 ± 0.7", "79.0"]
+    assert lines["(0.6, 0.8)"][5:8] == ["94.4 ± 1.5", "70.0 ± 0.7", "69.0"]
+    assert lines["(0.0, 0.2)"][10] == "60"  # both runs of the row
     assert any("mean of the last 5 epochs" in note for note in document.footnotes)
+
+
+def test_a_deviation_over_epochs_stands_beside_that_over_seeds_and_the_lowest_epoch() -> None:
+    rows = metrics("tam", {0: 0.90, 1: 0.94, 2: 0.98}) + metrics("other", {0: 0.70, 1: 0.70, 2: 0.70})
+    settings = spec(kind="runs", rows=["tam"], quoted=None, checkpoint="mean", spread="epochs")
+    document = document_of(settings, rows, [])
+    names, lines = section(document)
+    assert names[1:4] == ["accuracy ours ± sd of epochs", "accuracy sd of seeds", "accuracy worst epoch"]
+    assert lines["tam"][:4] == ["94.0 ± 0.7", "4.0", "93.0", "92.0–96.0"]
+    number = document.numbers[0]
+    assert (number.sd, number.sd_epochs, number.least_epoch) == pytest.approx((4.0, 0.7, 93.0))
+    assert number.by_seed == pytest.approx((90.0, 94.0, 98.0))
+    assert any("with that over seeds and the lowest of the kept epochs" in note for note in document.footnotes)
+
+
+def test_the_worst_epoch_of_several_runs_is_that_of_their_mean() -> None:
+    rows = metrics("tam", {0: 0.90})
+    turned = [row | {"epoch": 18 - row["epoch"]} if row["checkpoint"] == "epoch" else row for row in rows]
+    rows += [row | {"run": "falling"} for row in turned]  # its first kept epoch is its best
+    both = [{"runs": ["tam", "falling"], "label": "both"}]
+    document = document_of(spec(kind="runs", rows=both, quoted=None, checkpoint="worst"), rows, [])
+    assert section(document)[1]["both"][:2] == ["90.0 ± –", "88.0–92.0"]
+    assert any("Checkpoint: lowest of the last 3 epochs." in note for note in document.footnotes)
+    settings = spec(kind="runs", rows=["tam"], quoted=None, checkpoint="worst")
+    assert section(document_of(settings, rows, []))[1]["tam"][:2] == ["89.0 ± –", "87.0–91.0"]
+    fewer = [row for row in rows if (row["run"], row["checkpoint"], row["epoch"]) != ("falling", "epoch", 8)]
+    with pytest.raises(UserError, match="kept different numbers of epochs"):
+        document_of(spec(kind="runs", rows=both, quoted=None, checkpoint="worst"), fewer, [])
 
 
 def test_grid_axes_rename_values_and_map_printed_names() -> None:
     axis = {"field": "mask.ratio", "names": {"(0.6, 0.8)": "most"}, "quoted": {"(0.6, 0.8)": "(0.6, 0.8)"}}
     settings, rows = grid_spec(rows=axis)
     lines = section(document_of(settings, rows, GRID))[1]
-    assert lines["most"][4] == "94.4 ± 1.5"
+    assert lines["most"][5] == "94.4 ± 1.5"
     assert lines["(0.0, 0.2)"][0] == "–"
     one = {name: recipe for name, recipe in settings["recipes"].items() if recipe and recipe["mask"]["aspect"][0] == 1}
     single = document_of(settings | {"recipes": one, "columns": None, "quoted": None}, rows, [])
@@ -266,6 +330,9 @@ def test_grid_axes_rename_values_and_map_printed_names() -> None:
         ({"rows": [{"quoted": "NPR"}]}, "no row names a run"),
         ({"columns": ["ldn"]}, "no metrics of subset 'ldn'. Did you mean 'ldm'"),
         ({"checkpoint": "best"}, "no metrics of checkpoint 'best'"),
+        ({"rows": [{"run": "tam", "metric": "acuracy"}]}, "rows[0].metric: unknown metric 'acuracy'. Did you mean"),
+        ({"rows": [{"run": "tam", "less": {"rum": "base"}}]}, "rows[0].less: unknown key 'rum'. Did you mean 'run'"),
+        ({"rows": [{"run": "tam", "why": "no"}]}, "'why' says why nothing is run, but the row names a run"),
         ({"spread": "runs"}, "Allowed: seeds, epochs"),
         ({"perturbation": "blurr"}, "no metrics of perturbation 'blurr'"),
     ],

@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tellsign.results.tables.specification import NUMBER_KEYS, numbers_of_cell, read_spec, runs_of
+from tellsign.results.tables.specification import (
+    NUMBER_KEYS,
+    RUNS,
+    left_out,
+    numbers_of_cell,
+    read_spec,
+    runs_of,
+    subtracted,
+)
+
+__all__ = ["RUNS", "Cell", "cells", "check_cell", "sides"]
 
 
 class Cell(NamedTuple):
@@ -35,9 +45,16 @@ def cells(settings: Mapping[str, Any]) -> Iterator[Cell]:
             select = {**spec.select, **(column.select if column else {}), **row.select}
             if spec.run_at and column:
                 select["run"] = spec.run_at.get((row.label, column.group or column.label))
-            runs = tuple(runs_of(select))
-            if runs:
-                yield Cell(runs, tuple((key, select[key]) for key in NUMBER_KEYS))
+            for side in sides(select):
+                if runs := tuple(runs_of(side)):
+                    for subset in left_out(side) or [side["subset"]]:
+                        yield Cell(runs, tuple((key, {**side, "subset": subset}[key]) for key in NUMBER_KEYS))
+
+
+def sides(select: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What a cell selects, and what is subtracted from it if anything is."""
+    other = subtracted(select)
+    return [select] if other is None else [select, other]
 
 
 def check_cell(cell: Cell, numbers: Mapping[str, Sequence[Mapping[str, str | None]]], paper: str, where: str) -> None:

@@ -12,7 +12,7 @@ from tellsign.evaluation.metrics import METRICS
 from tellsign.plan.artifact import Artifact, Workshop, answered_once, digest
 from tellsign.plan.configuration import Configuration, located, named_under
 from tellsign.plan.data import DataPlan
-from tellsign.plan.presentation import cells, check_cell
+from tellsign.plan.presentation import RUNS, cells, check_cell, sides
 from tellsign.plan.recipes import Run
 from tellsign.plan.shown import numbers_to_come
 from tellsign.plan.training import TrainingPlan
@@ -91,11 +91,11 @@ class ResultsPlan:
         metrics: dict[str, Artifact] = {}
         for row in _mappings(spec.get("rows")):
             for column in _mappings(spec.get("columns")):
-                cell = {**spec, **column, **row}
-                named = {key: cell[key] for key in ("run", "runs", "grid") if cell.get(key)}
-                for run in self._configuration.runs_in(paper, named):
-                    made = self.evaluate(run, cell.get("protocol"))
-                    metrics[made.path] = made
+                for cell in sides({**spec, **column, **row}):
+                    named = {key: cell[key] for key in RUNS if cell.get(key)}
+                    for run in self._configuration.runs_in(paper, named):
+                        made = self.evaluate(run, cell.get("protocol"))
+                        metrics[made.path] = made
         return [("", made) for made in metrics.values()]
 
     def _named_protocols(self, node: Any, where: str) -> Any:

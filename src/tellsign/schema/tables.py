@@ -13,100 +13,21 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from tellsign.errors import UserError, near_miss
-from tellsign.evaluation.metrics import COMPARISONS, METRICS, described
 from tellsign.results.tables.kinds import TABLE_KINDS, plain_names
 from tellsign.schema.fields import Named, Several
+from tellsign.schema.lines import (
+    METRIC_LABELS,
+    Axis,
+    Line,
+    Names,
+    PrintedAt,
+    RunsOrGrid,
+    Selection,
+    as_list,
+    known_metric,
+)
 from tellsign.schema.loading import build
 from tellsign.schema.paper_files import runs_of_grids
-from tellsign.schema.settings import Settings
-
-METRIC_LABELS: dict[str, str] = {
-    name: metric.label
-    for name in (*METRICS, *COMPARISONS)
-    if (metric := described(name)) is not None and metric.unit == "%"
-}
-"""Heading of each metric; all are shown in percent."""
-
-Names = str | Several[str]
-
-
-def _as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-class PrintedAt(Settings):
-    """Where a printed number stands in ``config/published``, as far as common to all cells.
-
-    Attributes:
-        artifact: The paper's table, such as ``table1``.
-        method: Label of its row.
-        setting: Group of its row or column.
-        subset: Test set; ``Avg`` for the mean over test sets.
-        metric: ``accuracy`` or ``ap``.
-    """
-
-    artifact: str | None = None
-    method: str | None = None
-    setting: str | None = None
-    subset: str | None = None
-    metric: str | None = None
-
-
-class Selection(Settings):
-    """What a cell shows; a table says it for all cells, a column and then a row may say otherwise.
-
-    Attributes:
-        run: Name of a run, after ``PAPER/`` where it is another paper's.
-        runs: Several runs, whose numbers are averaged.
-        benchmark: Null takes the only one that the run was tested on.
-        subset: Name of a subset, or ``mean`` over all.
-        perturbation: Name of a test set's perturbation; null takes the only one.
-        checkpoint: ``last``, ``mean`` of the kept epochs, ``best`` of them on validation images.
-        protocol: Fields of ``evaluate`` that differ from the configuration's; the plan puts its name in its place.
-    """
-
-    run: str | None = None
-    runs: Several[str] = ()
-    benchmark: str | None = None
-    subset: str = "mean"
-    perturbation: str | None = "none"
-    checkpoint: Literal["last", "mean", "best", "epoch"] = "last"
-    protocol: str | Named[Any] = ""
-
-
-class Line(Selection):
-    """A row or column of a table. A plain name stands for one that selects it and is called so.
-
-    Attributes:
-        metric: Name of a metric, where the columns are metrics.
-        label: What it is called; default what it selects.
-        group: Neighbours of the same group stand under one heading.
-        quoted: Where its printed numbers stand. A row's plain name is the ``method``, a column's the ``subset`` (kind
-            subsets) or the ``setting``. A row that says nothing else is a printed one that was not run.
-        grid: A row's runs are those of this grid, or of several; they are averaged.
-    """
-
-    metric: str | None = None
-    label: str | None = None
-    group: str = ""
-    quoted: str | PrintedAt | None = None
-    grid: Names | None = None
-
-
-class Axis(Settings):
-    """Rows or columns of a grid: a field of its runs' recipes.
-
-    Attributes:
-        field: Such as ``mask.ratio``.
-        label: What the field is called.
-        names: Value of the field to what it is called.
-        quoted: Value of the field to its printed name; default the value itself.
-    """
-
-    field: str
-    label: str | None = None
-    names: Named[str] = Field(default_factory=dict)
-    quoted: Named[str] | None = None
 
 
 class Table(Selection):
@@ -117,14 +38,16 @@ class Table(Selection):
         kind: ``subsets`` (rows are runs, columns the subsets and their mean; two metrics share a cell), ``runs`` (rows
             are runs, columns what ``columns`` says), ``grid`` (rows and perhaps columns are fields of the recipes of a
             grid's runs), ``robustness`` (as ``runs``, rows are perturbations), ``protocols`` (as ``runs``, rows are
-            ways to turn the same scores into numbers).
+            ways to turn the same scores into numbers), ``claims`` (rows are sentences of the paper, each of its own
+            metric: whether ours is above 0, and whether it is as large as the printed number).
         metric: Name of a metric, or a list.
         rows: A list, or the axis of a grid.
         columns: A list, or the axis of a grid; null takes the subsets of the first run, or ``metric``.
         grid: Name of the grid, or a list of names.
         quoted: Where the printed numbers stand, as far as common to all cells; a plain name is the artifact. Null:
             no printed number.
-        spread: What stands after ±: the deviation over ``seeds``, or over the kept ``epochs`` (as LoL prints it).
+        spread: What stands after ±: the deviation over ``seeds``, or over the kept ``epochs`` (as LoL prints it), with
+            that over seeds and the lowest epoch beside it.
         why: Replaces the footnote that says why there are no differences.
         cost: Show how many images (images times epochs) the training saw, a cost that every repetition shares.
     """
@@ -155,10 +78,8 @@ class Table(Selection):
     @field_validator("metric")
     @classmethod
     def _known_metrics(cls, metric: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        for name in _as_list(metric):
-            if name not in METRIC_LABELS:
-                listed = ", ".join(sorted(METRIC_LABELS))
-                raise ValueError(f"unknown metric {name!r}.{near_miss(name, METRIC_LABELS)} Known: {listed}.")
+        for name in as_list(metric):
+            known_metric(name)
         return metric
 
 
@@ -183,7 +104,7 @@ SELECTION = frozenset({*Selection.model_fields, "metric"})
 """What is said of cells, as the keys of ``select``."""
 
 Slice = dict[str, Any]
-"""A completed row or column: label, group, select, quoted."""
+"""A completed row or column: label, group, select, quoted, and why nothing is run for it."""
 
 
 def table_settings(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,7 +113,7 @@ def table_settings(data: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         paper, name, title, kind, caption, banner, spread, comparable, why, cost and footnotes as they are written;
         ``metrics`` and ``metric_labels``; ``select`` and ``quoted``, which hold for every cell; ``rows`` and
-        ``columns`` with ``label``, ``group``, ``select`` and ``quoted`` each; for a grid of two axes ``run_at``,
+        ``columns`` with what a `tellsign.results.tables.specification.Slice` holds; for a grid of two axes ``run_at``,
         (row, column, run) of every cell; ``corner``, what the rows are; ``heading``, what the columns show.
 
     Raises:
@@ -200,7 +121,7 @@ def table_settings(data: Mapping[str, Any]) -> dict[str, Any]:
     """
     where = f"table {data.get('name', '?')}"
     table = build(PlannedTable, data, where)
-    metrics = _as_list(table.metric)
+    metrics = as_list(table.metric)
     run_at: list[tuple[str, str, str]] = []
     if table.kind == "grid":
         rows, columns, run_at = _grid(table, where)
@@ -208,13 +129,14 @@ def table_settings(data: Mapping[str, Any]) -> dict[str, Any]:
         rows, columns = _rows(table, where), _columns(table, where)
     texts = ("paper", "name", "title", "kind", "caption", "banner", "spread", "comparable", "why", "cost")
     common = {"perturbation": "none", "checkpoint": "last", "subset": "mean", "benchmark": None, "protocol": ""}
+    common |= {"without": []}
     rows_are, columns_are = (axis if isinstance(axis, Axis) else None for axis in (table.rows, table.columns))
     return {
         **{key: getattr(table, key) for key in texts},
         "footnotes": list(table.footnotes),
         "metrics": metrics,
         "metric_labels": [METRIC_LABELS[metric] for metric in metrics],
-        "select": common | {key: value for key, value in _select(table).items() if key != "metric"},
+        "select": common | {key: value for key, value in _select(table, ()).items() if key != "metric"},
         "quoted": _printed_at(table.quoted, "artifact"),
         "rows": rows,
         "columns": columns,
@@ -226,10 +148,20 @@ def table_settings(data: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _select(said: Line | Table) -> dict[str, Any]:
-    """What is said of a cell, as plain data; what is not said is left to the column or table."""
+def _select(said: RunsOrGrid | Table, known: Sequence[str]) -> dict[str, Any]:
+    """What is said of a cell, as plain data; what is not said is left to the column or table.
+
+    Args:
+        said: A table, row, column, or what is subtracted from one.
+        known: Names of the runs that a grid may be made of.
+    """
     chosen = said.model_dump(include=set(SELECTION), exclude_unset=True)
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in chosen.items()}
+    select = {key: list(value) if isinstance(value, tuple) else value for key, value in chosen.items()}
+    if isinstance(said, RunsOrGrid) and said.grid is not None:
+        select["runs"] = [*runs_of_grids(known, as_list(said.grid)), *said.runs]
+    if isinstance(said, Line) and said.less is not None:
+        select["less"] = _select(said.less, known)
+    return select
 
 
 def _printed_at(quoted: str | PrintedAt | None, short: str) -> dict[str, str] | None:
@@ -264,7 +196,7 @@ def _columns(table: PlannedTable, where: str) -> list[Slice]:
     short, quoted = ("subset", None) if plain == "subset" else ("setting", {})
     columns = table.columns
     if columns is None:
-        columns = () if plain == "subset" else tuple(_as_list(table.metric))
+        columns = () if plain == "subset" else tuple(as_list(table.metric))
     return [
         _slice(column, plain, short, quoted, (), f"{where}, column {number}")
         for number, column in enumerate(columns, 1)
@@ -285,17 +217,14 @@ def _slice(
         where: Names the line.
     """
     line = build(Line, {plain: line}, where) if isinstance(line, str) else line
-    select = _select(line)
-    if line.grid is not None:
-        names = line.grid if isinstance(line.grid, str) else list(line.grid)
-        select["runs"] = [*runs_of_grids(runs, names), *line.runs]
+    select = _select(line, runs)
     if "quoted" in line.model_fields_set:
         quoted = _printed_at(line.quoted, short)
     named = line.label or select.get(plain) or next(iter((quoted or {}).values()), None)
     if named is None:
         raise UserError(f"{where}: needs a label, a {plain} or a quoted name.")
     label = METRIC_LABELS.get(str(named), str(named)) if plain == "metric" else str(named)
-    return {"label": label, "group": line.group, "select": select, "quoted": quoted}
+    return {"label": label, "group": line.group, "select": select, "quoted": quoted, "why": line.why}
 
 
 # ---------------------------------------------------------------------------------------------- grids
@@ -303,7 +232,7 @@ def _slice(
 
 def _grid(table: PlannedTable, where: str) -> tuple[list[Slice], list[Slice], list[tuple[str, str, str]]]:
     """Rows, columns and, where both are fields of recipes, the run of each cell."""
-    names = _as_list(table.grid or ())
+    names = as_list(table.grid or ())
     runs = {name: table.recipes[name] for name in runs_of_grids(list(table.recipes), names)}
     if not runs:
         grid, known = table.grid or "", ", ".join(table.recipes) or "none"
@@ -325,7 +254,7 @@ def _grid(table: PlannedTable, where: str) -> tuple[list[Slice], list[Slice], li
         if at in run_at:
             raise UserError(f"{where}: runs {run_at[at]} and {run} both stand at {at[0]} x {at[1]}.")
         run_at[at] = run
-    metrics = _as_list(table.metric)
+    metrics = as_list(table.metric)
     if len(metrics) > 1:
         columns = [
             column | {"group": column["label"], "label": METRIC_LABELS[metric], "select": {"metric": metric}}
@@ -338,8 +267,8 @@ def _grid(table: PlannedTable, where: str) -> tuple[list[Slice], list[Slice], li
 def _axis(axis: Axis, runs: Mapping[str, Any], short: str, where: str) -> tuple[list[Slice], dict[str, str]]:
     """Rows or columns of a grid, numbers in their order, others in the runs'; and each run's label on the axis."""
     value_of = {run: _field(recipe, axis.field, where) for run, recipe in runs.items()}
-    if all(_is_number(number) for value in value_of.values() for number in _as_list(value)):
-        value_of = dict(sorted(value_of.items(), key=lambda pair: _as_list(pair[1])))  # 80 before 160
+    if all(_is_number(number) for value in value_of.values() for number in as_list(value)):
+        value_of = dict(sorted(value_of.items(), key=lambda pair: as_list(pair[1])))  # 80 before 160
     text_of = {run: _as_printed(value) for run, value in value_of.items()}
     slices = []
     for text in dict.fromkeys(text_of.values()):

@@ -13,7 +13,9 @@ DASH, TIMES = "–", "±"
 class Number:
     """One number of a table with all that is known about it; a row of the CSV.
 
-    ``value``, ``sd``, ``low`` and ``high`` are percent, a delta is percentage points; NaN is nothing known.
+    ``value``, ``sd`` (over seeds), ``sd_epochs`` and ``least_epoch`` (over the kept epochs), ``low`` and ``high`` are
+    percent, a delta or difference is percentage points; NaN is nothing known. ``by_seed`` is the value of each seed.
+    Of a printed number ``sd`` is what is printed after ±.
     """
 
     row: str
@@ -22,9 +24,12 @@ class Number:
     value: float
     metric: str
     sd: float = math.nan
+    sd_epochs: float = math.nan
+    least_epoch: float = math.nan
     low: float = math.nan
     high: float = math.nan
     seeds: int = 0
+    by_seed: tuple[float, ...] = ()
     run: str = ""
     benchmark: str = ""
     subset: str = ""

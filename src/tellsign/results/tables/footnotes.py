@@ -24,20 +24,23 @@ def explanations(spec: Spec, numbers: Sequence[Number]) -> list[str]:
 
 
 def _deviation(spec: Spec) -> list[str]:
-    over = "seeds" if spec.spread == "seeds" else "the kept epochs"
-    lone = " One seed has no deviation (–)." if spec.spread == "seeds" else ""
+    over = "seeds"
+    if spec.spread == "epochs":
+        over = "the kept epochs, with that over seeds and the lowest of the kept epochs beside it (means over seeds)"
     return [
-        f"Percent. Ours: mean over seeds {TIMES} standard deviation over {over}.{lone} Interval: 95 %, "
-        "bootstrap over the test images, ends averaged over seeds."
+        f"Percent. Ours: mean over seeds {TIMES} standard deviation over {over}. One seed has no deviation (–). "
+        "Interval: 95 %, bootstrap over the test images, ends averaged over seeds."
     ]
 
 
 def _checkpoint(ours: Sequence[Number]) -> list[str]:
     averaged = [number.epochs for number in ours if number.checkpoint == "mean"]
+    compared = [number.epochs for number in ours if number.checkpoint == "worst"]
     rules = {number.checkpoint for number in ours}
-    texts = ["last epoch"] if rules - {"mean", "best"} else []
+    texts = ["last epoch"] if "last" in rules else []
     texts += ["best of the kept epochs on the validation images"] if "best" in rules else []
     texts += [f"mean of the last {range_text(averaged)} epochs"] if averaged else []
+    texts += [f"lowest of the last {range_text(compared)} epochs"] if compared else []
     return [f"Checkpoint: {', '.join(texts)}."]
 
 

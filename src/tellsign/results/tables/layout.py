@@ -17,10 +17,11 @@ EMPTY = f"{DASH}{TIMES} /"
 
 @dataclass
 class Draft:
-    """A table being laid out: its specification, its cells and the marks of its footnotes."""
+    """A table being laid out: its specification, its cells, the footnotes of its kind and the marks of the others."""
 
     spec: Spec
     cells: Cells
+    notes: list[str] = field(default_factory=list)
     marks: Marks = field(default_factory=Marks)
 
 
@@ -32,12 +33,12 @@ def digits(value: float) -> str:
     return DASH if math.isnan(value) else f"{value:.1f}"
 
 
-def ours_text(cell: Cell, short: bool = False) -> str:
+def ours_text(draft: Draft, cell: Cell, short: bool = False) -> str:
     """``94.5 ± 0.3``, or ``94.5`` where it must be short; a dash where there is nothing."""
     if cell.ours is None:
         return DASH
-    value = f"{cell.ours.value:.1f}"
-    return value if short else f"{value} {TIMES} {digits(cell.ours.sd)}"
+    spread = cell.ours.sd_epochs if draft.spec.spread == "epochs" else cell.ours.sd
+    return digits(cell.ours.value) if short else f"{digits(cell.ours.value)} {TIMES} {digits(spread)}"
 
 
 def interval_text(cell: Cell) -> str:
@@ -66,14 +67,14 @@ def why_not_compared(draft: Draft, ours: Number, quoted: Quoted) -> str:
     """Why our number is not set against the printed one; empty where it is."""
     if not draft.spec.comparable:
         return draft.spec.why or (
-            f"No difference is given: ours is measured on {ours.benchmark}, the quoted number on the paper's benchmark."
+            f"Not compared: ours is measured on {ours.benchmark}, the quoted number on the paper's benchmark."
         )
-    return "No difference is given: the paper itself contradicts the quoted number." if quoted.contradicted else ""
+    return "Not compared: the paper itself contradicts the quoted number." if quoted.contradicted else ""
 
 
 def label_text(draft: Draft, row: Slice, ran: bool) -> str:
     """A row's label; rows that were not run are marked."""
-    return row.label + ("" if ran else draft.marks.sign("Quoted only; not run here."))
+    return row.label + ("" if ran else draft.marks.sign(row.why or "Quoted only; not run here."))
 
 
 def range_text(counts: Sequence[int]) -> str:
@@ -123,6 +124,8 @@ def without_empty_columns(whole: Section) -> Section:
 def side_by_side(draft: Draft, columns: Sequence[tuple[Slice, str, str]], heading: str) -> Section:
     """Quoted, ours, interval and delta side by side for each column; cost and seeds at the end.
 
+    Where ours stands with the deviation over epochs, that over seeds and the lowest epoch stand beside it.
+
     Args:
         draft: the table.
         columns: what each selects, the metric it shows, and the heading of its four columns.
@@ -130,8 +133,10 @@ def side_by_side(draft: Draft, columns: Sequence[tuple[Slice, str, str]], headin
     """
     spec = draft.spec
     heads = [Column("", spec.corner)]
+    epochs = spec.spread == "epochs"
+    ours_names = [f"ours {TIMES} sd of epochs", "sd of seeds", "worst epoch"] if epochs else [f"ours {TIMES} sd"]
     for _, _, group in columns:
-        names = ("quoted", f"ours {TIMES} sd", "95 % interval", "delta")
+        names = ["quoted", *ours_names, "95 % interval", "delta"]
         heads += [Column(group, name, quoted=name == "quoted") for name in names]
     heads += [Column("", "images seen")] if spec.cost else []
     heads += [Column("", "seeds")]
@@ -141,7 +146,10 @@ def side_by_side(draft: Draft, columns: Sequence[tuple[Slice, str, str]], headin
         ours = [cell.ours for cell in cells if cell.ours]
         texts = [label_text(draft, row, bool(ours))]
         for cell in cells:
-            texts += [quoted_text(draft, cell), ours_text(cell), interval_text(cell), delta_text(draft, cell)]
+            texts += [quoted_text(draft, cell), ours_text(draft, cell)]
+            texts += [digits(cell.ours.sd), digits(cell.ours.least_epoch)] if epochs and cell.ours else []
+            texts += [DASH, DASH] if epochs and not cell.ours else []
+            texts += [interval_text(cell), delta_text(draft, cell)]
         texts += [images_seen_text(ours)] if spec.cost else []
         return [*texts, range_text([number.seeds for number in ours])]
 

@@ -11,7 +11,8 @@ from tellsign.results.tables.document import Document
 from tellsign.results.tables.footnotes import explanations
 from tellsign.results.tables.kinds import TABLE_KINDS
 from tellsign.results.tables.layout import Draft
-from tellsign.results.tables.numbers import Cells, Measured
+from tellsign.results.tables.measured import Measured
+from tellsign.results.tables.numbers import Cells
 from tellsign.results.tables.specification import read_spec
 
 
@@ -41,6 +42,6 @@ def make_document(
         caption=spec.caption,
         banner=spec.banner,
         sections=tuple(sections),
-        footnotes=(*draft.marks.footnotes(), *explanations(spec, numbers), *spec.footnotes),
+        footnotes=(*draft.notes, *draft.marks.footnotes(), *explanations(spec, numbers), *spec.footnotes),
         numbers=numbers,
     )

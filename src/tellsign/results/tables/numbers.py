@@ -4,102 +4,88 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tellsign.errors import UserError, choose
+from tellsign.errors import UserError
 from tellsign.results.published import KEYS, Quoted, lookup, mean
 from tellsign.results.tables.document import Number
-from tellsign.results.tables.specification import NUMBER_KEYS, Slice, Spec, numbers_of_cell, runs_of
+from tellsign.results.tables.measured import Measured, Rows, differences, of_seeds
+from tellsign.results.tables.specification import Slice, Spec, left_out, runs_of, subtracted
 
 PRINTED = {"accuracy": "accuracy", "ap_fake": "ap", "ap_real": "ap"}
 """Name of a metric among the printed numbers. The papers do not say for which class they compute AP."""
 
 
-class Measured:
-    """Metrics rows, found by what a cell selects.
+def summarise(measured: Measured, select: Mapping[str, Any], metric: str) -> Number:
+    """One number of ours: the mean over seeds (of the mean over runs) in percent, less another where it says so.
 
-    Args:
-        rows: rows of the metrics files, as `tellsign.stages.evaluate` writes them.
-        paper: the paper whose runs need no prefix.
-    """
-
-    def __init__(self, rows: Sequence[Mapping[str, Any]], paper: str) -> None:
-        self.paper = paper
-        self.runs: dict[str, list[Mapping[str, Any]]] = {}
-        for row in rows:
-            self.runs.setdefault(f"{row['paper']}/{row['run']}", []).append(row)
-
-    def full_name(self, run: str) -> str:
-        """A run's name with its paper's."""
-        return run if "/" in run else f"{self.paper}/{run}"
-
-    def find(self, run: str, select: Mapping[str, Any], metric: str) -> list[Mapping[str, Any]]:
-        """The rows of one cell, one a seed.
-
-        Raises:
-            UserError: nothing fits; the message names the first key that fails and its near miss.
-        """
-        full = self.full_name(run)
-        rows = choose(self.runs, full, "run in the metrics")
-        wanted = {key: select[key] for key in NUMBER_KEYS} | {"metric": metric}
-        return sorted(numbers_of_cell(rows, wanted, f"run {full}"), key=lambda row: row["seed"])
-
-    def subsets(self, run: str, select: Mapping[str, Any], metric: str) -> list[str]:
-        """The subsets of a run's test set, in the order of its metrics."""
-        benchmark = self.find(run, {**select, "subset": "mean"}, metric)[0]["benchmark"]
-        named = [row["subset"] for row in self.runs[self.full_name(run)] if row["benchmark"] == benchmark]
-        return [name for name in dict.fromkeys(named) if name != "mean"]
-
-
-def _joined(rows: Iterable[Mapping[str, Any]], key: str) -> str:
-    return "; ".join(dict.fromkeys(str(row[key]) for row in rows))
-
-
-def summarise(measured: Measured, runs: Sequence[str], select: Mapping[str, Any], metric: str, spread: str) -> Number:
-    """One number of ours: the mean over seeds (of the mean over runs) in percent.
-
-    ``sd`` is the standard deviation over seeds (n - 1; NaN for one seed) or the mean spread over epochs.
-    ``low`` and ``high`` are the means over seeds of the interval's ends: they speak of the test images alone.
+    ``sd`` is the standard deviation over seeds (n - 1; NaN for one seed), ``sd_epochs`` the mean over seeds of the
+    deviation over the kept epochs, ``least_epoch`` the mean over seeds of the lowest of them; both NaN where the
+    number is of one epoch. ``low`` and ``high`` are the means over seeds of the interval's ends: they speak of the
+    test images alone.
 
     Raises:
         UserError: a run without such metrics, or runs of different seeds.
     """
-    by_run = [measured.find(run, select, metric) for run in runs]
-    seeds = [row["seed"] for row in by_run[0]]
-    for run, rows in zip(runs, by_run, strict=True):
-        if [row["seed"] for row in rows] != seeds:
-            raise UserError(f"runs {runs[0]} and {run} share a cell but were trained with different seeds.")
-    everything = [row for rows in by_run for row in rows]
-
-    def percent(key: str) -> float:
-        return 100 * statistics.fmean(row[key] for row in everything)
-
-    by_seed = [100 * statistics.fmean(rows[k]["value"] for rows in by_run) for k in range(len(seeds))]
-    over_seeds = statistics.stdev(by_seed) if len(by_seed) > 1 else math.nan
-    first = everything[0]
+    runs = runs_of(select)
+    averaged = measured.averaged(runs, select, metric)
+    seeds, everything, names = of_seeds(averaged), [*averaged], "; ".join(runs)
+    if (other := subtracted(select)) is not None:
+        others = measured.averaged(runs_of(other), other, metric)
+        seeds, everything = differences(seeds, of_seeds(others)), [*everything, *others]
+        names += f" less {'; '.join(runs_of(other))}"
+    least = math.nan
+    if select["checkpoint"] == "mean" and other is None:
+        epochs = measured.averaged(runs, {**select, "checkpoint": "worst"}, metric)
+        least = statistics.fmean(one.value for one in of_seeds(epochs))
+    by_seed = tuple(one.value for one in seeds)
+    rows, first = [row for rows in everything for row in rows], averaged[0][0]
+    whole = not left_out(select) and other is None
     return Number(
         row="",
         column="",
         source="ours",
         value=statistics.fmean(by_seed),
         metric=metric,
-        sd=percent("spread") if spread == "epochs" else over_seeds,
-        low=percent("low"),
-        high=percent("high"),
+        sd=statistics.stdev(by_seed) if len(by_seed) > 1 else math.nan,
+        sd_epochs=statistics.fmean(one.sd_epochs for one in seeds),
+        least_epoch=least,
+        low=statistics.fmean(one.low for one in seeds),
+        high=statistics.fmean(one.high for one in seeds),
         seeds=len(seeds),
-        run="; ".join(runs),
-        checkpoint=first["checkpoint"],
-        epochs=first["epochs"],
-        n_real=first["n_real"],
-        n_fake=first["n_fake"],
-        images_seen=sum(statistics.fmean(row["images_seen"] for row in rows) for rows in by_run),
+        by_seed=by_seed,
+        run=names,
+        subset=first["subset"] if whole else _subset_text(select, other),
+        checkpoint=select["checkpoint"],
+        epochs=len(averaged[0]) // len({row["seed"] for row in averaged[0]}) * first["epochs"],
+        n_real=first["n_real"] if whole else 0,
+        n_fake=first["n_fake"] if whole else 0,
+        images_seen=sum(_cost(rows) for rows in everything),
         **{
-            key: _joined(everything, key)
-            for key in ("benchmark", "subset", "perturbation", "threshold_rule", "recipe", "code", "data", "protocol")
+            key: _joined(rows, key)
+            for key in ("benchmark", "perturbation", "threshold_rule", "recipe", "code", "data", "protocol")
         },
     )
+
+
+def _cost(rows: Rows) -> float:
+    return statistics.fmean(row["images_seen"] for row in rows)
+
+
+def _joined(rows: Rows, key: str) -> str:
+    return "; ".join(dict.fromkeys(str(row[key]) for row in rows))
+
+
+def _subset_text(select: Mapping[str, Any], other: Mapping[str, Any] | None) -> str:
+    """The subset of a number in words: ``mean without biggan``."""
+    texts = [
+        f"{one['subset']} without {', '.join(out)}" if (out := left_out(one)) else str(one["subset"])
+        for one in (select, other)
+        if one is not None
+    ]
+    return " less ".join(dict.fromkeys(texts))
 
 
 @dataclass(frozen=True)
@@ -131,16 +117,15 @@ class Cells:
         select = {**self.spec.select, **column.select, **row.select}
         if self.spec.run_at:
             select["run"] = self.spec.run_at.get((row.label, column.group or column.label))
-        runs = runs_of(select)
-        ours = summarise(self.measured, runs, select, metric, self.spec.spread) if runs else None
+        ours = summarise(self.measured, select, metric) if runs_of(select) else None
         cell = Cell(ours, self.printed(row, column, metric))
         if ours:
             self.keep(row, column, ours)
         if cell.quoted:
             self.keep_printed(row, column, cell.quoted, metric)
         if ours and self.spec.comparable and not math.isnan(cell.delta):
-            nothing = {"sd": math.nan, "low": math.nan, "high": math.nan}
-            self.keep(row, column, replace(ours, source="delta", value=cell.delta, **nothing))
+            unknown = dict.fromkeys(("sd", "sd_epochs", "least_epoch", "low", "high"), math.nan)
+            self.keep(row, column, replace(ours, source="delta", value=cell.delta, by_seed=(), **unknown))
         return cell
 
     def keep(self, row: Slice, column: Slice, number: Number) -> None:

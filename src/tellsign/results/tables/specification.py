@@ -18,12 +18,14 @@ class Slice:
         group: neighbours of the same group stand under one heading; may be empty.
         select: what its cells show, as far as it says so itself.
         quoted: where its printed numbers stand; None where none are printed.
+        why: why nothing is run for it; empty where it says nothing.
     """
 
     label: str
     group: str
     select: Mapping[str, Any]
     quoted: Mapping[str, str] | None
+    why: str = ""
 
     @property
     def full_name(self) -> str:
@@ -82,11 +84,33 @@ def runs_of(select: Mapping[str, Any]) -> list[str]:
     return list(select.get("runs") or ([select["run"]] if select.get("run") else []))
 
 
+def left_out(select: Mapping[str, Any]) -> list[str]:
+    """The subsets that a selection leaves out; none where it is of one subset."""
+    return list(select["without"]) if select["subset"] == "mean" else []
+
+
+RUNS = ("run", "runs", "grid")
+"""What names the runs of a selection; a grid is none any more in completed settings."""
+
+
+def subtracted(select: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The selection that is subtracted from another: what ``less`` says, and what else holds for both; None without."""
+    less = select.get("less")
+    if less is None:
+        return None
+    replaced = {"less", *(RUNS if any(less.get(name) for name in RUNS) else ())}
+    return {**{key: value for key, value in select.items() if key not in replaced}, **less}
+
+
 NUMBER_KEYS = ("protocol", "perturbation", "benchmark", "checkpoint", "subset")
 """What a cell says of its numbers, in the order in which they are looked up."""
 
+MADE_OF = {"worst": "epoch"}
+"""Checkpoint rule of a cell → the rule of the numbers that it is made of."""
+
 HINTS = {
     "mean": " Keep more than one epoch in its recipe (keep).",
+    "worst": " Keep more than one epoch in its recipe (keep).",
     "best": " Name a test set that chooses (protocol: {validation: NAME}).",
 }
 """What gives a run the numbers of a checkpoint rule."""
@@ -115,7 +139,8 @@ def numbers_of_cell(numbers: Sequence[Facts], wanted: Mapping[str, Any], run: st
         listed = ", ".join(names)
         if value is None and len(names) > 1:
             raise UserError(f"{run} was tested on {listed}: the table must say which {key}.")
-        left = [number for number in left if value in (None, number[key])]
+        fitting = MADE_OF.get(str(value), value) if key == "checkpoint" else value
+        left = [number for number in left if fitting in (None, number[key])]
         if not left:
             hint = HINTS.get(str(value), "") if key == "checkpoint" else ""
             problem = f"{run} has no metrics of {key} {value!r}.{near_miss(str(value), names)}"

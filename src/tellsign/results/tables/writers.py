@@ -81,15 +81,17 @@ def as_csv(document: Document) -> str:
     names = [field.name for field in fields(Number)]
     writer.writerow(["paper", "table", *names, "banner"])
     for number in document.numbers:
-        values = [_plain(getattr(number, name), number.source) for name in names]
+        values = [_plain(getattr(number, name)) for name in names]
         writer.writerow([document.paper, document.name, *values, document.banner])
     return out.getvalue()
 
 
-def _plain(value: Any, source: str) -> str:
+def _plain(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " ".join(_plain(part) for part in value)
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.4f}"
-    return "" if source == "quoted" and value == 0 else str(value)
+    return "" if value == 0 else str(value)
 
 
 def as_json(document: Document) -> str:

@@ -58,7 +58,7 @@ def _ours_and_delta(draft: Draft, columns: Sequence[Slice]) -> list[Section]:
         for column in columns:
             pair = [draft.cells.at(row, column, metric) for metric in spec.metrics]
             cells[id(row), id(column)] = pair
-            texts.append(" / ".join(ours_text(cell, short=several) for cell in pair))
+            texts.append(" / ".join(ours_text(draft, cell, short=several) for cell in pair))
         return texts
 
     ran = [row for row in spec.rows if runs_of(row.select)]
