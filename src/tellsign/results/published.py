@@ -1,10 +1,11 @@
 """Numbers printed in the papers, as printed.
 
-``config/published/<paper>.csv`` holds every number of the papers' tables, and as artifact ``text`` the results that
-only their text gives. ``method`` is the label of the table's row, ``setting`` the group it stands in (a benchmark, a
-backbone, a heading; empty where there is none), ``subset`` the test set or ``Avg``; ``value`` and ``std`` are
-percent (counts and hyper-parameters: as the metric says), in the printed digits; ``note`` says where a column was
-renamed. A note that opens with "as printed" marks a number that the paper itself contradicts.
+``config/published/<paper>.csv`` holds every number of the papers' tables, and as artifact ``text`` what sentences say
+of results: their ``note`` has the section and the words, their ``value`` is empty where they give no number. ``method``
+is the label of the table's row, ``setting`` the group it stands in (a benchmark, a backbone, a heading; empty where
+there is none), ``subset`` the test set or ``Avg``; ``value`` and ``std`` are percent (counts and hyper-parameters: as
+the metric says), in the printed digits; ``note`` says where a column was renamed. A note that opens with "as printed"
+marks a number that the paper itself contradicts.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Quoted:
         subset: test set, or ``Avg`` for the mean over test sets.
         metric: ``accuracy`` or ``ap`` in percent; ``... drop`` and ``... gain`` in percentage points; ``negatives``
             in percent; ``images``, ``train images``, ``test images``, ``classes`` (counts); ``value`` (anything).
-        value: the printed digits.
+        value: the printed digits; empty only of a sentence without a number.
         std: the printed digits after ±, or empty.
         note: what a reader must know about this number.
     """
@@ -45,8 +46,8 @@ class Quoted:
 
     @property
     def number(self) -> float:
-        """The value in percent, or whatever the metric counts."""
-        return float(self.value.replace(",", ""))
+        """The value in percent, or whatever the metric counts; NaN of a sentence without a number."""
+        return float(self.value.replace(",", "")) if self.value else math.nan
 
     @property
     def contradicted(self) -> bool:
@@ -89,7 +90,8 @@ def load(path: Path) -> list[Quoted]:
         if key in seen:
             raise UserError(f"{path}, line {line}: {key} is listed twice.")
         seen.add(key)
-        for text in (row.value, row.std or "0"):
+        number = row.value or ("0" if row.artifact == "text" else "")
+        for text in (number, row.std or "0"):
             try:
                 float(text.replace(",", ""))
             except ValueError:

@@ -15,7 +15,7 @@ class Number:
 
     ``value``, ``sd`` (over seeds), ``sd_epochs`` and ``least_epoch`` (over the kept epochs), ``low`` and ``high`` are
     percent, a delta or difference is percentage points; NaN is nothing known. ``by_seed`` is the value of each seed.
-    Of a printed number ``sd`` is what is printed after ±.
+    Of a printed number ``sd`` is what is printed after ±. ``n_real`` and ``n_fake`` are 0 where they are not known.
     """
 
     row: str

@@ -74,6 +74,6 @@ def _several_metrics(spec: Spec) -> list[str]:
 
 
 def _test_images(ours: Sequence[Number]) -> list[str]:
-    tested = sorted({(n.benchmark, n.n_real, n.n_fake) for n in ours if n.subset == "mean"})
+    tested = sorted({(n.benchmark, n.n_real, n.n_fake) for n in ours if n.subset == "mean" and n.n_real})
     parts = [f"{benchmark}, {real} real and {fake} fake images" for benchmark, real, fake in tested]
     return [f"Tested on {'; '.join(parts)}."] if parts else []

@@ -41,8 +41,9 @@ def summarise(measured: Measured, select: Mapping[str, Any], metric: str) -> Num
         epochs = measured.averaged(runs, {**select, "checkpoint": "worst"}, metric)
         least = statistics.fmean(one.value for one in of_seeds(epochs))
     by_seed = tuple(one.value for one in seeds)
-    rows, first = [row for rows in everything for row in rows], averaged[0][0]
-    whole = not left_out(select) and other is None
+    rows = [row for rows in everything for row in rows]
+    images = {(row["n_real"], row["n_fake"]) for row in rows}
+    n_real, n_fake = images.pop() if len(images) == 1 and not left_out(select) else (0, 0)
     return Number(
         row="",
         column="",
@@ -57,17 +58,21 @@ def summarise(measured: Measured, select: Mapping[str, Any], metric: str) -> Num
         seeds=len(seeds),
         by_seed=by_seed,
         run=names,
-        subset=first["subset"] if whole else _subset_text(select, other),
+        subset=_subset_text(select, other),
         checkpoint=select["checkpoint"],
-        epochs=len(averaged[0]) // len({row["seed"] for row in averaged[0]}) * first["epochs"],
-        n_real=first["n_real"] if whole else 0,
-        n_fake=first["n_fake"] if whole else 0,
+        epochs=_epochs(averaged[0]) if select["checkpoint"] == "worst" else averaged[0][0]["epochs"],
+        n_real=n_real,
+        n_fake=n_fake,
         images_seen=sum(_cost(rows) for rows in everything),
         **{
             key: _joined(rows, key)
             for key in ("benchmark", "perturbation", "threshold_rule", "recipe", "code", "data", "protocol")
         },
     )
+
+
+def _epochs(rows: Rows) -> int:
+    return len({row["epoch"] for row in rows})
 
 
 def _cost(rows: Rows) -> float:
@@ -150,7 +155,8 @@ class Cells:
         """
         if self.spec.quoted is None or row.quoted is None or column.quoted is None or metric not in PRINTED:
             return None
-        key = {"setting": "", "subset": "Avg", "metric": PRINTED[metric]}
+        gain = " gain" if row.select.get("less") else ""
+        key = {"setting": "", "subset": "Avg", "metric": PRINTED[metric] + gain}
         key |= {**self.spec.quoted, **column.quoted, **row.quoted}
         for name in ("artifact", "method"):
             if name not in key:

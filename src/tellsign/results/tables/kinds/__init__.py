@@ -36,6 +36,7 @@ TABLE_KINDS = Registry(
         "grid": TableKind(f"{_HERE}.metrics", "metrics_side_by_side", rows="run", columns="metric"),
         "robustness": TableKind(f"{_HERE}.metrics", "metrics_side_by_side", rows="perturbation", columns="metric"),
         "protocols": TableKind(f"{_HERE}.metrics", "metrics_side_by_side", rows="protocol", columns="metric"),
+        "claims": TableKind(f"{_HERE}.claims", "claims", rows="run", columns="metric"),
     },
 )
 """What makes a table's sections, by its kind."""
