@@ -274,6 +274,16 @@ def test_grid_is_laid_out_by_recipe_fields() -> None:
     assert any("mean of the last 5 epochs" in note for note in document.footnotes)
 
 
+def test_a_grid_of_several_metrics_has_a_section_for_each_column() -> None:
+    settings, rows = grid_spec(metric=["accuracy", "ap_fake"], spread="seeds")
+    document = document_of(settings, rows, GRID)
+    assert [part.heading for part in document.sections] == ["mask.aspect: (0.5, 2.0)", "mask.aspect: (1.0, 1.0)"]
+    names, lines = section(document, 1)
+    assert names[1:5] == ["accuracy quoted", "accuracy ours ± sd", "accuracy 95 % interval", "accuracy delta"]
+    assert lines["(0.6, 0.8)"][1] == "70.0 ± –" and lines["(0.6, 0.8)"][4] == "75.0 ± –"
+    assert lines["(0.6, 0.8)"][-2:] == ["30", "1"]  # the cost of its own run alone
+
+
 def test_a_deviation_over_epochs_stands_beside_that_over_seeds_and_the_lowest_epoch() -> None:
     rows = metrics("tam", {0: 0.90, 1: 0.94, 2: 0.98}) + metrics("other", {0: 0.70, 1: 0.70, 2: 0.70})
     settings = spec(kind="runs", rows=["tam"], quoted=None, checkpoint="mean", spread="epochs")

@@ -114,7 +114,7 @@ def table_settings(data: Mapping[str, Any]) -> dict[str, Any]:
         paper, name, title, kind, caption, banner, spread, comparable, why, cost and footnotes as they are written;
         ``metrics`` and ``metric_labels``; ``select`` and ``quoted``, which hold for every cell; ``rows`` and
         ``columns`` with what a `tellsign.results.tables.specification.Slice` holds; for a grid of two axes ``run_at``,
-        (row, column, run) of every cell; ``corner``, what the rows are; ``heading``, what the columns show.
+        (row, column, run) of every cell; ``corner``, what a grid's rows are; ``across``, what its columns are.
 
     Raises:
         UserError: an unknown or missing key, kind or field; the message names the table.
@@ -142,9 +142,7 @@ def table_settings(data: Mapping[str, Any]) -> dict[str, Any]:
         "columns": columns,
         "run_at": [list(place) for place in run_at],
         "corner": _axis_label(rows_are),
-        "heading": f"{' / '.join(METRIC_LABELS[m] for m in metrics)}; columns: {_axis_label(columns_are)}"
-        if columns_are
-        else "",
+        "across": _axis_label(columns_are),
     }
 
 

@@ -61,7 +61,7 @@ class Spec:
     columns: tuple[Slice, ...]
     run_at: Mapping[tuple[str, str], str]
     corner: str
-    heading: str
+    across: str
 
 
 def read_spec(settings: Mapping[str, Any]) -> Spec:

@@ -33,7 +33,7 @@ TABLE_KINDS = Registry(
     {
         "subsets": TableKind(f"{_HERE}.subsets", "by_subset", rows="run", columns="subset"),
         "runs": TableKind(f"{_HERE}.metrics", "metrics_side_by_side", rows="run", columns="metric"),
-        "grid": TableKind(f"{_HERE}.metrics", "metrics_side_by_side", rows="run", columns="metric"),
+        "grid": TableKind(f"{_HERE}.metrics", "a_section_a_column", rows="run", columns="metric"),
         "robustness": TableKind(f"{_HERE}.metrics", "metrics_side_by_side", rows="perturbation", columns="metric"),
         "protocols": TableKind(f"{_HERE}.metrics", "metrics_side_by_side", rows="protocol", columns="metric"),
         "claims": TableKind(f"{_HERE}.claims", "claims", rows="run", columns="metric"),
