@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from tellsign.networks.bottleneck import kaiming_fan_out, stage
 
 
 def neighbour_residual(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
@@ -39,42 +40,6 @@ class Residual(nn.Module):
         return neighbour_residual(x) * (2 / 3)
 
 
-class Bottleneck(nn.Module):
-    """A bottleneck block of ResNet-50 (He et al. 2016, Fig. 5 right) with the stride on its 3 × 3 layer.
-
-    Args:
-        inputs: Channels that come in.
-        width: Channels within; four times as many go out.
-        stride: Of the 3 × 3 layer and the shortcut.
-    """
-
-    def __init__(self, inputs: int, width: int, stride: int) -> None:
-        super().__init__()
-        out = 4 * width
-        self.branch = nn.Sequential(
-            nn.Conv2d(inputs, width, 1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(width, width, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(width, out, 1, bias=False),
-            nn.BatchNorm2d(out),
-        )
-        same = inputs == out and stride == 1
-        shortcut = nn.Sequential(nn.Conv2d(inputs, out, 1, stride, bias=False), nn.BatchNorm2d(out))
-        self.shortcut = nn.Identity() if same else shortcut
-
-    def forward(self, x: Float[Tensor, "b i h w"]) -> Float[Tensor, "b o h2 w2"]:
-        """Branch plus shortcut."""
-        return torch.relu(self.branch(x) + self.shortcut(x))
-
-
-def _stage(inputs: int, width: int, blocks: int, stride: int) -> nn.Sequential:
-    first = Bottleneck(inputs, width, stride)
-    return nn.Sequential(first, *(Bottleneck(4 * width, width, 1) for _ in range(blocks - 1)))
-
-
 def network() -> nn.Sequential:
     """The residual and a ResNet-50 that ends after its second stage: 512 features, 1.438 M parameters with one logit.
 
@@ -87,13 +52,11 @@ def network() -> nn.Sequential:
         bn1=nn.BatchNorm2d(64),
         act1=nn.ReLU(inplace=True),
         maxpool=nn.MaxPool2d(3, 2, 1),
-        layer1=_stage(64, 64, 3, 1),
-        layer2=_stage(256, 128, 4, 2),
+        layer1=stage(64, 64, 3, 1),
+        layer2=stage(256, 128, 4, 2),
         pool=nn.AdaptiveAvgPool2d(1),
         flat=nn.Flatten(),
     )
     net = nn.Sequential(layers)
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    kaiming_fan_out(net)
     return net
