@@ -142,24 +142,20 @@ def part_files(stage):
     return inputs
 
 
+def flag_of(role, values):
+    """The flag of a role with its values; nothing at all where there are none."""
+    return [f"--{role.replace('_', '-')}", *values] if values else []
+
+
 def optional_flag(stage, role):
-    """Params function: the flag of a role that may be empty, with its values, or nothing at all."""
-
-    def flag(wildcards):
-        inputs = artifact(stage, wildcards).needs.get(role, [])
-        return [f"--{role.replace('_', '-')}", *(a.path for _, a in inputs)] if inputs else []
-
-    return flag
+    """Params function: the flag of a role that may be empty, with its paths."""
+    return lambda wildcards: flag_of(role, [a.path for _, a in artifact(stage, wildcards).needs.get(role, [])])
 
 
 def optional_pairs(stage, role):
-    """Params function: the flag of a role that may be empty, with its values as key=path, or nothing at all."""
-
-    def flag(wildcards):
-        pairs = [f"{key}={a.path}" for key, a in artifact(stage, wildcards).needs.get(role, [])]
-        return [f"--{role.replace('_', '-')}", *pairs] if pairs else []
-
-    return flag
+    """Params function: the flag of a role that may be empty, with its values as key=path."""
+    pairs = key_path_pairs(stage, role)
+    return lambda wildcards: flag_of(role, pairs(wildcards))
 
 
 def published(wildcards):

@@ -28,6 +28,7 @@ from tellsign.training.fit import shuffled_batches
 from tellsign.training.optimisers.build import build_optimiser
 from tellsign.training.schedules.warm_up import rate_by_epoch
 
+# the registry of backbones has them too, but is no code: what is imported from it would not enter fingerprints
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 EVALUATED = 64
 """Images computed at once for validation."""

@@ -36,9 +36,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tellsign.errors import UserError, choose
+from tellsign.networks.precisions import PRECISIONS
 from tellsign.networks.snapshots import GET, WEIGHTS, check_files, check_tensors, weights_file
-
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class VisionLanguage(nn.Module):

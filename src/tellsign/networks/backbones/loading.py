@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -11,6 +12,9 @@ from tellsign.networks.backbones import BACKBONES, CLIPS, SHIPPED
 from tellsign.networks.backbones.backbone import Backbone, Clip
 from tellsign.networks.determinism import seeded
 from tellsign.networks.state import State, clip_part, image_part, load_strictly, read_state
+
+if TYPE_CHECKING:
+    from tellsign.registry import Registry
 
 
 def _stored(name: str, weights: str) -> State:
@@ -44,6 +48,15 @@ def without_classifier(backbone: Backbone, state: State) -> dict[str, Tensor]:
     return {key: value for key, value in state.items() if key in own or not key.startswith(classifier)}
 
 
+def _begun(registry: Registry, name: str, weights: str, seed: int) -> tuple[Any, State | None]:
+    """A network of a registry with random weights, and the state dict that it is to have, None for these."""
+    build = registry.load(name)
+    state = None if weights == "none" else _stored(name, weights)
+    with seeded(seed):
+        network = build(Path(weights)) if name == "open-clip" else build()
+    return network, state
+
+
 def load_backbone(name: str, weights: str, seed: int) -> Backbone:
     """Build a backbone.
 
@@ -61,13 +74,10 @@ def load_backbone(name: str, weights: str, seed: int) -> Backbone:
     Raises:
         UserError: unknown name, missing or unfit weights.
     """
-    build = BACKBONES.load(name)
-    state = None if weights == "none" else image_part(_stored(name, weights))
-    with seeded(seed):
-        backbone = build(Path(weights)) if name == "open-clip" else build()
+    backbone, state = _begun(BACKBONES, name, weights, seed)
     if state is not None:
-        state = without_classifier(backbone, state)
-        load_strictly(backbone, state, f"the file {weights!r} for backbone {name!r}")
+        own = without_classifier(backbone, image_part(state))
+        load_strictly(backbone, own, f"the file {weights!r} for backbone {name!r}")
     return backbone
 
 
@@ -77,10 +87,7 @@ def load_clip(name: str, weights: str, seed: int) -> Clip:
     Raises:
         UserError: unknown name, missing or unfit weights.
     """
-    build = CLIPS.load(name)
-    state = None if weights == "none" else clip_part(_stored(name, weights))
-    with seeded(seed):
-        clip = build(Path(weights)) if name == "open-clip" else build()
+    clip, state = _begun(CLIPS, name, weights, seed)
     if state is not None:
-        load_strictly(clip, state, f"the file {weights!r} for CLIP {name!r}")
+        load_strictly(clip, clip_part(state), f"the file {weights!r} for CLIP {name!r}")
     return clip

@@ -30,9 +30,9 @@ from tellsign.networks.glip.model import GLIP_L, GLIP_T, Glip, GlipConfig
 from tellsign.networks.glip.text import Span, WordPieces, occurrences, phrases_of
 from tellsign.networks.glip.weights import load_official
 from tellsign.networks.grounders.grounder import NOWHERE, Grounding
+from tellsign.networks.precisions import PRECISIONS
 
 CONFIGS: dict[str, GlipConfig] = {"glip-l": GLIP_L, "glip-t": GLIP_T}
-PRECISIONS: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def _demo_phrases(caption: str) -> list[str]:
