@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,8 +26,9 @@ from tellsign.demo.teach import (
     word_loss,
     word_map,
 )
-from tellsign.demo.towers import Block, ColourAndResidual, MiniXception, Residual, causal, unit_residual
+from tellsign.demo.towers import Block, ColourAndResidual, MiniXception, causal
 from tellsign.errors import UserError
+from tellsign.networks.backbones.fronts import HighPass, unit_residual
 from tellsign.networks.backbones.loading import load_clip
 from tellsign.networks.determinism import seeded
 from tellsign.stages import demo_weights
@@ -84,7 +86,7 @@ def test_the_residual_forgets_light_and_contrast_but_not_structure():
     pixels = torch.randint(0, 256, (2, 3, 24, 24), dtype=torch.uint8)
     six = ColourAndResidual()(pixels)
     assert torch.allclose(six[:, :3], pixels / 127.5 - 1) and six.shape[1] == 6
-    assert torch.allclose(Residual()(pixels).square().mean((1, 2, 3)), torch.ones(2), atol=0.05)
+    assert torch.allclose(HighPass()(pixels).square().mean((1, 2, 3)), torch.ones(2), atol=0.05)
 
 
 def test_attention_equals_a_loop_over_tokens_and_heads():
@@ -205,7 +207,7 @@ def test_batches_are_full_and_without_repetition_in_a_pass():
 
 
 def tiny() -> dict:
-    small = copy.deepcopy(demo_weights.SETTINGS) | {"side": 96, "photos": 9, "held_out": 2}
+    small: dict[str, Any] = copy.deepcopy(demo_weights.SETTINGS) | {"side": 96, "photos": 9, "held_out": 2}
     for recipe in (*small["clip"].values(), small["grounder"], small["captioner"]):
         recipe |= {"steps": 2, "batch": 4}
     for recipe in small["clip"].values():

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -177,6 +178,14 @@ def test_typos_are_refused_before_any_job():
         (lambda d: d["runs"].update(x={"start": "run:nothing"}), "unknown run"),
         (lambda d: d["runs"].update(x={"start": "nothing"}), "pretrain:NAME or run:NAME"),
         (lambda d: d["runs"].update(x={"shots": 4, "start": None}), "shots but no start"),
+        (
+            lambda d: d["runs"].update(x={"backbone": {"front": None}}),
+            "was trained with high_pass. Write backbone: {front",
+        ),
+        (
+            lambda d: d["runs"].update(x={"start": "run:full", "backbone": {"front": "standardised"}}),
+            "rescale: run x has backbone.front: standardised, but what it starts from was trained with high_pass",
+        ),
         (lambda d: d["runs"].update(x={"backbone": {"weights": "clip-vit-l41"}}), "Did you mean 'clip-vit-l14'"),
         (lambda d: d["runs"].update(x={"backbone": {"name": "demo-xeption"}}), "Did you mean 'demo-xception'"),
         (lambda d: d["runs"].update(x={"data": {"count": 2000}}), "holds, 320. Ask for fewer"),
@@ -206,7 +215,7 @@ def test_a_missing_folder_names_the_command():
 
 
 def test_subsets_of_a_published_folder_that_is_missing_are_not_looked_for():
-    config = folder_config() | {"root": "/no/such/place"}
+    config: dict[str, Any] = folder_config() | {"root": "/no/such/place"}
     config["benchmarks"] = {name: spec | {"page": "a page"} for name, spec in config["benchmarks"].items()}
     plan = make_plan(config)
     assert plan.everything() and "/no/such/place" in plan.missing_folders
@@ -364,7 +373,7 @@ def test_early_stopping_reads_a_validation_split_resized_like_the_training(tmp_p
     assert checkpoint.settings["stop"]["patience"] == 5 and "split" not in checkpoint.settings["stop"]
     assert checkpoint.needs["validation_split"] == [("", plan.split("test"))]
     ((_, crops),) = checkpoint.needs["validation_inputs"]
-    assert (crops.settings["store"], crops.settings["size"]) == ("center", plan.run("mpft", "early").recipe.crop)
+    assert (crops.settings["store"], crops.settings["size"]) == ("center", checkpoint.settings["crop"])
     assert crops.settings["resize"]["mode"] == "squash"
     with pytest.raises(UserError, match="Did you mean 'test'"):
         with_runs(tmp_path, early={"stop": {"split": "tset"}, "keep": 1}).everything()

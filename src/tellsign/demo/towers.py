@@ -5,7 +5,7 @@ CLIP's vision transformer, ModifiedResNet and text transformer (Radford et al. 2
 
 Networks this small do not find a generator's traces in raw colours within minutes; a fixed high-pass residual
 over its own RMS shows them what large networks learn to look for. It is preprocessing, so masks act on it
-too.
+too. CLIP's towers always have it; Xception has it where a recipe says ``front: high_pass``.
 """
 
 from __future__ import annotations
@@ -16,23 +16,13 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor, nn
 
 from tellsign.demo import words
+from tellsign.networks.backbones.fronts import unit_residual
 
 CROP, PATCH, WIDTH, EMBEDDING, HEADS = 72, 12, 96, 96, 4
 XCEPTION_DIM = 192
 
 
 # ---------------------------------------------------------------------------------------------- front-ends
-
-
-def unit_residual(x: Float[Tensor, "b c h w"], floor: float) -> Float[Tensor, "b c h w"]:
-    """What a 3×3 mean does not explain, over its root mean square per image.
-
-    Args:
-        x: Images in [-1, 1].
-        floor: Added to the RMS of 8 × the residual, lest flat images become noise.
-    """
-    high = 8 * (x - F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), 3, 1))
-    return high / (high.square().mean((1, 2, 3), keepdim=True).sqrt() + floor)
 
 
 class ColourAndResidual(nn.Module):
@@ -42,16 +32,6 @@ class ColourAndResidual(nn.Module):
         """Preprocess."""
         x = pixels.float() / 127.5 - 1
         return torch.cat([x, unit_residual(x, 0.15)], dim=1)
-
-
-class Residual(nn.Module):
-    """Three channels: the unit residual alone, in the memory layout that suits separable convolutions on a
-    CPU.
-    """
-
-    def forward(self, pixels: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-        """Preprocess."""
-        return unit_residual(pixels.float() / 127.5 - 1, 0.02).contiguous(memory_format=torch.channels_last)
 
 
 # ---------------------------------------------------------------------------------------------- transformers

@@ -28,7 +28,7 @@ def build_head(head: Mapping[str, Any], dim: int, seed: int) -> nn.Module:
 def build_detector(settings: Mapping[str, Any]) -> Detector:
     """Build the detector of a training's settings, with the backbone's starting weights."""
     network = settings["backbone"]
-    backbone = load_backbone(network["name"], network["weights"], settings["seed"])
+    backbone = load_backbone(network["name"], network["weights"], settings["seed"], network.get("front"))
     head = build_head(settings["head"], backbone.dim, settings["seed"])
     return Detector(backbone, head, frozen=settings["trainable"] == "head")
 
@@ -45,6 +45,6 @@ def load_detector(folder: Path, device: torch.device, weights: str = "model.safe
 def load_encoder(folder: Path, device: torch.device) -> Backbone:
     """The encoder of a pre-training folder, ready for evaluation."""
     network = read_recipe(folder)["backbone"]
-    backbone = load_backbone(network["name"], "none", 0)
+    backbone = load_backbone(network["name"], "none", 0, network.get("front"))
     load_weights(backbone, folder / "model.safetensors")
     return backbone.to(device).eval()

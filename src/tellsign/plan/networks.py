@@ -30,8 +30,8 @@ class Networks:
         self._resolved: dict[str, ResolvedWeights | None] = {}  # None is missing
         self.missing: set[str] = set()
 
-    def settings(self, name: str, weights: str, where: str) -> dict[str, str]:
-        """Settings of a network: its name, and the place and digest of its weights.
+    def settings(self, name: str, weights: str, where: str, front: str | None = None) -> dict[str, str]:
+        """Settings of a network: its name, the place and digest of its weights, and its front where it is not its own.
 
         Raises:
             UserError: its weights cannot be right; ``where`` names the place.
@@ -51,8 +51,9 @@ class Networks:
                 raise UserError(f"{where}: {problem}") from None
         resolved = self._resolved[weights]
         if resolved is None:
-            return {"name": name, "weights": weights, "digest": "missing"}
-        return {"name": name, "weights": resolved.path, "digest": resolved.digest}
+            resolved = ResolvedWeights(weights, "missing")
+        own = {} if front is None else {"front": front}
+        return {"name": name, "weights": resolved.path, "digest": resolved.digest, **own}
 
 
 def networks_needed(configuration: Configuration) -> dict[str, list[str]]:

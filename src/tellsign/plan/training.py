@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tellsign.detectors.recipes.base import Embeddings, Pixels, Source, Start, optimisation_entries
+from tellsign.detectors.recipes.base import Embeddings, OwnNetwork, Pixels, Source, Start, optimisation_entries
 from tellsign.detectors.registry import METHODS
 from tellsign.errors import UserError, choose
 from tellsign.networks.backbones import BACKBONES
@@ -18,6 +18,7 @@ from tellsign.plan.recipes import Run, training_key
 from tellsign.registry import Record
 from tellsign.schema.data import Bias, Perturbation, Test
 from tellsign.schema.loading import plain
+from tellsign.schema.networks import Encoder
 from tellsign.schema.training import Data, EarlyStopping, Pretrain
 
 
@@ -56,7 +57,7 @@ class TrainingPlan:
         """An encoder of `rescale`'s pre-training."""
         spec: Pretrain = choose(self._configuration.papers[paper].pretrain, name, f"pretrain section of {paper}")
         where = f"{paper}: pretrain {name}"
-        settings = plain(spec) | {"backbone": self._network(spec.backbone.name, spec.backbone.weights, where)}
+        settings = plain(spec) | {"backbone": self._network_of(spec.backbone, where)}
         del settings["split"], settings["decode"]
         entries = (*self.encoder_entries(paper, name), *optimisation_entries(spec.optimiser, spec.schedule))
         if spec.decode == "on_the_fly":
@@ -83,7 +84,7 @@ class TrainingPlan:
         settings = recipe.training_settings()
         settings |= {"seed": seed, "keep": self._keeps[self._training[run.full_name], seed]}
         for field, network in recipe.networks().items():
-            settings[field] = self._network(network.name, network.weights, run.place)
+            settings[field] = self._network_of(network, run.place)
         needs: dict[str, Artifact | list[tuple[str, Artifact]] | None] = {
             "split": split,
             "inputs": self._inputs(run, recipe.inputs(), data.split, data.perturbation),
@@ -100,6 +101,9 @@ class TrainingPlan:
         stage = "train" if recipe.needs_gpu else "train_head"
         entries = (*detector_entries(run), *recipe.training_entries())
         return self._make(stage, f"{run.full_name}-s{seed}", settings, needs, entries=entries)
+
+    def _network_of(self, network: Encoder | OwnNetwork, where: str) -> dict[str, str]:
+        return self._network(network.name, network.weights, where, network.front)
 
     def _inputs(
         self, run: Run, sources: Mapping[str, Source], split: str, perturbation: Perturbation
@@ -133,7 +137,9 @@ class TrainingPlan:
         if start == Start():
             return None
         if start.kind == "pretrain":
-            return self.pretrain(run.paper, start.name)
+            encoder = self.pretrain(run.paper, start.name)
+            self._check_front(run, encoder.settings["backbone"].get("front"))
+            return encoder
         with located(run.place):
             other = self._configuration.run(run.paper, start.name)
         if seed not in other.seeds:
@@ -141,7 +147,19 @@ class TrainingPlan:
                 f"{run.place} starts from run {start.name} at seed {seed}, which that run has not; "
                 f"its seeds are {list(other.seeds)}."
             )
+        for network in other.recipe.networks().values():
+            self._check_front(run, network.front)
         return self.checkpoint(other, seed)
+
+    def _check_front(self, run: Run, front: str | None) -> None:
+        """Raise UserError where a run would show another front to weights that were trained behind ``front``."""
+        for field, network in run.recipe.networks().items():
+            if network.front != front:
+                told = ["null" if one is None else one for one in (network.front, front)]
+                raise UserError(
+                    f"{run.place} has {field}.front: {told[0]}, but what it starts from was trained with {told[1]}. "
+                    f"Write {field}: {{front: {told[1]}}}."
+                )
 
     @answered_once
     def score(self, run: Run) -> Artifact:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tellsign.networks.backbones import BACKBONES
 from tellsign.networks.heads import HEADS
@@ -28,3 +28,15 @@ class Network(Settings):
 
     name: Annotated[str, EntryOf(BACKBONES)]
     weights: str = "shipped"
+
+
+class Encoder(Network):
+    """A network whose input may be prepared in another way than its own.
+
+    Attributes:
+        front: What the network sees: null, pixels as its library normalises them; ``high_pass``, what a 3×3 mean does
+            not explain, over its root mean square per crop; ``standardised``, each crop minus its mean over its
+            standard deviation. A run that starts from another has the same.
+    """
+
+    front: Literal["high_pass", "standardised"] | None = None

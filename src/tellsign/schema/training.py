@@ -10,7 +10,7 @@ from tellsign.data.augmentations import AUGMENTATIONS
 from tellsign.methods.masks import MASKS
 from tellsign.schema.data import Perturbation
 from tellsign.schema.fields import Fraction, NonNegative, Pair, Positive, Several
-from tellsign.schema.networks import Network
+from tellsign.schema.networks import Encoder
 from tellsign.schema.settings import ByName, Settings
 from tellsign.training.optimisers import OPTIMISERS
 from tellsign.training.schedules import SCHEDULES
@@ -138,7 +138,7 @@ class Pretrain(Settings):
             and needs N processes.
     """
 
-    backbone: Network
+    backbone: Encoder
     split: str = "photos"
     ratios: Several[str] = ("16/9", "8/5", "16/11", "4/3", "16/13", "8/7")
     n_ratios: Positive[int] = 4

@@ -173,7 +173,7 @@ def pretrain(
     share = max(1, threads() // world.here)
     torch.set_num_threads(share)
     seed, network = settings["seed"], settings["backbone"]
-    encoder = load_backbone(network["name"], network["weights"], seed)
+    encoder = load_backbone(network["name"], network["weights"], seed, network.get("front"))
     generator = torch.Generator().manual_seed(seed)
     photos = open_photos(crops, split, roots, device)
     batches = Batches(photos, settings, generator, device, share, rank=world.rank, processes=world.size)

@@ -14,7 +14,7 @@ from tellsign.registry import Record
 from tellsign.schema.data import Bias
 from tellsign.schema.fields import Positive
 from tellsign.schema.loading import plain
-from tellsign.schema.networks import Network
+from tellsign.schema.networks import Encoder
 from tellsign.schema.settings import Settings
 from tellsign.schema.training import Data, EarlyStopping, Optimiser, Resize, Schedule
 from tellsign.training.optimisers import OPTIMISERS
@@ -56,15 +56,17 @@ class Start(NamedTuple):
 
 
 class OwnNetwork(NamedTuple):
-    """A network that a method brings itself, and the weights it starts from; see `Network` for one of the registry.
+    """A network that a method brings itself, and the weights it starts from; see `Encoder` for one of the registry.
 
     Attributes:
         name: As ``config/rates.yaml`` calls it.
         weights: ``none`` (random), a name in ``config/weights.yaml``, or a path.
+        front: None: what it sees is its own.
     """
 
     name: str
     weights: str
+    front: str | None = None
 
 
 class Work(NamedTuple):
@@ -127,7 +129,7 @@ class Recipe(Settings):
         """Where the weights come from; whatever stands before the colon is its kind, right or wrong."""
         return Start()
 
-    def networks(self) -> Mapping[str, Network | OwnNetwork]:
+    def networks(self) -> Mapping[str, Encoder | OwnNetwork]:
         """Networks whose weights the plan must find, by the setting in which the method gets the place."""
         return {}
 

@@ -15,7 +15,7 @@ from tellsign.networks.heads import HEADS
 from tellsign.registry import Record
 from tellsign.schema.data import Bias
 from tellsign.schema.fields import NonNegative, Positive
-from tellsign.schema.networks import HEAD_SETTINGS, Head, Network
+from tellsign.schema.networks import HEAD_SETTINGS, Encoder, Head
 from tellsign.schema.training import (
     AUGMENT_SETTINGS,
     MASK_SETTINGS,
@@ -59,7 +59,7 @@ class ImageRecipe(LooksAtCrops, Recipe):
         shots: Few-shot: adapt the start weights to each subset in turn, with this many images per label.
     """
 
-    backbone: Network
+    backbone: Encoder
     data: Data = Data()
     start: str | None = None
     trainable: Literal["all", "head"] = "all"
@@ -111,7 +111,7 @@ class ImageRecipe(LooksAtCrops, Recipe):
         kind, _, name = (self.start or "").partition(":")
         return Start(kind, name)
 
-    def networks(self) -> dict[str, Network]:
+    def networks(self) -> dict[str, Encoder]:
         """See `Recipe.networks`."""
         return {"backbone": self.backbone}
 

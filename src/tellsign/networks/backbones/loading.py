@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from tellsign.errors import UserError
+from tellsign.errors import UserError, choose
 from tellsign.networks.backbones import BACKBONES, CLIPS, SHIPPED
 from tellsign.networks.backbones.backbone import Backbone, Clip
+from tellsign.networks.backbones.fronts import FRONTS
 from tellsign.networks.determinism import seeded
 from tellsign.networks.state import State, clip_part, image_part, load_strictly, read_state
 
@@ -57,7 +58,7 @@ def _begun(registry: Registry, name: str, weights: str, seed: int) -> tuple[Any,
     return network, state
 
 
-def load_backbone(name: str, weights: str, seed: int) -> Backbone:
+def load_backbone(name: str, weights: str, seed: int, front: str | None = None) -> Backbone:
     """Build a backbone.
 
     Args:
@@ -67,6 +68,7 @@ def load_backbone(name: str, weights: str, seed: int) -> Backbone:
             checkpoints of a backbone, a detector or a CLIP, open_clip's state dict of a whole model or its
             visual tower, timm's.
         seed: Of the initialisation; without effect when weights are loaded.
+        front: What the network sees, one of `FRONTS`; None for its own normalisation.
 
     Returns:
         The backbone in training mode, fp32, on the CPU.
@@ -78,6 +80,8 @@ def load_backbone(name: str, weights: str, seed: int) -> Backbone:
     if state is not None:
         own = without_classifier(backbone, image_part(state))
         load_strictly(backbone, own, f"the file {weights!r} for backbone {name!r}")
+    if front is not None:
+        backbone.front = choose(FRONTS, front, "front")()
     return backbone
 
 
