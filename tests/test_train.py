@@ -247,3 +247,17 @@ def test_full_size_baselines_have_their_parameters_and_train_a_step(data, tmp_pa
     trained(data, tmp_path / "run", recipe)
     detector = load_detector(tmp_path / "run", torch.device("cpu"))
     assert round(sum(p.numel() for p in detector.parameters()) / 1e6, 2) == parameters
+
+
+def test_an_epoch_of_so_many_steps_takes_the_first_batches_of_a_new_order(data, tmp_path):
+    network = {"backbone": {"name": "demo-xception", "weights": "none"}}
+    short = network | {"epoch_steps": 2, "epochs": 2, "schedule": {"kind": "constant"}}
+    _, log = trained(data, tmp_path / "short", short)
+    assert [int(row["rows"]) for row in log] == [8, 8]  # of 12 images
+    _, whole = trained(data, tmp_path / "whole", short | {"epoch_steps": None, "epochs": 1})
+    _, third = trained(data, tmp_path / "third", short | {"epoch_steps": 3, "epochs": 1})
+    assert whole[0]["loss"] == third[0]["loss"]
+    with pytest.raises(UserError, match="epoch_steps is 4, but 12 training images make 3 batches"):
+        trained(data, tmp_path / "long", short | {"epoch_steps": 4})
+    with pytest.raises(UserError, match="write none with shots"):
+        settings_of(network | {"epoch_steps": 2, "shots": 4, "start": "run:a"})

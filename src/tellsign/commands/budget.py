@@ -128,6 +128,8 @@ class Costs:
         else:
             targets = subsets or list(drawn.counts)
             an_epoch, copies = Amount(2 * shots * len(targets)), Amount(len(targets))
+        if settings.get("epoch_steps") is not None:
+            an_epoch = Amount(settings["epoch_steps"] * settings["batch_size"])
         made = Cost(trained=an_epoch * epochs)
         work = _recipe_of(settings).work(settings)
         if work is None:

@@ -68,7 +68,7 @@ def plan_without_data(values: Mapping[str, Any], folder: Path = Path()) -> Plan:
         dict(WANTED) | given,
         look=lambda _roots, _exclude, _watch: {},
         file_digest=lambda _path: "",
-        find_weights=lambda value: ResolvedWeights(value, ""),
+        find_weights=lambda value: ResolvedWeights(value, value),  # other weights are another training
         folder=folder,
     )
 

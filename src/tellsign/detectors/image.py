@@ -22,6 +22,7 @@ from tellsign.data.pixels import PixelTable, augment
 from tellsign.detectors.build import build_detector, load_encoder
 from tellsign.detectors.checkpoints import load_weights
 from tellsign.detectors.protocol import Phase, Sample
+from tellsign.errors import UserError
 from tellsign.methods.losses import binary_cross_entropy
 from tellsign.methods.masks import MASKS
 from tellsign.networks.detector import Detector
@@ -102,8 +103,19 @@ class TrainingCrops:
     device: torch.device
 
     def batches(self) -> Iterator[Batch]:
-        """The batches of one epoch: every image once, in random order."""
+        """The batches of one epoch: every image once, in random order, or the first ``epoch_steps`` of these batches.
+
+        Raises:
+            UserError: there are fewer batches.
+        """
         positions = list(shuffled_batches(len(self.rows), self.settings["batch_size"], self.generator))
+        if (steps := self.settings["epoch_steps"]) is not None:
+            if steps > len(positions):
+                raise UserError(
+                    f"epoch_steps is {steps}, but {len(self.rows)} training images make {len(positions)} batches. Ask "
+                    "for fewer steps, or raise data.count."
+                )
+            positions = positions[:steps]
         rows = [self.rows[batch] for batch in positions]
         options = dict(self.settings["augment"])
         augmented = AUGMENTATIONS.load(options.pop("name"))

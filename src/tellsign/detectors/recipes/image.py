@@ -51,6 +51,8 @@ class ImageRecipe(LooksAtCrops, Recipe):
         mask: Mask on the preprocessed tensor, while training only.
         batch_norm: ``train`` (batch statistics, as ``model.train()`` does) or ``frozen``.
         optimiser, schedule, epochs, batch_size: As usual; 0 epochs for the head ``nearest`` and for no other.
+        epoch_steps: Batches of an epoch, the first of a new random order; null takes every image once. It sets how
+            often weights are kept and the rate changes.
         stop: Early stopping; null trains all epochs and keeps the last.
         precision: ``fp32``, or ``bf16`` autocast.
         keep: Weights that are looked at: those of the last ``keep`` epochs. Runs that differ in this alone are trained
@@ -76,6 +78,7 @@ class ImageRecipe(LooksAtCrops, Recipe):
     optimiser: Optimiser = OPTIMISER_SETTINGS["adam"]()
     schedule: Schedule = SCHEDULE_SETTINGS["step"]()
     epochs: NonNegative[int] = 10
+    epoch_steps: Positive[int] | None = None
     stop: EarlyStopping | None = None
     batch_size: Positive[int] = 4
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -98,6 +101,8 @@ class ImageRecipe(LooksAtCrops, Recipe):
             raise ValueError("early stopping keeps the best epoch alone; write keep: 1 and no shots, or no stop.")
         if self.shots is not None and self.start is None:
             raise ValueError("it has shots but no start: say start: run:NAME.")
+        if self.epoch_steps is not None and (self.shots is not None or nearest):
+            raise ValueError("epoch_steps divides long trainings; write none with shots or the head 'nearest'.")
         if self.start is not None and self.origin().kind not in ("pretrain", "run"):
             raise ValueError(f"start is {self.start!r}; it must be pretrain:NAME or run:NAME.")
         if self.schedule.warmup > self.epochs:

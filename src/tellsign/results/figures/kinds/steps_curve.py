@@ -59,6 +59,8 @@ def steps_per_epoch(spec: Mapping[str, Any], run: str) -> float:
     if spec["axis"] == "epoch":
         return 1.0
     recipe = choose(spec["recipes"], run.rpartition("/")[2], "run among the recipes")
+    if recipe.get("epoch_steps") is not None:
+        return float(recipe["epoch_steps"])
     count, subsets = recipe["data"]["count"], recipe["data"]["subsets"]
     if not isinstance(count, int) or not subsets:
         raise UserError(
