@@ -1,14 +1,14 @@
-# TIDY's caches: what the images show, in words and in CLIP's space.
+# TIDY's inputs: captions, boxes and CLIP embeddings.
 #
 # reads   cache/crops/...-whole.FP/          whole decoded images
-# writes  data/caption/SPLIT-....FP.parquet  a caption an image
-#         data/ground/SPLIT-....FP.parquet   a box for every phrase of it
+# writes  data/caption/SPLIT-....FP.parquet  one caption for each image
+#         data/ground/SPLIT-....FP.parquet   one box for each phrase of the captions
 #         data/embed/SPLIT-....FP/           embeddings of images, captions and objects
 # keeps   data/store/...                     every caption, box and embedding made so far, by image id, in shards
 #
-# batch_size and shard_size (rows between two writes) change no number; a profile sets them: --set-resources
-# caption:batch_size=64. Nor does caption_jobs: with --config caption_jobs=8, eight jobs fill the store with captions of
-# a split, and then eight with its boxes; what they leave behind is thrown away, the rows come out of the store.
+# Three settings change no number. A profile sets batch_size and shard_size (rows between two writes), as in
+# --set-resources caption:batch_size=64. With --config caption_jobs=8, eight jobs fill the store with the captions of a
+# split, and eight more with its boxes. Their own output files are temporary: results are read from the store.
 
 
 rule caption:
@@ -41,7 +41,7 @@ rule caption:
         " > {log:q} 2>&1"
 
 
-# one of several jobs that fill the store: data/work/caption/test-whole-1a2b.0123456789ab/2-of-8.parquet
+# One of several jobs that fill the store: data/work/caption/test-whole-1a2b.0123456789ab/2-of-8.parquet
 use rule caption as caption_part with:
     input:
         crops=inputs_for("caption", "crops"),
@@ -54,7 +54,7 @@ use rule caption as caption_part with:
 
 
 rule ground:
-    """A box for every phrase of a split's captions: data/ground/test-whole-1a2b.0123456789ab.parquet"""
+    """A box for each phrase in a split's captions: data/ground/test-whole-1a2b.0123456789ab.parquet"""
     input:
         crops=inputs_for("ground", "crops"),
         caption=inputs_for("ground", "caption"),
@@ -85,7 +85,7 @@ rule ground:
         " > {log:q} 2>&1"
 
 
-# one of several jobs that fill the store: data/work/ground/test-whole-1a2b.0123456789ab/2-of-8.parquet
+# One of several jobs that fill the store: data/work/ground/test-whole-1a2b.0123456789ab/2-of-8.parquet
 use rule ground as ground_part with:
     input:
         crops=inputs_for("ground", "crops"),

@@ -1,7 +1,7 @@
-# What the rules share. Reads the configuration; writes nothing but the links in results/.
+# Functions that the rules share. Reads the configuration; writes only the links in results/.
 #
-# Every input is ancient(): an artifact is current exactly when its file exists, since its path says what it was
-# made from. Modification times mean nothing.
+# Every input is ancient(), so modification times mean nothing. An artifact's path says what it was made from, so an
+# artifact is current exactly when its file exists.
 
 import json
 import os
@@ -22,17 +22,17 @@ from tellsign.system.devices import visible_gpus
 from tellsign.system.locks import clear_stale_lock
 
 FOLDER = Path(workflow.basedir)
-DRY_RUN = workflow.output_settings.dryrun  # -n; workflow.dryrun is not known yet while rules are read
-MAIN = workflow.is_main_process  # no job that runs Snakemake again
+DRY_RUN = workflow.output_settings.dryrun  # -n; workflow.dryrun is not set yet while rules are read
+MAIN = workflow.is_main_process  # false in a job, which runs Snakemake again
 
 
 def refuse(problem):
-    """End with a message and nothing else; an exception would trail lines of this file."""
+    """Exit with the message alone; an exception would add a traceback of this file."""
     logger.error(str(problem))
     sys.exit(1)
 
 
-if not Path(tellsign.__file__).is_relative_to(FOLDER / "src"):  # fingerprints would be those of other code
+if not Path(tellsign.__file__).is_relative_to(FOLDER / "src"):  # fingerprints would describe other code
     refuse(
         f"tellsign comes from {Path(tellsign.__file__).parent}, not from {FOLDER / 'src'}. Use this folder's own "
         f"environment (`make env`), or say PYTHONPATH={FOLDER / 'src'}."
@@ -40,7 +40,7 @@ if not Path(tellsign.__file__).is_relative_to(FOLDER / "src"):  # fingerprints w
 
 
 def quoted(path):
-    """A path for a shell, in a text that Snakemake formats."""
+    """A path quoted for the shell, in a string that Snakemake formats."""
     return shlex.quote(str(path)).replace("{", "{{").replace("}", "}}")
 
 
@@ -48,7 +48,7 @@ shell.prefix(f". {quoted(FOLDER / 'workflow' / 'job.sh')} {quoted(Path(sys.execu
 
 
 try:
-    # the targets are not among the workflow's settings yet while rules are read
+    # the workflow does not know its targets yet while rules are read
     asked = get_argument_parser().parse_known_args()[0].targets if MAIN else ()
     request = Request(asked, DRY_RUN, in_job=not MAIN)
     PLAN, ARTIFACTS, warning = plan_for_rules(config, FOLDER, request)
@@ -66,12 +66,12 @@ wildcard_constraints:
 
 
 def paths(artifacts):
-    """Paths of artifacts, as inputs."""
+    """Paths of artifacts, for use as inputs."""
     return [ancient(a.path) for a in artifacts]
 
 
 def artifact(stage, wildcards):
-    """The artifact that a job of a stage makes."""
+    """The artifact that a stage's job makes."""
     path = STAGES[stage].path_of(wildcards.name, wildcards.fp)
     if path not in ARTIFACTS:
         raise WorkflowError(f"{path} is not part of this configuration's plan.")
@@ -79,10 +79,10 @@ def artifact(stage, wildcards):
 
 
 def is_done(made):
-    """Whether a job need not be told its inputs, since its artifact exists.
+    """Whether a job's inputs can be left out because its artifact exists.
 
-    Otherwise Snakemake would make it again as soon as an input of it that is not here is made, such as crops that
-    another run needs: ancient() covers inputs that exist. Jobs of a cluster and those that are forced are told always.
+    ancient() covers only inputs that exist. When a missing input is made, such as crops that another run needs,
+    Snakemake would make this artifact again. Cluster jobs and forced jobs always get their inputs.
     """
     asked = workflow.dag_settings
     forced = asked.forcerun or asked.forceall or asked.forcetargets
@@ -90,7 +90,7 @@ def is_done(made):
 
 
 def inputs_for(stage, role):
-    """Input function: what a stage's artifact needs in a role (nothing, one or many)."""
+    """Input function: the artifacts that a stage's artifact needs in a role (none, one or many)."""
 
     def inputs(wildcards):
         made = artifact(stage, wildcards)
@@ -105,12 +105,12 @@ def settings(stage):
 
 
 def key_path_pairs(stage, role):
-    """Params function: what a stage's artifact needs in a role, as key=path."""
+    """Params function: the artifacts that a stage's artifact needs in a role, as key=path."""
     return lambda wildcards: [f"{key}={a.path}" for key, a in artifact(stage, wildcards).needs.get(role, [])]
 
 
 def roots(stage):
-    """Params function: root folders of the images, made ones and the user's, as key=path."""
+    """Params function: root folders of the images, both generated and the user's, as key=path."""
 
     def given(wildcards):
         made = artifact(stage, wildcards)
@@ -121,17 +121,17 @@ def roots(stage):
 
 
 def expected_by(stage):
-    """Params function: what the stage is told besides its settings, as JSON."""
+    """Params function: what the stage expects to find, as JSON; it does not enter the fingerprint."""
     return lambda wildcards: json.dumps(artifact(stage, wildcards).expected, sort_keys=True)
 
 
 def store(stage):
-    """Params function: the folder of rows that were made before."""
+    """Params function: the folder of rows from earlier runs."""
     return lambda wildcards: artifact(stage, wildcards).store
 
 
 def part_files(stage):
-    """Input function: what several jobs write that fill a stage's store; nothing where one job does all."""
+    """Input function: the files of several jobs that fill a stage's store together; none if one job does it all."""
     jobs = PLAN.config.caption_jobs
     share = f"data/work/{stage}/{{name}}.{{fp}}/{{n}}-of-{jobs}.parquet"
 
@@ -143,28 +143,28 @@ def part_files(stage):
 
 
 def flag_of(role, values):
-    """The flag of a role with its values; nothing at all where there are none."""
+    """A role's flag and its values, or nothing if there are no values."""
     return [f"--{role.replace('_', '-')}", *values] if values else []
 
 
 def optional_flag(stage, role):
-    """Params function: the flag of a role that may be empty, with its paths."""
+    """Params function: the flag and paths of a role that may be empty."""
     return lambda wildcards: flag_of(role, [a.path for _, a in artifact(stage, wildcards).needs.get(role, [])])
 
 
 def optional_pairs(stage, role):
-    """Params function: the flag of a role that may be empty, with its values as key=path."""
+    """Params function: the flag and key=path values of a role that may be empty."""
     pairs = key_path_pairs(stage, role)
     return lambda wildcards: flag_of(role, pairs(wildcards))
 
 
 def published(wildcards):
-    """Params function: the flag of the table's quoted numbers, if the paper has any."""
+    """Params function: the flag for the paper's quoted numbers, if it has any."""
     file = artifact("table", wildcards).roots.get("published")
     return ["--published", file] if file else []
 
 
-# Told here, in one line: Snakemake itself would show where in its own code it could not make a folder.
+# Said here in one line: Snakemake itself would end in a traceback when it cannot make a folder.
 if MAIN and not DRY_RUN:
     for kept in map(Path, ("data", "cache", "logs", "results", ".snakemake")):
         if not os.access(kept if kept.exists() else Path.cwd(), os.W_OK):
@@ -173,17 +173,17 @@ if MAIN and not DRY_RUN:
                 "written; nothing was changed."
             )
 
-# After kill -9 of Snakemake the folder stays locked; nobody has to know that.
+# After kill -9 Snakemake leaves the folder locked; users should not have to unlock it by hand.
 if MAIN and not DRY_RUN:
     clear_stale_lock(Path.cwd())
     try:
-        publish(PLAN, Path("results"))  # also when nothing is to be done, as after a change was taken back
+        publish(PLAN, Path("results"))  # even if no job runs, as after a change is undone
     except UserError as problem:
         refuse(problem)
 
 
-# Without a limit Snakemake would start all GPU jobs at once; a profile or --resources gpu=N overrules this one. Where
-# there is no GPU, the cores are the limit.
+# Without a limit Snakemake would start all GPU jobs at once. A profile or --resources gpu=N overrides this one. On a
+# machine without GPUs, the number of cores is the limit.
 if MAIN and "gpu" not in workflow.global_resources and visible_gpus():
     workflow.register_resource("gpu", len(visible_gpus()))
 

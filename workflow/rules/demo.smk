@@ -1,13 +1,14 @@
-# The embedded world: photographs and generators, made on the spot.
+# The demo's own data: rendered photographs, and images by small generators.
 #
 # reads   nothing
-# writes  data/demo_photos/PART.FP/          photographs of one part and what they show
-#         data/demo_generator/NAME.FP/       images of one trained generator, parts train and test
-# by hand data: demo_weights retrains the tiny towers that ship with the package
+# writes  data/demo_photos/PART.FP/          photographs of one part, and what they show
+#         data/demo_generator/NAME.FP/       training and test images by one generator
+#
+# No target needs demo_weights; run it by name to retrain the small networks that ship with the package.
 
 
 rule demo_photos:
-    """Photographs of one part, drawn: data/demo_photos/train.0123456789ab/"""
+    """Rendered photographs of one part: data/demo_photos/train.0123456789ab/"""
     output:
         photos=directory("data/demo_photos/{name}.{fp}"),
     log:
@@ -47,7 +48,7 @@ rule demo_generator:
 
 
 rule demo_weights:
-    """The tiny networks that ship with the package, trained anew: data/demo_weights/"""
+    """The small networks that ship with the package, trained again: data/demo_weights/"""
     output:
         weights=directory("data/demo_weights"),
     log:

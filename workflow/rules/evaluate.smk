@@ -1,8 +1,8 @@
-# One scoring job covers all seeds and test sets of a run; metrics come from scores alone.
+# One scoring job covers all seeds and test sets of a run. Metrics are computed from the scores alone.
 #
-# reads   checkpoints, test splits, and what the run's method looks at of them (crops, features)
+# reads   checkpoints, test splits, and the method's inputs (crops or features)
 # writes  data/score/PAPER/RUN.FP.parquet       p(fake) of every image
-#         data/score_head/PAPER/RUN.FP.parquet  the same by a method that needs no GPU (TIDY's heads)
+#         data/score_head/PAPER/RUN.FP.parquet  the same, by a method that needs no GPU (TIDY's heads)
 #         data/evaluate/PAPER/RUN.FP.parquet    metrics with intervals
 
 

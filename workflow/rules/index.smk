@@ -1,13 +1,13 @@
 # From folders of images to packed pixels.
 #
 # reads   the benchmarks' folders (the user's, or the demo's)
-# writes  data/index/BENCHMARK.FP.parquet    every image, its facts and status
+# writes  data/index/BENCHMARK.FP.parquet    one row for each image: its properties and status
 #         data/split/SPLIT.FP.parquet        a seeded, balanced sample
-#         cache/crops/SPLIT-....FP/          its decoded pixels; large, quick to remake, not versioned
+#         cache/crops/SPLIT-....FP/          its decoded pixels: large, quick to make again, not versioned
 
 
 rule index:
-    """Every image of a benchmark, its facts and status: data/index/demo.0123456789ab.parquet"""
+    """Every image of a benchmark, with its properties and status: data/index/demo.0123456789ab.parquet"""
     input:
         made=inputs_for("index", "made"),
     output:

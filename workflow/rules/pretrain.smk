@@ -1,12 +1,12 @@
 # rescale's contrastive pre-training.
 #
-# reads   cache/crops/photos-whole.FP/       whole decoded photographs, real ones only; or, where the recipe says
+# reads   cache/crops/photos-whole.FP/       whole decoded real photographs; or, if the recipe says
 #                                            decode: on_the_fly, the split and the photographs' own files
 # writes  data/pretrain/PAPER/NAME.FP/       the encoder; its projection head is discarded
-# resumes from data/work/FP/, the last whole epoch
+# resumes from the last complete epoch, in data/work/FP/
 #
-# A process a GPU, all on one batch: snakemake --set-resources pretrain:gpu=8 --set-threads pretrain=32. Several nodes:
-# docs/cluster.md
+# Each GPU runs one process, and all of them share each batch: snakemake --set-resources pretrain:gpu=8 --set-threads
+# pretrain=32. For several nodes see docs/cluster.md.
 
 
 rule pretrain:

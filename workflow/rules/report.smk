@@ -1,10 +1,10 @@
-# Tables, figures and the page that holds them.
+# Tables, figures, and the page that shows them.
 #
-# reads   data/evaluate/..., data/index/..., config/published/*.csv, for some figures checkpoints and crops
+# reads   data/evaluate/..., data/index/..., config/published/*.csv; for some figures also checkpoints and crops
 # writes  data/table/PAPER/NAME.FP/          table.csv, .md, .tex, .html
 #         data/figure/PAPER/NAME.FP/         figure.png, .svg, .csv
-#         data/report/NAME.FP.html           everything on one page
-# results/CONFIGURATION/ holds links to the latest of each under plain names
+#         data/report/NAME.FP.html           all of them on one page
+# links   results/CONFIGURATION/             the latest of each, under plain names
 
 
 rule table:

@@ -1,14 +1,14 @@
-# One job a run and seed, by the run's method. Which inputs a method looks at, and in which roles, the plan says.
+# One job for each run and seed. The plan says which inputs a method reads, and in which roles.
 #
-# reads   the split, the method's inputs (crops, features), and what the recipe starts from
-# writes  data/train/PAPER/RUN-sSEED.FP/        checkpoint
-#         data/train_head/PAPER/RUN-sSEED.FP/   the same of a method that needs no GPU (TIDY's heads): a rule of its
-#                                               own, so that a cluster gives it less
-# resumes from data/work/FP/, the last whole epoch
+# reads   the split, the method's inputs (crops or features), and the checkpoint or encoder that the recipe starts from
+# writes  data/train/PAPER/RUN-sSEED.FP/        the checkpoint
+#         data/train_head/PAPER/RUN-sSEED.FP/   the same, by a method that needs no GPU (TIDY's heads); a separate
+#                                               rule, so that a cluster can give it fewer resources
+# resumes from the last complete epoch, in data/work/FP/
 
 
 rule train:
-    """The checkpoint of a run and seed: data/train/mpft/tam-s0.0123456789ab/"""
+    """The checkpoint of one run and seed: data/train/mpft/tam-s0.0123456789ab/"""
     input:
         split=inputs_for("train", "split"),
         inputs=inputs_for("train", "inputs"),
