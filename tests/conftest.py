@@ -43,6 +43,14 @@ def _subnormal_numbers_as_they_were():
         sys.modules["torch"].set_flush_denormal(False)
 
 
+@pytest.fixture(scope="module")
+def state_every_epoch():
+    """Trainings keep their state after every epoch, however short it was."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TELLSIGN_STATE_SECONDS", "0")
+        yield
+
+
 @pytest.fixture
 def corpus() -> Path:
     """A small corpus of real and generated images beside the checkout."""

@@ -18,6 +18,8 @@ from tellsign.training.schedules import SCHEDULES
 from tellsign.training.schedules.step import step as step_rate
 from tellsign.training.schedules.warm_up import scheduled_rate
 
+pytestmark = pytest.mark.usefixtures("state_every_epoch")
+
 
 @pytest.mark.parametrize("decoupled", [False, True])
 def test_adam_follows_its_equations(decoupled):
@@ -325,3 +327,17 @@ def test_a_log_without_epochs_is_its_header(tmp_path):
 def test_a_log_has_the_columns_of_all_its_rows(tmp_path):
     write_log(tmp_path / "log.csv", [{"phase": 1, "loss": 0.5}, {"phase": 2, "loss": 0.25, "accuracy": 1.0}])
     assert (tmp_path / "log.csv").read_text() == "phase,loss,accuracy\n1,0.5,\n2,0.25,1.0\n"
+
+
+@pytest.mark.parametrize(("seconds", "states"), [("0", ["state-4"]), ("3600", [])])
+def test_a_state_is_kept_once_enough_time_has_passed(tmp_path, monkeypatch, seconds, states):
+    monkeypatch.setenv("TELLSIGN_STATE_SECONDS", seconds)
+    assert torch.equal(train(4, tmp_path)[0]["weight"], train(4, None)[0]["weight"])
+    assert [path.name for path in tmp_path.iterdir()] == states
+
+
+@pytest.mark.parametrize("given", ["soon", "-1", "nan"])
+def test_a_time_between_states_that_is_none_is_refused(monkeypatch, given):
+    monkeypatch.setenv("TELLSIGN_STATE_SECONDS", given)
+    with pytest.raises(UserError, match=rf"TELLSIGN_STATE_SECONDS is '{given}'.*such as 120"):
+        Resume(None)

@@ -32,6 +32,8 @@ from tellsign.system.parquet import read_rows
 from tellsign.training.early_stopping import EarlyStop
 from tellsign.training.optimisers.adam_steps import Adam
 
+pytestmark = pytest.mark.usefixtures("state_every_epoch")
+
 
 def roughness(table, ids):
     """Mean difference of neighbours and mean brightness of each image: the two features that the toys look at."""

@@ -35,6 +35,8 @@ from tellsign.training.optimisers.adam import AdamSettings
 from tellsign.training.parallel import Nodes
 from tellsign.training.schedules.step import StepSchedule
 
+pytestmark = pytest.mark.usefixtures("state_every_epoch")
+
 CPU = torch.device("cpu")
 RECIPE = Pretrain(
     backbone=Network.model_construct(name="tiny", weights="none"),  # no backbone of the pipeline

@@ -24,6 +24,8 @@ from tellsign.stages import score, train
 from tellsign.system.parquet import write_rows
 from tellsign.training.optimisers.adam_steps import Adam
 
+pytestmark = pytest.mark.usefixtures("state_every_epoch")
+
 BLUR_JPEG = {"name": "blur_jpeg", "probability": 0.5}
 STOP = {"split": "val", "patience": 1, "min_lr": 1e-5}
 # FACTS of the published recipes at the demo's size: small networks, crops and batches

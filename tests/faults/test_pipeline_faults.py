@@ -28,7 +28,7 @@ from scale import FULL, record, scaled
 
 from tellsign.system.integrity import sha256_of_file
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("state_every_epoch")]
 
 WRITING = (
     "demo_photos", "demo_generator", "index", "split", "crops", "caption", "ground", "embed",

@@ -68,7 +68,7 @@ def fit(
     """
     done = resume.load(model, optimiser, generator, stop)
     for epoch in range(done, epochs):
-        start, total, count = time.monotonic(), 0.0, 0
+        start, total, count = time.monotonic(), torch.zeros((), dtype=torch.float64), 0
         lr = rate(epoch)
         if stop is not None:
             if stop.over(lr):
@@ -79,9 +79,9 @@ def fit(
             loss = loss_of(rows)
             loss.backward()
             optimiser.step(lr)
-            total += float(loss.detach()) * len(rows)
+            total = total.to(loss.device) + loss.detach().double() * len(rows)  # the host reads it once an epoch
             count += len(rows)
-        mean = total / count
+        mean = float(total) / count
         if not math.isfinite(mean):
             raise UserError(
                 f"the loss is {mean} in epoch {epoch + 1} of {epochs} at learning rate {lr}. "

@@ -1,12 +1,18 @@
-"""State of a training after its last whole epoch, from which the same command goes on after a kill."""
+"""State of a training after a whole epoch, from which the same command goes on after a kill.
+
+Writing it takes longer than a short epoch (12 s for ViT-L/14), so it is written by time: a training that is shorter
+than `SECONDS` writes none, and begins anew after a kill, to the same bytes.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import shlex
 import shutil
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,11 +30,29 @@ log = logging.getLogger(__name__)
 
 PREFIX = "model."
 """Begins the names of the model's tensors in a state; the others are the optimiser's and the generator's."""
+SECONDS, VARIABLE = 120.0, "TELLSIGN_STATE_SECONDS"
+"""The least time between two states, and the environment variable that says another one; 0 keeps every epoch's."""
+
+
+def seconds_between_states() -> float:
+    """The least time between two states of a training.
+
+    Raises:
+        UserError: the environment variable holds no such number.
+    """
+    given = os.environ.get(VARIABLE, str(SECONDS))
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise UserError(f"{VARIABLE} is {given!r}; it must be a number of seconds, 0 or more, such as {SECONDS:g}.")
+    return seconds
 
 
 @dataclass
 class Resume:
-    """State of a training after its last whole epoch, kept in a folder outside the declared outputs.
+    """State of a training after a whole epoch, kept in a folder outside the declared outputs.
 
     Each state is a folder of its own, ``state-EPOCH``: the tensors, how far the training is, and the manifest of both.
     It gets that name once it is whole, and the one before is removed after that, so that a kill at any moment leaves a
@@ -37,10 +61,14 @@ class Resume:
     Attributes:
         folder: Where the states are; None keeps none.
         rows: The log of the epochs done.
+        every: Seconds that pass at least between two states, and before the first.
+        saved: When the last one was written, or this was made, on the monotonic clock.
     """
 
     folder: Path | None
     rows: list[dict[str, float]] = field(default_factory=list)
+    every: float = field(default_factory=seconds_between_states)
+    saved: float = field(default_factory=time.monotonic)
 
     def states(self) -> list[Path]:
         """The states that are there, the newest last."""
@@ -50,7 +78,7 @@ class Resume:
     def load(
         self, model: nn.Module, optimiser: Optimiser, generator: torch.Generator, stop: EarlyStop | None = None
     ) -> int:
-        """Restore the last whole epoch; return how many epochs are done (0 when there is nothing to resume).
+        """Restore the last state; return how many epochs are done (0 when there is nothing to resume).
 
         Raises:
             UserError: the state's bytes are not those that were written.
@@ -82,8 +110,8 @@ class Resume:
         done: int,
         stop: EarlyStop | None = None,
     ) -> None:
-        """Keep the state after ``done`` whole epochs, replacing the earlier one."""
-        if self.folder is None:
+        """Keep the state after ``done`` whole epochs, replacing the earlier one, if enough time has passed."""
+        if self.folder is None or time.monotonic() - self.saved < self.every:
             return
         tensors = {f"{PREFIX}{k}": v.contiguous() for k, v in model.state_dict().items()}
         tensors |= optimiser.state() | {"generator": generator.get_state()}
@@ -98,3 +126,4 @@ class Resume:
                     os.fsync(stream.fileno())
         for state in earlier:
             shutil.rmtree(state)
+        self.saved = time.monotonic()
