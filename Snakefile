@@ -6,6 +6,7 @@
 #   snakemake --cores 8 all         the three together
 #   snakemake --cores 8 mpft        one paper's tables and figures
 #   snakemake --cores 8 mpft-table1 one of them
+#   snakemake --cores 8 mpft-table1-tam   the row of one run alone, as a table of its own
 #
 # Another configuration: --configfile config/folder.yaml --config root=PATH
 # Snakemake reads that file before this one, so a mistyped name ends in a traceback of its own, the name in its last
@@ -61,8 +62,8 @@ rule all:
         rules.report.output,
 
 
-# one target a paper, and one a table or figure: `snakemake --cores 8 mpft`, `snakemake --cores 8 mpft-table1`
-for target, wanted in PLAN.targets().items():
+# one target a paper, one a table or figure, one a row: `snakemake --cores 8 mpft`, `… mpft-table1`, `… mpft-table1-tam`
+for target, wanted in (PLAN.targets() | {row: [PLAN.row(row)] for row in PLAN.rows()}).items():
 
     rule:
         name:

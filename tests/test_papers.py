@@ -18,7 +18,7 @@ from mini_trees import make_all
 from tellsign.commands.configuration import plan_without_data
 from tellsign.commands.coverage import as_markdown, made_for, trainings_of
 from tellsign.errors import UserError
-from tellsign.plan.artifact import Artifact
+from tellsign.plan.artifact import Artifact, ancestors
 from tellsign.plan.plan import Plan
 from tellsign.results.figures.drawing import Inputs
 from tellsign.results.figures.kinds import FIGURE_KINDS, is_made_from_metrics
@@ -139,6 +139,20 @@ def test_a_paper_and_each_of_its_tables_and_figures_can_be_asked_for_by_name(pap
     assert targets["mpft-table1"] == [paper.table("mpft", "table1")]
     assert len(targets["lol"]) == len(paper.papers["lol"].tables) + len(paper.papers["lol"].figures)
     assert sum(len(targets[name]) for name in paper.papers) == len(targets) - len(paper.papers)
+
+
+def test_a_row_can_be_asked_for_alone_and_says_of_which_table_it_is(paper):
+    row, whole = paper.row("mpft-table1-tam"), paper.table("mpft", "table1")
+    assert (row.name, len(trainings_of([row]))) == ("mpft/table1-tam", 3) and len(trainings_of([whole])) > 9
+    assert row.path != whole.path and [label["label"] for label in row.settings["rows"]] == ["MPFT"]
+    published = load(ROOT / "config" / "published" / "mpft.csv")
+    text = FORMATS["md"](make_document(row.settings, made_up_metrics(paper, row), published))
+    assert "tam alone" in text and "1 of the 11 rows of mpft-table1: those of tam. The target" in text
+    rows = {target: paper.row(target) for target in paper.rows()}
+    assert ancestors(rows.values()).keys() - {one.path for one in rows.values()} <= paper.everything().keys()
+    assert not rows.keys() & paper.targets().keys()
+    with pytest.raises(UserError, match="Did you mean 'mpft-table1-tam'"):
+        paper.row("mpft-table1-tom")
 
 
 def test_the_number_of_trainings(paper, small):

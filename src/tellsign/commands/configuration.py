@@ -114,7 +114,8 @@ def plan_for_rules(values: Mapping[str, Any], folder: Path, request: Request) ->
     digests = FileDigests(CACHE)
     catalogue = open_catalogue(folder, digests)
     plan = plan_with_data(values, folder, digests, catalogue.find)
-    artifacts = plan.everything()
+    rows = [plan.row(target) for target in plan.rows()]  # their inputs are the whole tables' own
+    artifacts = plan.everything() | {made.path: made for made in rows}
     if request.in_job:
         return plan, artifacts, ""
     weights, folders = plan.missing_inputs(wanted(plan, request.targets) or artifacts.values())
@@ -138,7 +139,8 @@ def wanted(plan: Plan, targets: Collection[str]) -> list[Artifact]:
     Raises:
         UserError: there is no such table or figure; Snakemake itself would name no near miss.
     """
-    known, several = plan.targets(), ("tables", "figures", "report", "all")
+    known = plan.targets() | {target: [plan.row(target)] for target in plan.rows()}
+    several = ("tables", "figures", "report", "all")
     for target in targets:
         if re.fullmatch(r"[\w-]+", target) and target not in STAGES and not Path(target).exists():
             choose(known | {name: [] for name in several}, target, "target")

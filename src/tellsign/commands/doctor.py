@@ -3,6 +3,7 @@
     tellsign doctor                                                   for the demo (config/config.yaml)
     tellsign doctor --configfile config/paper.yaml --config data=FOLDER
     tellsign doctor --configfile config/paper.yaml --table mpft-table1 lol-fig4
+    tellsign doctor --configfile config/paper.yaml --table mpft-table1-tam       the row of one run
 
 It runs nothing, needs no GPU, and accepts missing folders and weights: finding them is its purpose. It prints a row for
 every table and figure:
@@ -24,6 +25,7 @@ The exit status is 0 when everything is there, 1 when something is missing, 2 wh
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -88,7 +90,7 @@ def main(
     Args:
         configfile: The configuration.
         config: KEY=VALUE, as for snakemake.
-        table: PAPER-NAME of the tables and figures to look at; all without it.
+        table: PAPER-NAME of the tables and figures to look at, or PAPER-NAME-RUN of a table's row; all without it.
         machine: One of the machines in config/rates.yaml; without it, the one that knows most of the networks.
     """
     given = config or []
@@ -147,6 +149,8 @@ def forgiving(
 def chosen(plan: Plan, names: Sequence[str]) -> dict[str, Callable[[], Artifact]]:
     """Tables, then figures, of every paper → what makes the plan of one; only those that are named, if any are.
 
+    A row of a table (``mpft-table1-tam``) must be named.
+
     Raises:
         UserError: there is none of that name.
     """
@@ -158,7 +162,8 @@ def chosen(plan: Plan, names: Sequence[str]) -> dict[str, Callable[[], Artifact]
     for key, paper in plan.papers.items():
         known |= {f"{key}-{name}": maker(plan.table, key, name) for name in paper.tables}
         known |= {f"{key}-{name}": maker(plan.figure, key, name) for name in paper.figures}
-    return {name: choose(known, name, "table or figure") for name in names} if names else known
+    rows = {target: functools.partial(plan.row, target) for target in plan.rows()}
+    return {name: choose(known | rows, name, "table, figure or row") for name in names} if names else known
 
 
 def absent_folders(artifact: Artifact) -> set[str]:
@@ -251,6 +256,7 @@ def networks_of(artifacts: Iterable[Artifact]) -> set[str]:
 def headline(configfile: str, plan: Plan, rows: Sequence[Row], whole: Row) -> str:
     """How many tables and figures there are, how many can be made, and of how many runs."""
     specs = {f"{key}-{name}": (key, spec) for key, p in plan.papers.items() for name, spec in p.tables.items()}
+    specs |= {target: (row.paper, row.spec) for target, row in plan.rows().items()}
     tables = [row for row in rows if row.name in specs]
     specs |= {f"{key}-{name}": (key, spec) for key, p in plan.papers.items() for name, spec in p.figures.items()}
     runs = {(run.paper, run.name) for row in rows for run in plan.runs_in(*specs[row.name])}

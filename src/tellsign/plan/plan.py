@@ -67,7 +67,7 @@ class Plan:
         self.pretrain, self.checkpoint, self.score = training.pretrain, training.checkpoint, training.score
         self.table, self.figure, self.report = results.table, results.figure, results.report
         self.tables, self.figures, self.targets = results.tables, results.figures, results.targets
-        self.images = data.images
+        self.images, self.rows, self.row = data.images, results.rows, results.row
 
     def everything(self) -> dict[str, Artifact]:
         """All artifacts that tables, figures and report need, by path."""

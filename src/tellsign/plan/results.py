@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,21 @@ from tellsign.schema.evaluation import Evaluate
 from tellsign.schema.figures import figure_settings
 from tellsign.schema.loading import build, differences, merge, plain
 from tellsign.schema.tables import table_settings
+
+
+@dataclass(frozen=True)
+class Row:
+    """Rows of a table that can be asked for alone.
+
+    Attributes:
+        paper: The table's.
+        name: Of the smaller table that they make.
+        spec: Its specification.
+    """
+
+    paper: str
+    name: str
+    spec: dict[str, Any]
 
 
 class ResultsPlan:
@@ -124,7 +140,41 @@ class ResultsPlan:
         Raises:
             UserError: it cannot be right, or asks for numbers that none of its runs will have.
         """
-        spec = choose(self._papers[paper].tables, name, f"table of {paper}")
+        return self._table(paper, name, choose(self._papers[paper].tables, name, f"table of {paper}"))
+
+    @answered_once
+    def rows(self) -> dict[str, Row]:
+        """The rows that can be asked for alone, as tables of their own: ``mpft-table1-tam`` → what it shows.
+
+        These are the rows of a run or of a grid, by its name, where the table has others as well. A name that a whole
+        table or figure has stands for that one.
+        """
+        rows, whole = {}, self.targets()
+        for paper, held in self._papers.items():
+            for name, spec in held.tables.items():
+                every = spec["rows"] if isinstance(spec.get("rows"), list) else []
+                keys = [(row, row.get("run", row.get("grid"))) for row in _mappings(every)]
+                named = [(row, key) for row, key in keys if isinstance(key, str)]
+                for key in dict.fromkeys(key for _, key in named):
+                    own = [row for row, other in named if other == key]
+                    target = f"{paper}-{name}-{key.replace('/', '-')}"
+                    if len(own) < len(every) and target not in whole:
+                        note = (
+                            f"{len(own)} of the {len(every)} rows of {paper}-{name}: those of {key}. "
+                            f"The target {paper}-{name} makes the whole table."
+                        )
+                        notes = [note, *spec.get("footnotes", ())]
+                        title = f"{spec['title']}: {key} alone"
+                        part = dict(spec) | {"rows": own, "title": title, "footnotes": notes}
+                        rows[target] = Row(paper, f"{name}-{key.replace('/', '-')}", part)
+        return rows
+
+    def row(self, target: str) -> Artifact:
+        """The table of a row that is asked for alone."""
+        asked = choose(self.rows(), target, "row of a table")
+        return self._table(asked.paper, asked.name, asked.spec)
+
+    def _table(self, paper: str, name: str, spec: Mapping[str, Any]) -> Artifact:
         where = f"{paper}: table {name}"
         presented = self._presented(paper, name, self._named_protocols(spec, where), where)
         settings = table_settings({"comparable": self._config.comparable} | presented)

@@ -34,11 +34,12 @@ def publish(plan: Plan, folder: Path) -> str:
     other configurations in ``folder`` stay as they are.
 
     Returns:
-        What is there now, for people.
+        What is there now, for people. Rows that were asked for alone have links of their own and do not count.
     """
     place = folder / plan.config.name
     wanted = {place / made.name: Path(made.path) for made in [*plan.tables(), *plan.figures()]}
     wanted[place / "report.html"] = Path(plan.report().path)
+    rows = {place / made.name: Path(made.path) for made in map(plan.row, plan.rows())}
     made = 0
     for name, target in wanted.items():
         if target.exists():
@@ -46,7 +47,10 @@ def publish(plan: Plan, folder: Path) -> str:
             made += 1
         elif name.is_symlink():
             name.unlink()
+    for name, target in rows.items():
+        if target.exists():
+            link(target, name)
     for name in place.glob("*/*"):
-        if name.is_symlink() and name not in wanted:
+        if name.is_symlink() and name not in wanted and not rows.get(name, Path()).is_dir():
             name.unlink()
     return f"{place}/ shows {made} of {len(wanted)} results (tables, figures and report) of {plan.config.name}."
