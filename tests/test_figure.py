@@ -68,7 +68,12 @@ def test_training_bars_show_the_mean_and_the_spread_of_the_kept_epochs(tmp_path)
         write_rows(path, table.to_pydict() | {"spread": [0.02, 0.01]})
         files.append(path)
     recipes = {"on-ldm": {"data": {"subsets": ["ldm"]}}, "on-fsq": {"data": {"subsets": ["fsq"]}}}
-    spec = {"kind": "training_bars", "rows": [{"grid": "on", "field": "data.subsets"}], "recipes": recipes}
+    spec = {
+        "kind": "training_bars",
+        "metric": ["accuracy", "ap_fake"],
+        "rows": [{"grid": "on", "field": "data.subsets"}],
+        "recipes": recipes,
+    }
     rows = draw(tmp_path, spec, files)
     assert [(r["trained_on"], r["metric"], float(r["value"]), float(r["sd"])) for r in rows] == [
         ("ldm", "accuracy", pytest.approx(90), pytest.approx(2)),

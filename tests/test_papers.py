@@ -337,10 +337,27 @@ def test_only_the_runs_that_are_shown_and_what_they_start_from_are_left(small):
     assert set(small.networks_needed()) - {NLTK} == wanted  # nothing of LLaVA and BLIP-2
 
 
+AP = {"ap_fake", "ap_real"}
+
+
 @pytest.mark.parametrize("name", ["config.yaml", "paper.yaml", "paper-small.yaml"])
 def test_average_precision_is_shown_of_both_classes(name):
     for paper, held in make_plan(config_of(name)).papers.items():
         for table, spec in held.tables.items():
             listed = [spec["metric"], *(row["metric"] for row in spec["rows"] if "metric" in row)]
             shown = {one for metric in listed for one in ([metric] if isinstance(metric, str) else metric)}
-            assert len(shown & {"ap_fake", "ap_real"}) != 1, f"{paper}/{table}"
+            assert len(shown & AP) != 1, f"{paper}/{table}"
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "paper.yaml", "paper-small.yaml"])
+def test_a_figure_of_average_precision_shows_both_classes_or_has_a_twin(name):
+    plan = make_plan(config_of(name))
+    for paper, held in plan.papers.items():
+        shown = {}
+        for figure, spec in held.figures.items():
+            if is_made_from_metrics(spec["kind"]):
+                settings = plan.figure(paper, figure).settings
+                listed = [panel.get("metric", settings["metric"]) for panel in settings.get("panels", [settings])]
+                metrics = {one for metric in listed for one in ([metric] if isinstance(metric, str) else metric)}
+                shown.setdefault(str(settings["rows"]), set()).update(metrics & AP)
+        assert all(len(classes) != 1 for classes in shown.values()), (paper, shown)

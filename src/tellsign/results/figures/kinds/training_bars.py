@@ -24,7 +24,7 @@ class TrainingBars(MetricFigure):
     """
 
     kind: Literal["training_bars"]
-    metric: Several[str] = ("accuracy", "ap_fake")
+    metric: Several[str] = ("accuracy", "ap_fake", "ap_real")
     subset: str = "mean"
     checkpoint: Checkpoint | None = "mean"
     spread: Literal["seeds", "epochs"] = "epochs"
