@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from conftest import ROOT, demo_config, make_plan
 from mini_trees import make_all
@@ -196,6 +197,28 @@ def test_tidys_rivals_start_as_its_text_says(paper):
     names = ("resnet50", "swin-t", "swin-t-imagenet", "swin-b-imagenet", "cnndet", "unifd", "npr")
     starts = [paper.run("tidy", name).recipe.backbone.weights for name in names]
     assert starts == ["none", "none", "swin-t", "swin-b", "resnet50", "clip-vit-l14", "none"]
+
+
+@pytest.mark.parametrize(("shots", "reached"), [(4, 0.15), (8, 0.10)])
+def test_unifds_few_shots_lower_their_loss_as_docs_rescale_says(paper, shots, reached):
+    """Features of norm 10 with a cosine of about 0.7, all called real at a logit of -3, then the run's own steps."""
+    recipe = paper.run("rescale", f"univfd-{shots}-shot").recipe
+    steps = recipe.epochs * -(-2 * shots // recipe.batch_size)
+    losses = []
+    for rate, count in ((recipe.optimiser.lr, steps), (1e-4, 20)):
+        unit = torch.nn.functional.normalize(
+            torch.randn(1 + 2 * shots, 768, generator=torch.Generator().manual_seed(0))
+        )
+        x, labels = 10 * (0.7**0.5 * unit[0] + 0.3**0.5 * unit[1:]), (torch.arange(2 * shots) % 2).float()
+        weight, bias = torch.zeros(768, requires_grad=True), torch.tensor(-3.0, requires_grad=True)
+        adam = torch.optim.AdamW([weight, bias], lr=rate, weight_decay=recipe.optimiser.weight_decay)
+        for _ in range(count):
+            adam.zero_grad()
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(x @ weight + bias, labels)
+            loss.backward()
+            adam.step()
+        losses.append(float(loss.detach()))
+    assert losses[0] == pytest.approx(reached, abs=0.02) and losses[1] > 1.3
 
 
 def test_the_one_training_keeps_the_most_epochs_that_any_run_looks_at(paper):
