@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 FOLDER = Path(os.environ.get("TELLSIGN_BASELINES", ROOT.parent / "shared" / "baselines"))
 ABSENT = f"needs what the public code of other detectors computes in {FOLDER}; TELLSIGN_BASELINES names another folder"
+Network = TypeVar("Network", bound=nn.Module)
 CLOSE = 1e-5
 """Deviation that is allowed, relative to a logit, or to the largest number of an intermediate result."""
 
@@ -53,7 +54,7 @@ def listed(detector: str, name: str = "tensors.tsv") -> dict[str, Tensor]:
     return filled(state)
 
 
-def with_filled_weights(network: nn.Module) -> nn.Module:
+def with_filled_weights(network: Network) -> Network:
     """A network whose weights follow from their names, ready for evaluation."""
     network.load_state_dict(filled(network.state_dict()))
     return network.eval()

@@ -1,34 +1,28 @@
-"""Detectors of other shapes than a backbone with a head fit the same seam: a toy of each, planned, trained and scored.
-
-Reals are noise, fakes the same noise enlarged twofold, so that neighbouring pixels of a fake are alike.
-"""
+"""Detectors of other shapes than a backbone with a head fit the same seam: a toy of each, through the stages."""
 
 from __future__ import annotations
 
-import csv
 import json
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-import yaml
-from conftest import demo_config, make_plan
 from safetensors.torch import load_file
-from test_train import killed_in_save, made
+from small_runs import plan_of, scored, train_and_val, trained
+from test_train import killed_in_save
 from torch import nn
 
 from tellsign.data.pixels import PixelTable
 from tellsign.detectors.protocol import Phase, Sample
-from tellsign.detectors.recipes.base import Pixels, Recipe
+from tellsign.detectors.recipes.base import Pixels, Recipe, Source
 from tellsign.detectors.registry import METHODS, RECIPES
 from tellsign.errors import UserError
 from tellsign.registry import Record
 from tellsign.schema.training import Resize
-from tellsign.stages import score, train
-from tellsign.system.parquet import read_rows
 from tellsign.training.early_stopping import EarlyStop
 from tellsign.training.optimisers.adam_steps import Adam
 
@@ -69,13 +63,13 @@ class Toy:
 
     def phase(self, sample: Sample, generator, params, loss, epochs) -> Phase:
         x, y = self.features(sample.inputs, sample.ids), sample.labels.float()
-        batches = lambda: torch.randperm(len(y), generator=generator).split(4)  # noqa: E731
+        batches = lambda: iter(torch.randperm(len(y), generator=generator).split(4))  # noqa: E731
         return Phase(lambda b: loss(x[b], y[b]), batches, Adam(params, lr=0.3), epochs, lambda epoch: 0.3)
 
     def cross_entropy(self, x, y):
         return F.binary_cross_entropy_with_logits(self.model(x)[:, 0], y)
 
-    def phases(self, sample, validation, generator):
+    def phases(self, sample, validation, generator) -> Iterator[Phase]:
         yield self.phase(sample, generator, self.model.parameters(), self.cross_entropy, 20)
 
     def scores(self, inputs, ids, batch_size):
@@ -98,7 +92,7 @@ class Bank(Toy):
 
     def __init__(self, settings, n=0):
         super().__init__(settings, n)
-        self.model = nn.Module()
+        self.model: Any = nn.Module()
         self.model.register_buffer("bank", torch.zeros(n, 2))
         self.model.register_buffer("labels", torch.zeros(n))
 
@@ -152,7 +146,7 @@ class ToyRecipe(Recipe):
 
     needs_gpu: ClassVar[bool] = False
 
-    def inputs(self):
+    def inputs(self) -> dict[str, Source]:
         return {"crops": Pixels(32)}
 
 
@@ -170,10 +164,7 @@ TOYS = {toy.__name__: toy for toy in (Staged, Bank, TwoInputs, SeveralLosses, Un
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    made(folder, "train", 12, 0)
-    made(folder, "val", 8, 1)
-    return folder
+    return train_and_val(tmp_path_factory)
 
 
 @pytest.fixture(autouse=True)
@@ -188,28 +179,10 @@ def toys(monkeypatch):
 
 def planned(tmp_path, name, **run):
     """The demo's plan with a paper of one toy: the run's checkpoint and scores."""
-    paper = {"paper": "toys", "title": "Toys", "seeds": [0], "base": {"method": name}, "runs": {"toy": run}}
-    (tmp_path / "toys.yaml").write_text(yaml.safe_dump(paper))
-    plan = make_plan(demo_config() | {"papers": [str(tmp_path / "toys.yaml")]})
+    plan = plan_of(tmp_path, {"toy": run}, base={"method": name})
     plan.everything()
     toy = plan.run("toys", "toy")
     return plan.checkpoint(toy, 0), plan.score(toy)
-
-
-def trained(data, out, artifact):
-    inputs = {role: data / "train" for role, _ in artifact.needs["inputs"]}
-    train.main(settings=artifact.settings, split=data / "train.parquet", inputs=inputs, out=out,
-               work=out.with_name("work"), device="cpu")  # fmt: skip
-    return list(csv.DictReader((out / "log.csv").read_text().splitlines()))
-
-
-def scored(data, checkpoint, artifact):
-    inputs = {role: data / "val" for role, _ in artifact.needs["inputs"]}
-    splits = {test: data / "val.parquet" for test in artifact.settings["tests"]}
-    out = checkpoint.with_name("scores.parquet")
-    score.main(settings=artifact.settings, checkpoints={"0": checkpoint}, splits=splits, inputs=inputs, out=out,
-               device="cpu")  # fmt: skip
-    return read_rows(out)
 
 
 @pytest.mark.parametrize("toy", TOYS)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import yaml
-from baseline_cases import Case, cases_of, listed, with_filled_weights
-from conftest import demo_config, make_plan
-from test_methods import scored
-from test_train import made
+from baseline_cases import Case, Network, cases_of, listed, with_filled_weights
+from small_runs import plan_of, scored, train_and_val, trained
 
 from tellsign.data.images import resized
 from tellsign.detectors.checkpoints import read_recipe
@@ -50,10 +49,17 @@ def freqnet_case(case: Case) -> None:
     network = with_filled_weights(FreqNet())
     seen: dict[str, torch.Tensor] = {}
     high: list[torch.Tensor] = []
+
+    def keep_output(module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> None:
+        high.append(output)
+
+    def keep_input(name: str, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        seen[name] = inputs[0]
+
     for unit in (network.spatial, network.channel):
-        unit.register_forward_hook(lambda module, inputs, output: high.append(output))
+        unit.register_forward_hook(keep_output)
     for name, layer in (("maxpool_in", network.maxpool), ("layer2_in", network.layer2), ("features", network.fc1)):
-        layer.register_forward_pre_hook(lambda module, inputs, name=name: seen.update({name: inputs[0]}))
+        layer.register_forward_pre_hook(functools.partial(keep_input, name))
     for number in case.pictures:
         high.clear()
         case.compare(f"logit_{number}", network(prepared(case, number)))
@@ -78,6 +84,7 @@ def ladeda_case(case: Case) -> None:
             case.compare(f"{name}_patches_{number}", network.patch_logits(x))
             case.compare(f"{name}_logit_{number}", network(x))
             case.compare(f"{name}_pool_{number}", network(x[..., :side, :side]))
+    x = prepared(case, case.pictures[-1])
     for kernel in KERNELS:
         case.compare(f"gradient_{kernel}", front(x, kernel)[0])
 
@@ -125,7 +132,7 @@ def test_a_published_file_loads_by_its_own_names(tmp_path, method, name, folder,
 # --------------------------------------------------------------------------------------------- against slow code
 
 
-def random_weights(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+def random_weights(network: Network, seed: int = 0) -> Network:
     """A network ready for evaluation; its statistics and biases are not those of a start."""
     generator = torch.Generator().manual_seed(seed)
     for name, value in network.state_dict().items():
@@ -153,7 +160,7 @@ def slow_high_pass(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     spectrum[tuple(low)] = 0
     for axis in axes:
         spectrum = np.moveaxis(np.tensordot(transform(x.shape[axis]).conj().T, spectrum, (1, axis)), 0, axis)
-    return np.maximum(spectrum.real, 0)
+    return np.maximum(np.real(spectrum), 0)
 
 
 @pytest.mark.parametrize("axes", [(2, 3), (1,)])
@@ -178,7 +185,7 @@ def test_a_frequency_stage_is_that_of_explicit_transforms():
     spectrum = rows @ slow_high_pass(convolved, (1,)) @ columns.T
     mixed = [
         np.einsum("oi,bihw->bohw", w[..., 0, 0], part)
-        for w, part in ((real, spectrum.real), (imaginary, spectrum.imag))
+        for w, part in ((real, np.real(spectrum)), (imaginary, np.imag(spectrum)))
     ]
     expected = np.maximum((rows.conj().T @ (mixed[0] + 1j * mixed[1]) @ columns.conj()).real, 0)
     assert np.allclose(found, expected, atol=1e-12)
@@ -239,30 +246,13 @@ def test_tiny_ladedas_patches_are_those_of_its_teacher():
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    made(folder, "train", 12, 0)
-    made(folder, "val", 8, 1)
-    return folder
-
-
-def plan_of(tmp_path, runs: dict):
-    (tmp_path / "rivals.yaml").write_text(
-        yaml.safe_dump({"paper": "rivals", "title": "Rivals", "seeds": [0], "base": {}, "runs": runs})
-    )
-    return make_plan(demo_config() | {"papers": [str(tmp_path / "rivals.yaml")]})
-
-
-def trained(data, out, artifact, **options):
-    """Train a run; the training's log."""
-    train.main(settings=artifact.settings, split=data / "train.parquet", inputs={"crops": data / "train"}, out=out,
-               work=out.with_name("work"), device="cpu", **options)  # fmt: skip
-    return list(csv.DictReader((out / "log.csv").read_text().splitlines()))
+    return train_and_val(tmp_path_factory)
 
 
 @pytest.mark.parametrize("method", ["freqnet", "ladeda"])
 def test_a_detector_is_planned_trained_and_scored(data, tmp_path, method):
     plan = plan_of(tmp_path, {"rival": {"method": method} | SMALL})
-    run = plan.run("rivals", "rival")
+    run = plan.run("toys", "rival")
     checkpoint, scores = plan.checkpoint(run, 0), plan.score(run)
     assert (checkpoint.stage, scores.stage) == ("train", "score")
     log = trained(data, tmp_path / "run", checkpoint)
@@ -292,12 +282,12 @@ def test_early_stopping_keeps_the_best_epoch(data, tmp_path):
 def test_tiny_ladeda_learns_from_a_run_of_ladeda(data, tmp_path):
     tiny = SMALL | {"method": "tiny-ladeda", "teacher": "run:big", "epochs": 30, "optimiser": {"lr": 0.01}}
     plan = plan_of(tmp_path, {"big": SMALL | {"method": "ladeda"}, "tiny": tiny})
-    big, student = (plan.checkpoint(plan.run("rivals", name), 0) for name in ("big", "tiny"))
+    big, student = (plan.checkpoint(plan.run("toys", name), 0) for name in ("big", "tiny"))
     assert [artifact for _, artifact in student.needs["start"]] == [big]
     trained(data, tmp_path / "big", big)
     log = trained(data, tmp_path / "tiny", student, start=tmp_path / "big")
     assert float(log[-1]["loss"]) < float(log[0]["loss"]) / 2
-    scores = scored(data, tmp_path / "tiny", plan.score(plan.run("rivals", "tiny")))["score"].to_pylist()
+    scores = scored(data, tmp_path / "tiny", plan.score(plan.run("toys", "tiny")))["score"].to_pylist()
     assert len(set(scores)) > 1
     with pytest.raises(UserError, match="must be a run of method: ladeda, not tiny-ladeda"):
         trained(data, tmp_path / "other", student, start=tmp_path / "tiny")
@@ -310,7 +300,7 @@ def test_a_published_checkpoint_is_scored_as_it_is(data, tmp_path):
     weights = str(tmp_path / "published.pth")
     runs = {"released": SMALL | {"method": "tiny-ladeda", "weights": weights, "epochs": 0}}
     plan = plan_of(tmp_path, runs)
-    released = plan.run("rivals", "released")
+    released = plan.run("toys", "released")
     checkpoint = plan.checkpoint(released, 0)
     assert checkpoint.settings["network"]["weights"] == weights and "weights" not in checkpoint.settings
     assert trained(data, tmp_path / "run", checkpoint) == []

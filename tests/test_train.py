@@ -6,10 +6,10 @@ import csv
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from small_runs import made
 
 from tellsign.data.pixels import PixelTable, augment
 from tellsign.detectors import image
@@ -21,7 +21,6 @@ from tellsign.methods.losses import binary_cross_entropy
 from tellsign.methods.masks.random_box import random_box
 from tellsign.schema.loading import build, plain
 from tellsign.stages import score, train
-from tellsign.system.parquet import write_rows
 from tellsign.training.optimisers.adam_steps import Adam
 
 pytestmark = pytest.mark.usefixtures("state_every_epoch")
@@ -59,25 +58,6 @@ RESNET = {
     "schedule": {"kind": "cosine", "warmup": 1},
     "epochs": 2,
 }
-
-
-def made(folder: Path, part: str, count: int, seed: int) -> None:
-    """A split and its crops: reals are noise, fakes are noise enlarged twofold."""
-    draws = np.random.default_rng(seed)
-    sides = [(int(h), int(w)) for h, w in draws.integers(40, 56, (count, 2))]
-    images = [draws.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in sides]
-    labels = [i % 2 for i in range(count)]
-    for i in range(1, count, 2):
-        images[i] = images[i][::2, ::2].repeat(2, 0).repeat(2, 1)[: sides[i][0], : sides[i][1]]
-    ids = [f"{part}{i}" for i in range(count)]
-    columns = {"subset": ["a"] * count, "label": labels, "id": ids, "rank": [i // 2 for i in range(count)]}
-    write_rows(folder / f"{part}.parquet", columns)
-    (folder / part).mkdir()
-    np.save(folder / part / "pixels.npy", np.concatenate([image.reshape(-1, 3) for image in images]))
-    counts = np.array([h * w for h, w in sides])
-    heights, widths = zip(*sides, strict=True)
-    rows = {"id": ids, "height": heights, "width": widths, "offset": np.cumsum(counts) - counts}
-    write_rows(folder / part / "images.parquet", {name: list(values) for name, values in rows.items()})
 
 
 @pytest.fixture(scope="module")

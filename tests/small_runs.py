@@ -1,0 +1,70 @@
+"""A run through the stages on a few small images: its data, plan, training and scores.
+
+Reals are noise, fakes the same noise enlarged twofold, so that neighbouring pixels of a fake are alike.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from conftest import demo_config, make_plan
+
+from tellsign.stages import score, train
+from tellsign.system.parquet import read_rows, write_rows
+
+
+def made(folder: Path, part: str, count: int, seed: int) -> None:
+    """A split and its crops."""
+    draws = np.random.default_rng(seed)
+    sides = [(int(h), int(w)) for h, w in draws.integers(40, 56, (count, 2))]
+    images = [draws.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in sides]
+    labels = [i % 2 for i in range(count)]
+    for i in range(1, count, 2):
+        images[i] = images[i][::2, ::2].repeat(2, 0).repeat(2, 1)[: sides[i][0], : sides[i][1]]
+    ids = [f"{part}{i}" for i in range(count)]
+    columns = {"subset": ["a"] * count, "label": labels, "id": ids, "rank": [i // 2 for i in range(count)]}
+    write_rows(folder / f"{part}.parquet", columns)
+    (folder / part).mkdir()
+    np.save(folder / part / "pixels.npy", np.concatenate([image.reshape(-1, 3) for image in images]))
+    counts = np.array([h * w for h, w in sides])
+    heights, widths = zip(*sides, strict=True)
+    rows = {"id": ids, "height": heights, "width": widths, "offset": np.cumsum(counts) - counts}
+    write_rows(folder / part / "images.parquet", {name: list(values) for name, values in rows.items()})
+
+
+def train_and_val(factory: pytest.TempPathFactory) -> Path:
+    """A folder with 12 training images and 8 others."""
+    folder = factory.mktemp("data")
+    made(folder, "train", 12, 0)
+    made(folder, "val", 8, 1)
+    return folder
+
+
+def plan_of(folder: Path, runs: dict[str, dict], base: dict | None = None) -> Any:
+    """The demo's plan with one paper, ``toys``, of these runs."""
+    paper = {"paper": "toys", "title": "Toys", "seeds": [0], "base": base or {}, "runs": runs}
+    (folder / "toys.yaml").write_text(yaml.safe_dump(paper))
+    return make_plan(demo_config() | {"papers": [str(folder / "toys.yaml")]})
+
+
+def trained(data: Path, out: Path, artifact: Any, **options: Any) -> list[dict[str, str]]:
+    """Train a run on the training images; the training's log."""
+    inputs = {role: data / "train" for role, _ in artifact.needs["inputs"]}
+    train.main(settings=artifact.settings, split=data / "train.parquet", inputs=inputs, out=out,
+               work=out.with_name("work"), device="cpu", **options)  # fmt: skip
+    return list(csv.DictReader((out / "log.csv").read_text().splitlines()))
+
+
+def scored(data: Path, checkpoint: Path, artifact: Any) -> Any:
+    """Scores of the other images."""
+    inputs = {role: data / "val" for role, _ in artifact.needs["inputs"]}
+    splits = {test: data / "val.parquet" for test in artifact.settings["tests"]}
+    out = checkpoint.with_name("scores.parquet")
+    score.main(settings=artifact.settings, checkpoints={"0": checkpoint}, splits=splits, inputs=inputs, out=out,
+               device="cpu")  # fmt: skip
+    return read_rows(out)
