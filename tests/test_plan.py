@@ -6,9 +6,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from conftest import ROOT, demo_config, make_plan
+from safetensors.numpy import save_file
 
 from tellsign.commands.configuration import wanted
 from tellsign.errors import UserError
@@ -277,11 +279,12 @@ def test_missing_weights_are_collected_and_the_plan_stands(tmp_path):
 
 
 def test_where_weights_lie_moves_nothing_and_what_they_hold_moves_their_runs(tmp_path):
-    for name in ("here/same.pt", "there/same.pt", "there/other.pt"):  # a file's digest is its name here
+    names = [f"{name}.safetensors" for name in ("here/same", "there/same", "there/other")]
+    for name in names:  # a file's digest is its name here
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
+        save_file({"position": np.zeros(1)}, tmp_path / name)
     prints = []
-    for name in ("here/same.pt", "there/same.pt", "there/other.pt"):
+    for name in names:
         plan = weighed(tmp_path, name)
         prints.append(plan.checkpoint(plan.run("mpft", "x0"), 0).fingerprint)
     assert prints[0] == prints[1] != prints[2]

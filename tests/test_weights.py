@@ -14,6 +14,7 @@ import pytest
 
 from tellsign.__main__ import run
 from tellsign.commands import weights as command
+from tellsign.commands.configuration import plan_without_data, read_configuration
 from tellsign.data.inventory import FileDigests
 from tellsign.errors import UserError
 from tellsign.networks import hub
@@ -299,7 +300,7 @@ def test_the_table_shows_every_state(catalogue):
     put(catalogue.folder / "folder", model__safetensors=b"tensors")
     (catalogue.folder.parent / "mine.pth").write_bytes(b"mine")
     needed = {value: ["tidy: run a"] for value in [*CATALOGUE, "shipped", "none", "mine.pth", "no.pth"]}
-    rows = command.states(catalogue, needed)
+    rows = command.states(catalogue, needed, {})
     assert command.table(catalogue, rows) == (
         "name            used by      licence  size  state\n"
         "one-file        tidy: run a  MIT      5 MB  present, verified\n"
@@ -510,10 +511,10 @@ def test_only_takes_names_of_the_catalogue(project, caplog):
 @pytest.mark.parametrize("configfile", ["config/config.yaml", "config/folder.yaml"])
 def test_what_a_configuration_needs_is_known_without_its_images(configfile, monkeypatch):
     monkeypatch.chdir(ROOT)
-    needed = command.needs_of(Path(configfile), [])
+    needed = plan_without_data(read_configuration(Path(configfile), [])).networks_needed()
     assert needed["shipped"] and all(needed.values())
     with pytest.raises(UserError, match="KEY=VALUE"):
-        command.needs_of(Path(configfile), ["root"])
+        read_configuration(Path(configfile), ["root"])
 
 
 def test_nltks_data_is_found_where_nltk_looks_and_its_contents_count(tmp_path, monkeypatch):

@@ -68,7 +68,7 @@ def plan_without_data(values: Mapping[str, Any], folder: Path = Path()) -> Plan:
         dict(WANTED) | given,
         look=lambda _roots, _exclude, _watch: {},
         file_digest=lambda _path: "",
-        find_weights=lambda value: ResolvedWeights(value, value),  # other weights are another training
+        find_weights=lambda value, _network: ResolvedWeights(value, value),  # other weights are another training
         folder=folder,
     )
 

@@ -43,6 +43,7 @@ from tellsign.errors import UserError, choose
 from tellsign.networks.weights import open_catalogue, shopping_list
 from tellsign.plan.artifact import Artifact, ancestors
 from tellsign.plan.missing import missing_weights
+from tellsign.plan.networks import FindWeights
 from tellsign.plan.plan import Plan
 from tellsign.schema.weights import MissingWeightsError, ResolvedWeights
 from tellsign.stages.registry import STAGES
@@ -128,14 +129,12 @@ def main(
     return int(bool(whole.folders or whole.weights or whole.short or full))
 
 
-def forgiving(
-    find: Callable[[str], ResolvedWeights], problems: dict[str, MissingWeightsError]
-) -> Callable[[str], ResolvedWeights]:
+def forgiving(find: FindWeights, problems: dict[str, MissingWeightsError]) -> FindWeights:
     """The same search, in which weights that are wrong are missing; what was missing and why goes to ``problems``."""
 
-    def search(value: str) -> ResolvedWeights:
+    def search(value: str, network: str) -> ResolvedWeights:
         try:
-            return find(value)
+            return find(value, network)
         except MissingWeightsError as problem:
             problems[value] = problem
             raise

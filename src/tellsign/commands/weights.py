@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,15 +62,17 @@ def main(
     if all or only:
         known = {name: list(entry.papers) for name, entry in catalogue.entries.items()}
         needed = {name: choose(known | {NLTK: []}, name, "weights") for name in only} if only else known
+        networks: dict[str, set[str]] = {}
         title = "Catalogue of weights (config/weights.yaml)"
     else:
-        needed = needs_of(configfile, config or [])
+        plan = plan_without_data(read_configuration(configfile, config or []))
+        needed, networks = plan.networks_needed(), plan.networks_by_weights()
         title = f"Weights that {configfile} needs"
-    rows = states(catalogue, needed)
+    rows = states(catalogue, needed, networks)
     if fetch and any(isinstance(row.problem, MissingWeightsError) for row in rows):
         for problem in fetch_missing(catalogue, [r.value for r in rows if isinstance(r.problem, MissingWeightsError)]):
             log.error("weights: %s", problem)
-        rows = states(catalogue, needed)
+        rows = states(catalogue, needed, networks)
     sys.stdout.write(f"{title}, kept in {catalogue.folder}/\n\n{table(catalogue, rows)}\n")
     if all:
         sys.stdout.write("`tellsign weights --only NAME` says how to get one, with --fetch it does.\n")
@@ -79,25 +81,22 @@ def main(
     return int(any(row.problem is not None for row in rows))
 
 
-def needs_of(configfile: Path, given: Sequence[str]) -> dict[str, list[str]]:
-    """Values of ``weights:`` in a configuration → the places that use them; images are not looked at.
+def states(
+    catalogue: WeightsCatalogue, needed: Mapping[str, Sequence[str]], networks: Mapping[str, Collection[str]]
+) -> list[Row]:
+    """Look for everything that is needed.
 
     Args:
-        configfile: The configuration.
-        given: ``KEY=VALUE`` as in Snakemake's ``--config``. What is not given has no bearing on weights and is made up.
-
-    Raises:
-        UserError: the configuration cannot be right.
+        catalogue: Where to look.
+        needed: Value of ``weights:`` → the places that use it.
+        networks: Value of ``weights:`` → the networks that start from it, as far as they are known.
     """
-    return plan_without_data(read_configuration(configfile, given)).networks_needed()
-
-
-def states(catalogue: WeightsCatalogue, needed: Mapping[str, Sequence[str]]) -> list[Row]:
-    """Look for everything that is needed."""
     rows = []
     for value, places in needed.items():
         try:
             resolved = catalogue.find(value)
+            for network in sorted(networks.get(value, ())):
+                catalogue.find(value, network)
         except MissingWeightsError as problem:
             rows.append(Row(value, tuple(places), problem.state if problem.entry else "missing", problem))
         except UserError as problem:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError  # what torch.load(weights_only=True) raises; nothing is unpickled
+from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tellsign.errors import UserError
+from tellsign.networks.headers import NUMPY_SCALARS, read_header, refuse_foreign, unreadable
+from tellsign.networks.torchscript import read_archive
+from tellsign.networks.transformers_clip import is_transformers_clip, open_clip_names
 
 State = Mapping[str, Tensor]
 
@@ -23,7 +29,12 @@ _CLASSIFIER = ("net.fc.weight", "net.fc.bias", "net.head.fc.weight", "net.head.f
 
 
 def image_part(state: State) -> dict[str, Tensor]:
-    """An image tower's tensors, named as in `Backbone`."""
+    """An image tower's tensors, named as in `Backbone`.
+
+    Raises:
+        UserError: they are named as in transformers' CLIP, but not all of them.
+    """
+    state = open_clip_names(state) if is_transformers_clip(state) else state
     for prefix in _IMAGE_PREFIXES:
         tensors = {f"net.{key.removeprefix(prefix)}": state[key] for key in state if key.startswith(prefix)}
         if tensors:
@@ -53,7 +64,12 @@ def _swin_part(state: State) -> dict[str, Tensor]:
 
 
 def clip_part(state: State) -> dict[str, Tensor]:
-    """A CLIP's tensors, named as in `Clip`, from our own file or open_clip's."""
+    """A CLIP's tensors, named as in `Clip`, from our own file, open_clip's or transformers'.
+
+    Raises:
+        UserError: they are named as in transformers' CLIP, but not all of them.
+    """
+    state = open_clip_names(state) if is_transformers_clip(state) else state
     if any(key.startswith("image.net.") for key in state):
         return dict(state)
     renamed: dict[str, Tensor] = {}
@@ -63,24 +79,44 @@ def clip_part(state: State) -> dict[str, Tensor]:
     return renamed
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict: safetensors, or a torch file that holds tensors only.
+def read_stored(path: Path) -> Any:
+    """What a file of weights holds: tensors by name, or a checkpoint with tensors and plain values.
+
+    Numbers of NumPy, which trainings leave beside the tensors, are plain values too. Tensors are mapped, so that what
+    nobody takes (an optimizer's state) is not read.
 
     Raises:
-        UserError: the file is missing or is no such thing.
+        UserError: the file is missing, is no file of weights, or holds something else.
     """
     if not path.is_file():
         raise UserError(f"the weights file {str(path)!r} does not exist.")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
-        raise UserError(
-            f"{str(path)!r} cannot be read as weights: {str(error).partition(chr(10))[0] or type(error)}. "
-            "Allowed: .safetensors, or a .pt/.bin/.pth that torch.load(weights_only=True) reads as a dict of "
-            "tensors (no TorchScript archive; OpenAI's .pt files are such, open_clip's safetensors are not)."
-        ) from error
+        header = read_header(path)
+        if header.container == "torchscript":
+            return read_archive(path)
+        refuse_foreign(path, header)
+        with torch.serialization.safe_globals(_numpy_numbers()):  # files of torch before 1.6 cannot be mapped
+            return torch.load(path, map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True)
+    except (SafetensorError, RuntimeError, ValueError, KeyError, EOFError, UnpicklingError) as error:
+        raise unreadable(path, error) from error
+
+
+def _numpy_numbers() -> list[Any]:
+    """What makes a number of NumPy from a pickle; nothing else of NumPy's is made."""
+    make_number = np.float64(0).__reduce__()[0]
+    kinds = [type(np.dtype(kind)) for kind in ("bool", "int32", "int64", "float32", "float64")]
+    return [*((make_number, name) for name in NUMPY_SCALARS), np.dtype, *kinds]
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read a state dict: safetensors, a torch file of tensors and plain values, or OpenAI's archive of a CLIP.
+
+    Raises:
+        UserError: the file is missing or is no such thing.
+    """
+    stored = read_stored(path)
     state = stored.get("state_dict", stored.get("model", stored)) if isinstance(stored, dict) else stored
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{str(path)!r} holds no dict of tensors but {type(state).__name__}.")
@@ -88,19 +124,24 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def load_strictly(module: nn.Module, state: State, what: str) -> None:
-    """Load a state dict that must fit in every tensor.
+    """Load a state dict that must fit in every tensor; half precision is widened.
 
     Only BatchNorm's ``num_batches_tracked`` may lack: files of old torch versions have none and no number
     depends on it.
 
     Raises:
-        UserError: lists every missing, unknown and misshapen tensor.
+        UserError: lists every missing, unknown, misshapen and quantised tensor.
     """
     own = module.state_dict()
     counters = {key: own[key] for key in own if key.endswith("num_batches_tracked")}
     state = {**counters, **state}
     faults = [f"missing: {key} {tuple(own[key].shape)}" for key in own if key not in state]
     faults += [f"unknown: {key} {tuple(state[key].shape)}" for key in state if key not in own]
+    faults += [
+        f"quantised: {key} is {state[key].dtype}, not {value.dtype}"
+        for key, value in own.items()
+        if key in state and state[key].is_floating_point() != value.is_floating_point()
+    ]
     for key in own:
         stored, expected = tuple(state[key].shape) if key in state else None, tuple(own[key].shape)
         bank = expected[:1] == (0,) and stored is not None and stored[1:] == expected[1:]  # takes any rows

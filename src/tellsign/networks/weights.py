@@ -18,6 +18,7 @@ from typing import Any
 
 from tellsign.errors import UserError, near_miss
 from tellsign.networks.hub import COMMIT, NLTK_COMMAND, cached_snapshot, fetched_commit, nltk_folders
+from tellsign.networks.layouts import check_weights
 from tellsign.schema.loading import build
 from tellsign.schema.strict_yaml import read_yaml
 from tellsign.schema.weights import NLTK, MissingWeightsError, ResolvedWeights, WeightsEntry
@@ -89,14 +90,23 @@ class WeightsCatalogue:
 
     # ------------------------------------------------------------------------------------------ what is asked
 
-    def find(self, value: str) -> ResolvedWeights:
-        """The weights that a configuration's value means: ``shipped``, ``none``, a name of the catalogue, a path, or
-        `NLTK`.
+    def find(self, value: str, network: str | None = None) -> ResolvedWeights:
+        """The weights that a configuration's value means.
+
+        Args:
+            value: ``shipped``, ``none``, a name of the catalogue, a path, or `NLTK`.
+            network: The network that starts from them; None when nobody knows, and any weights will do.
 
         Raises:
             MissingWeightsError: they are not there; says how to get them.
-            UserError: a misspelt name, or files that are not what they should be.
+            UserError: a misspelt name, files that are not what they should be, or that the network does not take.
         """
+        resolved = self._resolve(value)
+        if network is not None and value not in ("none", "shipped", NLTK):
+            check_weights(network, Path(resolved.path), resolved.digest)
+        return resolved
+
+    def _resolve(self, value: str) -> ResolvedWeights:
         if value == "none":
             return ResolvedWeights("none", "none")
         if value == "shipped":

@@ -15,7 +15,7 @@ from tellsign.plan.artifact import Artifact, Workshop, ancestors
 from tellsign.plan.configuration import Configuration
 from tellsign.plan.data import DataPlan, Look
 from tellsign.plan.missing import missing_data_report, missing_inputs
-from tellsign.plan.networks import FindWeights, Networks, networks_needed
+from tellsign.plan.networks import FindWeights, Networks, networks_needed, uses_of_weights
 from tellsign.plan.results import ResultsPlan
 from tellsign.plan.training import TrainingPlan
 
@@ -78,6 +78,13 @@ class Plan:
     def networks_needed(self) -> dict[str, list[str]]:
         """What the configuration gives as ``weights:``, with the runs and sections that say so. Reads no data."""
         return networks_needed(self.configuration)
+
+    def networks_by_weights(self) -> dict[str, set[str]]:
+        """What the configuration gives as ``weights:``, with the names of the networks that start from it."""
+        networks: dict[str, set[str]] = {}
+        for use in uses_of_weights(self.configuration):
+            networks.setdefault(use.weights, set()).add(use.network)
+        return networks
 
     def missing_inputs(self, artifacts: Iterable[Artifact]) -> tuple[set[str], set[str]]:
         """What artifacts and all that they need lack: values of ``weights:``, and folders of images."""

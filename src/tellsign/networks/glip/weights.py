@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError  # what torch.load(weights_only=True) raises; nothing is unpickled
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from tellsign.errors import UserError
 from tellsign.networks.glip.model import Glip, GlipConfig
+from tellsign.networks.state import read_stored
 
 # our modules by their names in the released files
 PREFIXES = {
@@ -43,17 +40,7 @@ def released_name(name: str) -> str:
 
 def _read(path: Path) -> Mapping[str, object]:
     """The state dict of a file, names without ``module.``."""
-    try:
-        if path.suffix == ".safetensors":
-            data = load_file(path)
-        else:  # mapped, so that optimizer state stays on disk; files of torch before 1.6 cannot be
-            data = torch.load(path, map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, UnpicklingError, SafetensorError) as error:
-        raise UserError(
-            f"{path} cannot be read as weights: {error}\nA .safetensors file, or one that torch.save wrote of tensors "
-            "and plain values, is needed. If you trust a file with more in it, load it by torch.load(..., "
-            "weights_only=False) once and save its 'model' alone."
-        ) from error
+    data = read_stored(path)
     state = data.get("model", data) if isinstance(data, Mapping) else None  # never model_ema, as the authors advise
     if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
         raise UserError(f"{path} holds no weights by name, neither at its top nor under 'model'.")
