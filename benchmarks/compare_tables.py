@@ -1,7 +1,8 @@
 """Compare the numbers of two folders of tables, as after a change that must move none.
 
 Every ``table.csv`` of one folder must stand in the other with the same text, but for the columns that say which code
-and settings made a number: their digests change with the code. Prints one line a table; exits 1 where any differs.
+and settings made a number: their digests change with the code. Columns that only one folder has are named and not
+compared. Prints one line a table; exits 1 where any differs.
 
     python benchmarks/compare_tables.py BEFORE AFTER
 """
@@ -35,11 +36,19 @@ def differences(before: Path, after: Path) -> list[str]:
     if len(one) != len(other):
         return [f"{len(one)} rows before, {len(other)} after"]
     return [
-        f"row {number}, {key}: {old.get(key)!r} before, {new.get(key)!r} after"
+        f"row {number}, {key}: {old[key]!r} before, {new[key]!r} after"
         for number, (old, new) in enumerate(zip(one, other, strict=True), 2)
-        for key in old | new
-        if old.get(key) != new.get(key)
+        for key in old
+        if key in new and old[key] != new[key]
     ]
+
+
+def columns_of_one(before: dict[str, Path], after: dict[str, Path]) -> list[str]:
+    """Columns that the tables of only one folder have."""
+    sides = [
+        {key for path in folder.values() for row in numbers(path)[:1] for key in row} for folder in (before, after)
+    ]
+    return sorted(sides[0] ^ sides[1])
 
 
 def main() -> int:
@@ -56,6 +65,8 @@ def main() -> int:
             differing = differences(before[name], after[name])
         faults += bool(differing)
         print(f"{name}: {'; '.join(differing[:5]) if differing else f'the same {len(numbers(before[name]))} numbers'}")
+    if columns := columns_of_one(before, after):
+        print(f"not compared, because only one folder has them: {', '.join(columns)}")
     print(f"{len(before | after)} tables, {faults} differ")
     return 1 if faults or not before else 0
 

@@ -15,7 +15,8 @@ HOW_TO_READ = (
     "Size: the same against the least number that would be printed as the quoted one. It is not decided where ours "
     "agrees with the quoted number within the interval.",
     "A difference is taken seed by seed, over the seeds that both sides have. Its interval follows from those of both "
-    "sides as if their test images were independent (Zou and Donner 2008), which is cautious.",
+    "sides as if their test images were independent (Zou and Donner 2008), which is cautious. So is that of a mean of "
+    "several runs, or of some subsets: its ends are means of their ends.",
 )
 
 
