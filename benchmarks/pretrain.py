@@ -29,7 +29,7 @@ from tellsign.methods.losses import supervised_contrastive
 from tellsign.networks.backbones.loading import load_backbone
 from tellsign.networks.determinism import seeded
 from tellsign.schema.loading import plain
-from tellsign.schema.networks import Network
+from tellsign.schema.networks import Encoder
 from tellsign.schema.training import Pretrain
 from tellsign.stages import crops
 from tellsign.stages.pretrain import Contrast, projection_head
@@ -61,7 +61,7 @@ class Training:
     """The step of the stage, without its files."""
 
     def __init__(self, backbone: str, device: torch.device) -> None:
-        spec = Pretrain(backbone=Network(name=backbone, weights="none"), n_images=4, warm_up=None, held_out=0)
+        spec = Pretrain(backbone=Encoder(name=backbone, weights="none"), n_images=4, warm_up=None, held_out=0)
         self.settings, self.device = plain(spec), device
         encoder = load_backbone(backbone, "none", 0)
         with seeded(0):

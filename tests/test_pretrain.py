@@ -25,7 +25,7 @@ from tellsign.errors import UserError
 from tellsign.methods.batches import Batches
 from tellsign.methods.losses import supervised_contrastive
 from tellsign.schema.loading import plain
-from tellsign.schema.networks import Network
+from tellsign.schema.networks import Encoder
 from tellsign.schema.training import Pretrain, WarmUp
 from tellsign.stages import crops as crops_stage
 from tellsign.stages import pretrain
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.usefixtures("state_every_epoch")
 
 CPU = torch.device("cpu")
 RECIPE = Pretrain(
-    backbone=Network.model_construct(name="tiny", weights="none"),  # no backbone of the pipeline
+    backbone=Encoder.model_construct(name="tiny", weights="none"),  # no backbone of the pipeline
     ratios=("16/9", "8/5", "4/3"), n_ratios=3, n_phases=2, n_images=2, n_patches=2, patch=24,
     temperature=0.1, projection=(8, 4), optimiser=AdamSettings(lr=1e-2, weight_decay=1e-4),
     schedule=StepSchedule(factor=0.5), epochs=3, steps=3, seed=5,
@@ -66,7 +66,7 @@ class Tiny(nn.Module):
         return self.body(x).mean((2, 3))
 
 
-def tiny(name: str, weights: str, seed: int) -> Tiny:
+def tiny(name: str, weights: str, seed: int, front: str | None = None) -> Tiny:
     with pretrain.seeded(seed):
         return Tiny()
 
@@ -148,6 +148,16 @@ def test_reading_ahead_draws_an_epochs_batches_and_no_more(photos):
         states.append((chosen, generator.get_state().tolist()))
     assert states[0] == states[1]
     assert len(states[0][0]) == 3
+
+
+def test_a_training_too_short_to_keep_a_state_ends_like_any_other(photos, double, tmp_path, monkeypatch):
+    monkeypatch.setenv("TELLSIGN_STATE_SECONDS", "3600")
+    given = {"settings": SETTINGS, "crops": photos / "crops", "work": tmp_path / "w", "device": "cpu"}
+    pretrain.main(**given, out=tmp_path / "a")
+    monkeypatch.setenv("TELLSIGN_STATE_SECONDS", "0")
+    pretrain.main(**given, out=tmp_path / "b")
+    one, other = ((tmp_path / name / "model.safetensors").read_bytes() for name in "ab")
+    assert one == other and not (tmp_path / "w").exists()
 
 
 def test_files_are_the_packed_photographs_one_by_one(photos):

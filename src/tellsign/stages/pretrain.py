@@ -98,6 +98,7 @@ def main(
         parallel.launch(member, processes, {"settings": settings, "device": device, **files}, nodes)
         return
     with exclusive_lock(work):
+        work.mkdir(exist_ok=True)  # a short training keeps no state in it
         if processes * nodes.count == 1:
             pretrain(settings=settings, device=pick_device(device), world=World(), **files)
         else:
