@@ -112,7 +112,7 @@ def main(
     parts = [headline(str(configfile), plan, rows, whole), listing(rows, whole, timed_by)]
     parts.append(notes(whole, rates, machine, artifacts.values()))
     if whole.folders:
-        parts.append(plan.missing_data_report())
+        parts.append(plan.missing_data_report(whole.folders))
     if whole.short:
         parts.append(short_report(whole.short, plan.config.benchmarks))
     if whole.weights:
