@@ -2,7 +2,6 @@ import copy
 import dataclasses
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -492,11 +491,9 @@ def test_reals_of_other_subsets_have_no_scores_of_a_few_shot_model(tmp_path):
         edited("rescale", change, tmp_path).everything()
 
 
-def test_the_whole_plan_of_the_papers_stands_in_seconds():
+def test_the_whole_plan_of_the_papers_stands():
     config = read_yaml(ROOT / "config" / "paper.yaml") | {"data": "nowhere"}
-    started = time.process_time()
     artifacts = make_plan(config).everything().values()
-    assert time.process_time() - started < 5  # 1.1 s in November 2026; a dry run asks for all of it once
     assert sum(a.stage.startswith("train") for a in artifacts) > 500
 
 
