@@ -77,7 +77,7 @@ def test_all_that_is_wrong_is_said_at_once_a_line_each():
         "unknown backbone at place.backbone.name 'resnet5'. Did you mean 'resnet50'? Known: clip-rn101, clip-rn50, "
         "clip-vit-b16, clip-vit-l14, demo-clip-rn, demo-clip-vit, demo-xception, legacy-xception, npr, open-clip, "
         "open_clip:NAME, resnet50, swin-b, swin-t, timm:NAME.",
-        "place.backbone: unknown key 'weight'. Did you mean 'weights'? Known: name, weights.",
+        "place.backbone: unknown key 'weight'. Did you mean 'weights'? Known: name, weights, front.",
         "place.augment.quality: the range [90, 30] runs backwards.",
         "place.crop: expected int, got True.",
         "place.mask.ratio[0]: 60 is outside [0, 1]. Percent? Write 0.6.",
