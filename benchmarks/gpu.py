@@ -230,8 +230,8 @@ def phase_of(case: Case, table: PixelTable, device: torch.device, precision: str
     return method, next(method.phases(sample, None, torch.Generator().manual_seed(0)))
 
 
-def our_loop(case: Case, table: PixelTable, sizes: Sizes, precision: str) -> tuple[float, ImageMethod]:
-    """Seconds a step of the product's own loop, after one epoch for warmth."""
+def our_loop(case: Case, table: PixelTable, sizes: Sizes, precision: str) -> tuple[float, ImageMethod, Phase]:
+    """Seconds a step of the product's own loop, after one epoch for warmth; what was trained, and how."""
     method, phase = phase_of(case, table, sizes.device, precision)
 
     def epoch() -> None:
@@ -240,7 +240,7 @@ def our_loop(case: Case, table: PixelTable, sizes: Sizes, precision: str) -> tup
             generator=torch.Generator().manual_seed(0), resume=Resume(None), after_epoch=lambda done: None,
         )  # fmt: skip
 
-    return timed(epoch, sizes) / case.steps, method
+    return timed(epoch, sizes) / case.steps, method, phase
 
 
 def floor_of(method: ImageMethod, bandwidth: float, arithmetic: float) -> float:
@@ -293,7 +293,7 @@ def training(sizes: Sizes) -> Iterator[Row]:
         public = plain_loop(case, table, sizes.device, workers)
         told = f"{case.name}, batch {case.recipe.get('batch_size', 4)}: a step"
         for precision in ("fp32", "bf16"):
-            ours, method = our_loop(case, table, sizes, precision)
+            ours, method, _ = our_loop(case, table, sizes, precision)
             line = Row("train", f"{told}, {precision}", 1e3 * ours, "ms", 1e3 * public, "plain loop, fp32")
             yield line
             floor = floor_of(method, bandwidth, arithmetic)
@@ -303,13 +303,11 @@ def training(sizes: Sizes) -> Iterator[Row]:
 def saving(sizes: Sizes) -> Iterator[Row]:
     """What is written after an epoch, against an epoch of MPFT's 200 steps."""
     case = sizes.cases[0]
-    step, method = our_loop(case, made_images(sizes.images), sizes, "fp32")
-    optimiser = phase_of(case, made_images(8), sizes.device, "fp32")[1].optimiser
-    generator = torch.Generator()
+    step, method, phase = our_loop(case, made_images(sizes.images), sizes, "fp32")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         began = finished(sizes.device)
-        Resume(folder).save(method.model, optimiser, generator, 1)
+        Resume(folder, every=0).save(method.model, phase.optimiser, torch.Generator(), 1)
         state = finished(sizes.device) - began
         save_weights(method.model, folder / "model.safetensors")
         kept = finished(sizes.device) - began - state

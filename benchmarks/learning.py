@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
 import math
 import shutil
 import sys
@@ -28,6 +27,7 @@ from tellsign.results.figures.page import DASHES, LINES, drawing, legend_below, 
 from tellsign.schema.loading import build, plain
 from tellsign.schema.strict_yaml import read_yaml
 from tellsign.schema.training import Pretrain
+from tellsign.system.integrity import sha256_of_file
 from tellsign.system.parquet import write_rows
 from tellsign.system.progress import log_to_stderr
 
@@ -50,7 +50,7 @@ def run(photos: Path, name: str, recipe: Path) -> None:
     columns: dict[str, list] = {"id": [], "root": [], "path": [], "height": [], "width": []}
     for path in sorted(path for path in photos.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png")):
         with Image.open(path) as image:
-            values = (sha256(path), "photos", str(path.relative_to(photos)), image.height, image.width)
+            values = (sha256_of_file(path), "photos", str(path.relative_to(photos)), image.height, image.width)
         for column, value in zip(columns.values(), values, strict=True):
             column.append(value)
     with tempfile.TemporaryDirectory() as folder:
@@ -59,11 +59,6 @@ def run(photos: Path, name: str, recipe: Path) -> None:
         given = {"split": split, "roots": {"photos": photos}, "out": out, "work": Path(folder) / "work"}
         pretrain.main(settings=settings, device="cpu", **given)
         shutil.copy(out / "log.csv", CURVES / f"{name}.csv")
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @drawing

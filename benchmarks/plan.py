@@ -23,16 +23,23 @@ ROOT = Path(__file__).resolve().parent.parent
 PAPERS = ROOT / "config" / "paper.yaml"
 
 
-def once(work: Callable[[], object]) -> float:
-    """CPU seconds of this process and of those it starts and waits for; once, since much is kept for a second time."""
-    start = time.process_time() + resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    work()
-    return time.process_time() + resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - start
+def cpu_seconds() -> float:
+    """CPU time so far of this process, and of those that it started and waited for."""
+    return time.process_time() + resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
 
 
-def doctor(folder: str) -> None:
-    with contextlib.redirect_stdout(io.StringIO()):
+def once(work: Callable[[str], str], folder: str) -> tuple[float, str]:
+    """CPU seconds of work, and what it said; once, since much is kept for a second time."""
+    start = cpu_seconds()
+    said = work(folder)
+    return cpu_seconds() - start, said
+
+
+def doctor(folder: str) -> str:
+    """What the doctor says of the tables."""
+    with contextlib.redirect_stdout(io.StringIO()) as said:
         run(["doctor", "--configfile", str(PAPERS), "--config", f"data={folder}"])
+    return said.getvalue()
 
 
 def dry_run(folder: str) -> str:
@@ -44,10 +51,10 @@ def dry_run(folder: str) -> str:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        print(f"dry run: {once(lambda: dry_run(folder)):.1f} s")
-        jobs = re.search(r"^total +(\d+)$", dry_run(folder), re.MULTILINE)
-        print(f"of {jobs[1] if jobs else 'no'} jobs")
-        print(f"doctor: {once(lambda: doctor(folder)):.1f} s")
+        seconds, said = once(dry_run, folder)
+        jobs = re.search(r"^total +(\d+)$", said, re.MULTILINE)
+        print(f"dry run: {seconds:.1f} s, {jobs[1] if jobs else 'no'} jobs")
+        print(f"doctor: {once(doctor, folder)[0]:.1f} s")
 
 
 if __name__ == "__main__":

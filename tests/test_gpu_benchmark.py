@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tellsign.networks.backbones.loading import load_backbone
+
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "gpu.py"
 
 
@@ -31,6 +33,9 @@ def test_every_section_runs_in_miniature_and_says_that_it_measures_no_gpu(tmp_pa
         "card", "check", "train", "save", "score", "caption", "ground",
     }  # fmt: skip
     assert all(math.isfinite(row["value"]) and row["value"] >= 0 for row in written["rows"])
+    (saved,) = (row["value"] for row in written["rows"] if row["what"] == "MPFT: both")
+    weights = sum(p.numel() for p in load_backbone("demo-clip-vit", "none", 0).parameters())
+    assert saved * 2**30 > 16 * weights  # weights of a kept epoch, and a state of weights and two moments, in fp32
     exact = {row["what"]: row["value"] for row in written["rows"] if row["section"] == "check"}
     assert all(value == 0 for what, value in exact.items() if "float32 from" in what)
     assert all(0 < value < 0.02 for what, value in exact.items() if "bfloat16 from" in what)
