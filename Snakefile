@@ -63,7 +63,7 @@ rule all:
 
 
 # one target a paper, one a table or figure, one a row: `snakemake --cores 8 mpft`, `… mpft-table1`, `… mpft-table1-tam`
-for target, wanted in (PLAN.targets() | {row: [PLAN.row(row)] for row in PLAN.rows()}).items():
+for target, wanted in PLAN.targets_and_rows().items():
 
     rule:
         name:

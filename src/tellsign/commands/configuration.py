@@ -139,7 +139,7 @@ def wanted(plan: Plan, targets: Collection[str]) -> list[Artifact]:
     Raises:
         UserError: there is no such table or figure; Snakemake itself would name no near miss.
     """
-    known = plan.targets() | {target: [plan.row(target)] for target in plan.rows()}
+    known = plan.targets_and_rows()
     several = ("tables", "figures", "report", "all")
     for target in targets:
         if re.fullmatch(r"[\w-]+", target) and target not in STAGES and not Path(target).exists():

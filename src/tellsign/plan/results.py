@@ -169,6 +169,7 @@ class ResultsPlan:
                         rows[target] = Row(paper, f"{name}-{key.replace('/', '-')}", part)
         return rows
 
+    @answered_once
     def row(self, target: str) -> Artifact:
         """The table of a row that is asked for alone."""
         asked = choose(self.rows(), target, "row of a table")
@@ -282,6 +283,10 @@ class ResultsPlan:
             own |= {f"{name}-{figure}": [self.figure(name, figure)] for figure in paper.figures}
             targets |= {name: [artifact for made in own.values() for artifact in made]} | own
         return targets
+
+    def targets_and_rows(self) -> dict[str, list[Artifact]]:
+        """`targets`, and the rows that can be asked for alone."""
+        return self.targets() | {target: [self.row(target)] for target in self.rows()}
 
     @answered_once
     def report(self) -> Artifact:
