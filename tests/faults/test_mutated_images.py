@@ -147,7 +147,7 @@ INDEX = (
     '{"benchmark": "b", "layout": "folder", "subsets": [], "exclude": [], "min_side": 8, "max_pixels": %d, '
     '"test_fraction": 0.5, "seed": 0, "on_bad": "drop"}'
 )
-SPLIT = '{"part": "%s", "subsets": [], "count": "all", "seed": 0, "per_class": null, "fallback": null}'
+SPLIT = '{"part": "%s", "subsets": [], "count": "all", "seed": 0, "skip": 0, "per_class": null, "fallback": null}'
 CROPS = (
     '{"store": "whole", "size": 0, "bias_control": "none", "bias_quality": 0, "bias_size": 0, "resize": null, '
     '"perturbation": {"name": "none", "options": {}, "seed": 0}}'
