@@ -15,6 +15,7 @@ from tellsign.plan.fingerprint import import_graph
 GRAPH = import_graph()
 
 MAY_IMPORT = {
+    "fork_server": "__main__ system",
     "__main__": "system",
     "commands": "sharing plan schema networks data system",
     "stages": "results evaluation detectors training demo methods networks data system",

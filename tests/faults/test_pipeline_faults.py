@@ -85,13 +85,18 @@ def start(folder: Path, said: IO[str] | int = subprocess.DEVNULL) -> subprocess.
 
 
 def jobs_of(process: subprocess.Popen) -> list[psutil.Process]:
-    """The stages that a snakemake runs now."""
-    found: list[psutil.Process] = []
-    with contextlib.suppress(psutil.Error):  # it has ended
-        for child in psutil.Process(process.pid).children(recursive=True):
-            if child.cmdline()[1:2] == [str(BIN / "tellsign")]:
-                found.append(child)
-    return sorted(found, key=lambda p: p.pid)
+    """The stages that a snakemake runs now: what its fork server has forked."""
+    found: dict[int, psutil.Process] = {}
+    for candidate in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):  # it has ended
+            if candidate.cmdline()[2:3] == ["tellsign.fork_server"] and candidate.cmdline()[-1] == str(process.pid):
+                found[candidate.pid] = candidate
+    jobs: list[psutil.Process] = []
+    for number in sorted(found):
+        with contextlib.suppress(psutil.Error):
+            if found[number].ppid() in found:
+                jobs.append(found[number])
+    return jobs
 
 
 def weights_of(folder: Path) -> dict[str, str]:
@@ -297,8 +302,8 @@ def test_a_stage_on_a_read_only_disk_says_so(small, commands, tmp_path, mounted)
 
 def test_two_runs_in_one_folder_the_second_is_refused_and_the_first_ends_well(small, tmp_path):
     folder = shutil.copytree(small, tmp_path / "copy", symlinks=True)
-    shutil.rmtree(folder / "data" / "evaluate")
-    shutil.rmtree(folder / "data" / "table")
+    for made in ("train", "score", "evaluate", "table"):
+        shutil.rmtree(folder / "data" / made)
     first = start(folder)
     locks = folder / ".snakemake" / "locks"
     while not (locks.is_dir() and list(locks.iterdir())):

@@ -5,6 +5,7 @@
 
 import json
 import os
+import secrets
 import shlex
 import sys
 from pathlib import Path
@@ -43,6 +44,12 @@ def quoted(path):
     """A path quoted for the shell, in a string that Snakemake formats."""
     return shlex.quote(str(path)).replace("{", "{{").replace("}", "}}")
 
+
+# Jobs that this process starts share their imports (workflow/fork_client.py); one on a cluster runs Snakemake again.
+if MAIN:
+    os.environ["TELLSIGN_FORK_SERVER"] = f"tellsign-{secrets.token_hex(8)}-{os.getpid()}"
+else:
+    os.environ.pop("TELLSIGN_FORK_SERVER", None)
 
 shell.prefix(f". {quoted(FOLDER / 'workflow' / 'job.sh')} {quoted(Path(sys.executable).parent)}; ")
 
