@@ -117,3 +117,15 @@ def test_it_ends_with_the_process_that_it_serves(start, owner):
     owner.kill()
     owner.wait()
     wait_until(lambda: not processes_of(owner))
+
+
+def test_without_a_server_the_job_starts_as_usual(tmp_path):
+    (tmp_path / "tellsign").write_text("#!/bin/sh\necho alone $*\nexit 3\n")
+    (tmp_path / "tellsign").chmod(0o755)
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    job = subprocess.run(
+        [*CLIENT, f"tellsign-x-{gone.pid}", "--version"],
+        env=os.environ | {"PATH": f"{tmp_path}:/bin"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (job.stdout, job.returncode) == ("alone --version\n", 3)

@@ -62,7 +62,10 @@ def main(address: str, arguments: list[str]) -> int:
     """Run a job; its exit status."""
     client = connect(address) if hasattr(os, "pidfd_open") else None
     if client is None:
-        os.execvp("tellsign", ["tellsign", *arguments])
+        import subprocess  # here, for it would double the time that a client takes to start
+
+        status = subprocess.run(["tellsign", *arguments], check=False).returncode
+        return status if status >= 0 else 128 - status
     with client, contextlib.suppress(KeyboardInterrupt):
         return ask(client, arguments)
     return 128 + signal.SIGINT
