@@ -49,9 +49,11 @@ def connect(address: str) -> socket.socket | None:
 def ask(client: socket.socket, arguments: list[str]) -> int:
     """Have the server run a job; its exit status, 128 and the signal's number for a job that a signal ended."""
     text = json.dumps([arguments, dict(os.environ), os.path.realpath(os.curdir)]).encode()
-    socket.send_fds(client, [struct.pack("!I", len(text))], [0, 1, 2])
-    client.sendall(text)
-    answer = client.recv(4)
+    answer = b""
+    with contextlib.suppress(ConnectionError):
+        socket.send_fds(client, [struct.pack("!I", len(text))], [0, 1, 2])
+        client.sendall(text)
+        answer = client.recv(4)
     if len(answer) < 4:  # the server was killed
         return 128 + signal.SIGKILL
     (status,) = struct.unpack("!i", answer)

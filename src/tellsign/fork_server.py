@@ -204,8 +204,12 @@ def main(address: str, parent: int) -> int:
     Args:
         address: Name of the socket.
         parent: Number of the process.
+
+    Raises:
+        OSError: there is no such process.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches jobs themselves
+    served = os.pidfd_open(parent)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listener.bind(f"\0{address}")
@@ -214,7 +218,7 @@ def main(address: str, parent: int) -> int:
             return 0
         raise
     listener.listen(socket.SOMAXCONN)
-    request = serve(listener, os.pidfd_open(parent))
+    request = serve(listener, served)
     if request is None:
         return 0
     become(request)
