@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
-from tellsign.methods.contrast import chance_loss, contrast, mean_cosine, retrieval, retrieval_by_chance
+from tellsign.methods.contrast import chance_loss, contrast, cosines, mean_cosine, retrieval, retrieval_by_chance
 from tellsign.methods.losses import supervised_contrastive
 
 RATIOS, PHASES, IMAGES, PATCHES = 3, 2, 4, 2
@@ -34,10 +34,10 @@ def mean(values: list[float]) -> float:
 
 
 def test_mean_cosine_is_that_of_a_loop_over_pairs() -> None:
-    assert mean_cosine(FEATURES) == pytest.approx(mean(pairs(lambda i, j: True)), abs=1e-12)
-    assert mean_cosine(CONSTANT) == pytest.approx(1, abs=1e-12)
-    assert mean_cosine(torch.eye(4)) == 0
-    assert math.isnan(mean_cosine(FEATURES[:1]))
+    assert mean_cosine(cosines(FEATURES)) == pytest.approx(mean(pairs(lambda i, j: True)), abs=1e-12)
+    assert mean_cosine(cosines(CONSTANT)) == pytest.approx(1, abs=1e-12)
+    assert mean_cosine(cosines(torch.eye(4))) == 0
+    assert math.isnan(mean_cosine(cosines(FEATURES[:1])))
 
 
 @pytest.mark.parametrize("labels", [RATIO, LABEL])
@@ -45,17 +45,17 @@ def test_contrast_is_that_of_a_loop_over_pairs_of_different_photographs(labels: 
     one = pairs(lambda i, j: bool(IMAGE[i] != IMAGE[j] and labels[i] == labels[j]))
     two = pairs(lambda i, j: bool(IMAGE[i] != IMAGE[j] and labels[i] != labels[j]))
     expected = (mean(one) - mean(two)) / (1 - mean(one + two))
-    assert contrast(FEATURES, labels, IMAGE) == pytest.approx(expected, abs=1e-12)
+    assert contrast(cosines(FEATURES), labels, IMAGE) == pytest.approx(expected, abs=1e-12)
 
 
 def test_contrast_of_features_that_are_the_label_the_photograph_or_nothing() -> None:
     one_hot = torch.eye(RATIOS)[RATIO]
     same = (N // RATIOS - N // RATIOS // IMAGES) / (N - N // IMAGES)  # share of positives among the pairs
-    assert contrast(one_hot, RATIO, IMAGE) == pytest.approx(1 / (1 - same))
-    assert contrast(torch.eye(IMAGES)[IMAGE], RATIO, IMAGE) == 0
-    assert contrast(torch.full((N, 5), 0.3), RATIO, IMAGE) == 0
-    assert math.isnan(contrast(FEATURES, RATIO, torch.zeros(N)))
-    assert math.isnan(contrast(FEATURES, torch.zeros(N), IMAGE))
+    assert contrast(cosines(one_hot), RATIO, IMAGE) == pytest.approx(1 / (1 - same))
+    assert contrast(cosines(torch.eye(IMAGES)[IMAGE]), RATIO, IMAGE) == 0
+    assert contrast(cosines(torch.full((N, 5), 0.3)), RATIO, IMAGE) == 0
+    assert math.isnan(contrast(cosines(FEATURES), RATIO, torch.zeros(N)))
+    assert math.isnan(contrast(cosines(FEATURES), torch.zeros(N), IMAGE))
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
@@ -29,16 +30,18 @@ def cosines(features: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
     return z @ z.T
 
 
-def mean_cosine(features: Float[Tensor, "n d"]) -> float:
-    """Mean cosine of all pairs of different rows, -1 to 1; near 1 the features are one point.
+def mean_cosine(cosine: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
+    """Mean `cosines` of all pairs of different rows, -1 to 1; near 1 the features are one point.
 
     A single row has no pair: nan.
     """
-    n, cosine = len(features), cosines(features)
-    return float((cosine.sum() - cosine.trace()) / (n * (n - 1))) if n > 1 else math.nan
+    n = len(cosine)
+    return (cosine.sum() - cosine.trace()) / (n * (n - 1))
 
 
-def contrast(features: Float[Tensor, "n d"], labels: Int64[Tensor, " n"], images: Int64[Tensor, " n"]) -> float:
+def contrast(
+    cosine: Float[Tensor, "n n"], labels: Int64[Tensor, " n"], images: Int64[Tensor, " n"]
+) -> Float[Tensor, ""]:
     """How much nearer equal labels lie than different ones: (mean cosine of positives - of negatives) / (1 - mean).
 
     Only pairs of different photographs count: two patches of one photograph are alike whatever their lattice. 0 means
@@ -46,21 +49,21 @@ def contrast(features: Float[Tensor, "n d"], labels: Int64[Tensor, " n"], images
     features give 0. Early in a training it must be averaged over some dozen batches: one batch alone is noisy.
 
     Args:
-        features: One row a patch; the length of a row does not matter.
+        cosine: `cosines` of the features, one row a patch.
         labels: What makes two patches a positive pair: the ratio, or ratio and phase.
         images: The photograph of each patch.
 
     Returns:
-        The statistic, or nan where the batch has no pair of one kind.
+        The statistic, on the device of the cosines, or nan where the batch has no pair of one kind.
     """
-    cosine = cosines(features)
-    other = images[:, None] != images
-    positive = (labels[:, None] == labels) & other
-    negative = (labels[:, None] != labels) & other
-    if not positive.any() or not negative.any():
-        return math.nan
-    spread = 1 - cosine[other].mean()
-    return float((cosine[positive].mean() - cosine[negative].mean()) / spread) if spread > FLAT else 0.0
+    other = (images[:, None] != images).to(cosine.device)
+    positive = (labels[:, None] == labels).to(cosine.device) & other
+
+    def mean(pairs: Bool[Tensor, "n n"]) -> Float[Tensor, ""]:
+        return (cosine * pairs).sum() / pairs.sum()
+
+    difference, spread = mean(positive) - mean(other & ~positive), 1 - mean(other)
+    return torch.where((spread > FLAT) | difference.isnan(), difference / spread, 0.0)
 
 
 def chance_loss(labels: Int64[Tensor, " n"], reduction: str) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tellsign.data.photos import Photos
 from tellsign.errors import UserError
-from tellsign.methods.contrast import chance_loss, contrast, mean_cosine, retrieval, retrieval_by_chance
+from tellsign.methods.contrast import chance_loss, contrast, cosines, mean_cosine, retrieval, retrieval_by_chance
 from tellsign.methods.lattice import Ratio
 from tellsign.methods.patches import Draw, cut_patches, draw_batch
 
@@ -104,19 +104,18 @@ class Learning:
     def begin(self, rows: Sequence[Row]) -> None:
         """Begin an epoch after those whose rows these are."""
         self.rows = list(rows)
-        self._window: dict[str, list[float]] = defaultdict(list)
+        self._window: dict[str, list[Tensor]] = defaultdict(list)
         self._began = time.monotonic()
 
     def add(self, z: Float[Tensor, "n d"], draw: Draw, contrastive: Tensor, entropy: Tensor | None) -> None:
         """Take in a step: projected features, what they are of, contrastive loss, and the ratio's cross-entropy."""
-        loss = float(contrastive.detach())
+        loss, cosine = contrastive.detach().double(), cosines(z)
         self._window["loss"].append(loss)
         self._window["loss_over_chance"].append(loss / chance_loss(draw.label, self.reduction))
-        self._window["mean_cosine"].append(mean_cosine(z))
-        ratio, image = draw.ratio.to(z.device), draw.image.to(z.device)
-        self._window["contrast"].append(contrast(z, ratio, image))
+        self._window["mean_cosine"].append(mean_cosine(cosine))
+        self._window["contrast"].append(contrast(cosine, draw.ratio, draw.image))
         if entropy is not None:
-            self._window["ratio_cross_entropy"].append(float(entropy.detach()))
+            self._window["ratio_cross_entropy"].append(entropy.detach().double())
 
     def end_of_step(self, step: int, *, last: bool) -> None:
         """End the window where one ends: log it and judge.
@@ -130,7 +129,8 @@ class Learning:
         """
         if len(self._window["loss"]) < self.every and not last:
             return
-        row: Row = {"step": step} | {name: sum(values) / len(values) for name, values in self._window.items()}
+        means = {name: float(torch.stack(values).mean()) for name, values in self._window.items()}  # waits for a GPU
+        row: Row = {"step": step} | means
         row |= self.retrieved() | {"seconds": time.monotonic() - self._began}
         self._window, self._began = defaultdict(list), time.monotonic()
         self.rows.append(row)
