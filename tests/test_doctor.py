@@ -85,7 +85,7 @@ def small(count: object = "all", **split: object) -> tuple[Config, dict[str, Art
     """A configuration of one benchmark with counts, and the artifacts of its index and split."""
     counts = {"a": {"train": {"real": 30, "fake": 40}}, "b": {"train": {"fake": 5}}, "c": {"test": {"real": 1}}}
     benchmark = {"layout": "genimage", "roots": {"r": "/nowhere"}, "counts": counts, "page": "p"}
-    spec = {"benchmark": "known", "part": "train", "count": count} | split
+    spec = {"benchmark": "known", "part": "train", "count": count, "subsets": []} | split
     config = build(
         Config, {"name": "c", "papers": [], "benchmarks": {"known": benchmark}, "splits": {"train": spec}}, "config"
     )

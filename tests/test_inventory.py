@@ -274,7 +274,8 @@ def test_every_way_to_look_finds_the_same_images_folder_by_folder(root, tmp_path
     (root / "new/deep/more.png").write_bytes(b"x")
     (root / "new/notes.txt").touch()
     counts, paths = {"0_real": 3, "1_fake": 3, "new/deep": 1}, {path for path, *_ in walk(root)}
-    assert image_folders(root, skipped := Counter()) == counts and skipped == {"suffix .txt": 1}
+    assert image_folders(root) == (counts, {"new": {"suffix .txt": 1}})
+    assert image_folders(root, elsewhere=["new", "0_real"])[0] == {"1_fake": 3}
     assert {path for folder in counts for path in images_in(root, folder)} == paths
     for look in (contents, listings):
         held = look({"a": root}, tmp_path / f"{look.__name__}.json")["a"]

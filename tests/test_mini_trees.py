@@ -81,7 +81,7 @@ class Mini:
             "fallback": None,
         }
         out = self.folder / "split.parquet"
-        split.main(settings=settings | changes, index=self.index(benchmark), out=out)
+        split.main(settings=settings | changes, index=[self.index(benchmark)], out=out)
         return read_rows(out).to_pylist()
 
 

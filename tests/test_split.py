@@ -113,7 +113,7 @@ def test_main_writes_the_columns_and_the_same_bytes_again(tmp_path):
     columns = {name: [r[name] for r in rows()] for name in rows()[0]}
     write_rows(tmp_path / "index.parquet", columns)
     for name in ("a", "b"):
-        main(settings=settings(), index=tmp_path / "index.parquet", out=tmp_path / name)
+        main(settings=settings(), index=[tmp_path / "index.parquet"], out=tmp_path / name)
     found = read_rows(tmp_path / "a")
     assert found.column_names == [
         "subset",

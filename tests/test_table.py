@@ -104,7 +104,7 @@ def test_a_footnote_counts_what_was_passed_over(files: tuple[Path, Path], tmp_pa
     settings = SETTINGS | {"quoted": None}
     reasons = {"suffix .heic": 3, "hidden (name starts with a dot)": 12} | {f"in folder {n}": 1 for n in range(9)}
     for name, passed_over in (("none", None), ("many", reasons)):
-        tested = index(tmp_path / f"{name}.parquet", *images, passed_over=passed_over)
+        tested = index(tmp_path / f"{name}.parquet", *images, passed_over=passed_over and {"r": passed_over})
         table.main(settings=settings, metrics=[files[0]], out=tmp_path / name, indexes={"own": tested})
     assert "other file" not in (tmp_path / "none/table.md").read_text(encoding="utf-8")
     text = (tmp_path / "many/table.md").read_text(encoding="utf-8")

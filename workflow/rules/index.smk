@@ -1,13 +1,16 @@
 # From folders of images to packed pixels.
 #
 # reads   the benchmarks' folders (the user's, or the demo's)
-# writes  data/index/BENCHMARK.FP.parquet    one row for each image: its properties and status
+# writes  data/index/BENCHMARK.FP.parquet    one row for each image: its properties and status; where the configuration
+#         names subsets' folders, data/index/BENCHMARK/PART/SUBSET.FP.parquet
 #         data/split/SPLIT.FP.parquet        a seeded, balanced sample
 #         cache/crops/SPLIT-....FP/          its decoded pixels: large, quick to make again, not versioned
 
 
 rule index:
-    """Every image of a benchmark, with its properties and status: data/index/demo.0123456789ab.parquet"""
+    """A benchmark's images, or those of one subset's part, with their properties and status
+
+    data/index/demo.0123456789ab.parquet, data/index/genimage/test/adm.0123456789ab.parquet"""
     input:
         made=inputs_for("index", "made"),
     output:
@@ -29,9 +32,10 @@ rule index:
 
 
 rule split:
-    """A seeded, balanced sample of an index: data/split/test.0123456789ab.parquet"""
+    """A seeded, balanced sample of a benchmark's part: data/split/test.0123456789ab.parquet"""
     input:
         index=inputs_for("split", "index"),
+        later=inputs_for("split", "later"),
     output:
         split="data/split/{name}.{fp}.parquet",
     log:
@@ -39,10 +43,12 @@ rule split:
     threads: 1
     params:
         settings=settings("split"),
+        later=optional_flag("split", "later"),
     shell:
         "tellsign split"
         " --settings {params.settings:q}"
         " --index {input.index:q}"
+        " {params.later:q}"
         " --out {output.split:q}"
         " > {log:q} 2>&1"
 

@@ -13,6 +13,7 @@ rule table:
         metrics=inputs_for("table", "metrics"),
         indexes=inputs_for("table", "indexes"),
         seen=inputs_for("table", "seen"),
+        tested=inputs_for("table", "tested"),
     output:
         table=report(
             directory("data/table/{name}.{fp}"),
@@ -27,6 +28,7 @@ rule table:
         settings=settings("table"),
         indexes=key_path_pairs("table", "indexes"),
         seen=key_path_pairs("table", "seen"),
+        tested=key_path_pairs("table", "tested"),
         published=published,
     shell:
         "tellsign table"
@@ -34,6 +36,7 @@ rule table:
         " --metrics {input.metrics:q}"
         " --indexes {params.indexes:q}"
         " --seen {params.seen:q}"
+        " --tested {params.tested:q}"
         " {params.published:q}"
         " --out {output.table:q}"
         " > {log:q} 2>&1"

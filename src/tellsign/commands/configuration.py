@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from tellsign.commands.supply import all_shortfalls, short_report
 from tellsign.data.inventory import FileDigests, watched_images
 from tellsign.errors import UserError, choose, near_miss
 from tellsign.networks.weights import open_catalogue
@@ -109,7 +110,7 @@ def plan_for_rules(values: Mapping[str, Any], folder: Path, request: Request) ->
 
     Raises:
         UserError: anything in the configuration or among the targets that cannot be right; or jobs would start, and
-            weights or folders of images that they need are not there.
+            weights or folders of images that they need are not there, or hold too few images.
     """
     digests = FileDigests(CACHE)
     catalogue = open_catalogue(folder, digests)
@@ -118,8 +119,11 @@ def plan_for_rules(values: Mapping[str, Any], folder: Path, request: Request) ->
     artifacts = plan.everything() | {made.path: made for made in rows}
     if request.in_job:
         return plan, artifacts, ""
-    weights, folders = plan.missing_inputs(wanted(plan, request.targets) or artifacts.values())
+    asked = wanted(plan, request.targets) or list(artifacts.values())
+    weights, folders = plan.missing_inputs(asked)
     missing = [plan.missing_data_report(folders)] if folders else []
+    if short := all_shortfalls(plan, folder, asked):
+        missing.append(short_report(short, plan.config.benchmarks))
     if weights:
         try:
             needed = {value: users for value, users in plan.networks_needed().items() if value in weights}

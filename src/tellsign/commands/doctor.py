@@ -35,9 +35,9 @@ from tellsign.commands.amounts import Amount, counted, disk, duration
 from tellsign.commands.budget import Cost, Costs
 from tellsign.commands.configuration import CACHE, plan_with_data, read_configuration
 from tellsign.commands.image_counts import ImageCounter
-from tellsign.commands.rates import Rates, read_rates
+from tellsign.commands.rates import RATES, Rates, read_rates
 from tellsign.commands.room import full_disks
-from tellsign.commands.supply import short_report, shortfalls
+from tellsign.commands.supply import needed_folders, short_report, shortfalls
 from tellsign.data.inventory import FileDigests
 from tellsign.errors import UserError, choose
 from tellsign.networks.weights import open_catalogue, shopping_list
@@ -47,8 +47,6 @@ from tellsign.plan.networks import FindWeights
 from tellsign.plan.plan import Plan
 from tellsign.schema.weights import MissingWeightsError, ResolvedWeights
 from tellsign.stages.registry import STAGES
-
-RATES = Path("config/rates.yaml")
 
 
 @dataclass(frozen=True)
@@ -111,6 +109,7 @@ def main(
     timed_by = rates.machines[machine].what if rated else ""
     parts = [headline(str(configfile), plan, rows, whole), listing(rows, whole, timed_by)]
     parts.append(notes(whole, rates, machine, artifacts.values()))
+    parts += map(_wrapped, needed_folders(plan, artifacts.values()))
     if whole.folders:
         parts.append(plan.missing_data_report(whole.folders))
     if whole.short:

@@ -6,7 +6,7 @@ Nothing is guessed here.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -74,7 +74,8 @@ class ImageCounter:
 
     def spec(self, split: Artifact) -> Split:
         """What a split takes."""
-        return self._config.splits[split.name]
+        whole = self._config.splits[split.name.partition("/")[0]]
+        return whole.model_copy(update={"subsets": tuple(split.settings["subsets"])})
 
     def drawn(self, split: Artifact) -> SplitSize:
         """The images of a split."""
@@ -86,17 +87,20 @@ class ImageCounter:
         spec = self.spec(split)
         if (self._folder / split.path).exists():
             return self._made(self._folder / split.path)
-        ((_, index),) = split.needs["index"]
         benchmark = self._config.benchmarks[spec.benchmark]
-        mean = self._picture(spec)
-        if (self._folder / index.path).exists():
-            known, means = self.indexed(index)
-            counts, mean = known.get(spec.part, {}), means.get(spec.part)
+        indexes = [index for _, index in split.needs["index"]]
+        made = [self.indexed(index) for index in indexes if (self._folder / index.path).exists()]
+        if len(made) == len(indexes):
+            counts: Counts = {}
         elif benchmark.layout == "demo" or not benchmark.roots:
             counts = made_here(self._config, spec)
         else:
             counts = expected(benchmark, spec) | self._files(spec.benchmark).get(spec.part, {})
-        chosen = spec.subsets or benchmark.subsets
+        mean = self._picture(spec) if len(made) < len(indexes) else _mean(made, spec.part)
+        for by_part, _ in made:
+            counts |= by_part.get(spec.part, {})
+        indexed = [subset for index in indexes for subset in index.settings.get("subsets", ())]
+        chosen = spec.subsets or indexed or benchmark.subsets
         counts = {name: counts.get(name, (None, None)) for name in chosen or counts}
         counts = {name: limited(labels, spec) for name, labels in counts.items()}
         drawn = SplitSize(counts, Amount(), mean)
@@ -116,15 +120,22 @@ class ImageCounter:
 
         Files whose part follows from the image count for every part: they are the most that it can hold.
         """
-        spec, ((_, index),) = self.spec(split), split.needs["index"]
-        benchmark = self._config.benchmarks[spec.benchmark]
-        if (self._folder / index.path).exists():
-            return self.indexed(index)[0].get(spec.part, {})
-        roots = set(benchmark.roots) & {spec.part} or set(benchmark.roots)
-        if not roots or not roots <= self._images(spec.benchmark).keys():
+        spec = self.spec(split)
+        return self.held(spec.benchmark, spec.part, [index for _, index in split.needs["index"]])
+
+    def held(self, name: str, part: str, indexes: Sequence[Artifact]) -> Counts | None:
+        """The same of a benchmark's part that these indexes are of."""
+        benchmark, made = self._config.benchmarks[name], Counts()
+        for index in indexes:
+            if (self._folder / index.path).exists():
+                made |= self.indexed(index)[0].get(part, {})
+        if all((self._folder / index.path).exists() for index in indexes):
+            return made
+        roots = set(benchmark.roots) & {part} or set(benchmark.roots)
+        if not roots or not roots <= self._images(name).keys():
             return None
-        files = self._files(spec.benchmark)
-        return files.get("", {}) | files.get(spec.part, {})
+        files = self._files(name)
+        return files.get("", {}) | files.get(part, {}) | made
 
     def indexed(self, index: Artifact) -> tuple[dict[str, Counts], dict[str, float]]:
         """Different usable images of an index that has been made, and their mean megapixels, both by part."""
@@ -174,6 +185,14 @@ class ImageCounter:
         known = self._rates.pictures
         picture = known.get(f"{spec.benchmark}/{spec.part}") or known.get(spec.benchmark)
         return picture.megapixels if picture else None
+
+
+def _mean(made: Sequence[tuple[dict[str, Counts], dict[str, float]]], part: str) -> float | None:
+    """Mean megapixels of a part of several indexes."""
+    known = [(counts[part], means[part]) for counts, means in made if part in means]
+    sums = [(sum(n or 0 for labels in counts.values() for n in labels), mean) for counts, mean in known]
+    images = sum(count for count, _ in sums)
+    return sum(count * mean for count, mean in sums) / images if images else None
 
 
 def _equal(column: Any, value: str) -> Any:

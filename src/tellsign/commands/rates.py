@@ -10,6 +10,9 @@ from tellsign.schema.loading import build
 from tellsign.schema.settings import Settings
 from tellsign.schema.strict_yaml import read_yaml
 
+RATES = Path("config/rates.yaml")
+"""Where they are, relative to the top folder of the working tree."""
+
 
 class Rate(Settings):
     """Images per second of one network; null where nobody has measured.

@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,16 +78,32 @@ def walk(root: Path, skipped: Counter[str] | None = None, exclude: Sequence[str]
     Raises:
         OSError: a folder cannot be read.
     """
-    for _, prefix, entries in _folders(root, Counter() if skipped is None else skipped, exclude):
+    for _, prefix, entries, passed_over in _folders(root, exclude):
+        if skipped is not None:
+            skipped.update(passed_over)
         for entry in entries:
             status = entry.stat()
             yield f"{prefix}{entry.name}", status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def image_folders(root: Path, skipped: Counter[str], exclude: Sequence[str] = ()) -> dict[str, int]:
-    """Every folder below ``root`` that holds images → how many; no file is looked at. Passes over what `walk` does."""
-    held = {prefix[:-1]: len(entries) for _, prefix, entries in _folders(root, skipped, exclude)}
-    return {folder: count for folder, count in held.items() if count}
+def image_folders(
+    root: Path, exclude: Sequence[str] = (), elsewhere: Collection[str] = ()
+) -> tuple[dict[str, int], dict[str, Counter[str]]]:
+    """Every folder below ``root`` that holds images → how many; no file is looked at.
+
+    Args:
+        root: Where to look.
+        exclude: Folders directly under the root that are left out.
+        elsewhere: Folders below the root that are not entered, and nothing is said of them.
+
+    Returns:
+        The folders; and what is passed over, as by `walk`, by folder and reason.
+    """
+    held, skipped = {}, {}
+    for _, prefix, entries, passed_over in _folders(root, exclude, elsewhere):
+        held |= {prefix[:-1]: len(entries)} if entries else {}
+        skipped |= {prefix[:-1]: passed_over} if passed_over else {}
+    return held, skipped
 
 
 def images_in(root: Path, folder: str) -> list[str]:
@@ -97,23 +113,26 @@ def images_in(root: Path, folder: str) -> list[str]:
 
 
 def _folders(
-    root: Path, skipped: Counter[str], exclude: Sequence[str]
-) -> Iterator[tuple[str, str, list[os.DirEntry[str]]]]:
-    """Every folder below a root: its path, its path below the root with a slash, its images."""
+    root: Path, exclude: Sequence[str], elsewhere: Collection[str] = ()
+) -> Iterator[tuple[str, str, list[os.DirEntry[str]], Counter[str]]]:
+    """Every folder below a root: its path, its path below the root with a slash, its images, what is passed over."""
     status = root.stat()
     # a folder together with the folders it lies in: one folder linked from two places is no loop
     pending: list[Folder] = [(str(root), "", ((status.st_dev, status.st_ino),))]
     while pending:
         folder, prefix, above = pending.pop()
+        skipped: Counter[str] = Counter()
         files, folders = _scan(folder, prefix, skipped, exclude)
-        yield folder, prefix, files
         for name, place in folders:
+            if f"{prefix}{name}" in elsewhere:
+                continue
             status = place.stat()
             here = (status.st_dev, status.st_ino)
             if here in above:
                 skipped["link to a folder above"] += 1
             else:
                 pending.append((place.path, f"{prefix}{name}/", (*above, here)))
+        yield folder, prefix, files, skipped
 
 
 def _scan(

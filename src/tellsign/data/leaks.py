@@ -13,6 +13,9 @@ from collections.abc import Collection, Iterable, Mapping
 import numpy as np
 from jaxtyping import Float, Real
 
+LEFT_OUT = "left out"
+"""The note of a split that says, as JSON, how many images it left out because they contradict others, by status."""
+
 Numbers = Real[np.ndarray, " n"]
 Formats = Real[np.ndarray, "n 3"]
 

@@ -68,6 +68,7 @@ class Plan:
         self.table, self.figure, self.report = results.table, results.figure, results.report
         self.tables, self.figures, self.targets = results.tables, results.figures, results.targets
         self.images, self.rows, self.row = data.images, results.rows, results.row
+        self.subsets_in, self.parts_of = data.subsets_in, data.parts_of
         self.targets_and_rows = results.targets_and_rows
 
     def everything(self) -> dict[str, Artifact]:

@@ -190,36 +190,45 @@ class ResultsPlan:
             "metrics": metrics,
             "indexes": self._tested_indexes(paper, spec) or None,
             "seen": self._seen_splits(paper, spec) or None,
+            "tested": [(f"test split {name}", self._data.split(name)) for name in self._tested(paper, spec)] or None,
         }
         roots = {"published": str(published)} if raw else {}
         kind = TABLE_KINDS.find(settings["kind"])
         return self._make("table", f"{paper}/{name}", settings, needs, entries=(kind,), raw=raw, roots=roots)
 
     def _tested_indexes(self, paper: str, spec: Mapping[str, Any]) -> list[tuple[str, Artifact]]:
-        """Indexes of the benchmarks that a table's runs are tested on, for what their files give away."""
+        """Indexes that a table's runs read of the benchmarks they are tested on, for what their files give away."""
+        tested, seen = self._tested(paper, spec), [split for _, split in self._seen_splits(paper, spec)]
+        splits = [self._data.split(name) for name in tested] + seen
+        benchmarks = {self._config.splits[name].benchmark for name in tested}
+        indexes = dict.fromkeys(index for split in splits for _, index in split.needs["index"])
+        return [(index.name, index) for index in indexes if index.settings["benchmark"] in benchmarks]
+
+    def _tested(self, paper: str, spec: Mapping[str, Any]) -> list[str]:
+        """Names of the splits that a table's runs are tested on."""
         runs = self._configuration.runs_in(paper, spec)
         tests = [self._papers[run.paper].tests[name] for run in runs for name in run.tests]
-        benchmarks = dict.fromkeys(self._config.splits[split].benchmark for test in tests for split in test.splits)
-        return [(name, self._data.index(name)) for name in benchmarks]
+        return list(dict.fromkeys(split for test in tests for split in test.splits))
 
     def _seen_splits(self, paper: str, spec: Mapping[str, Any]) -> list[tuple[str, Artifact]]:
         """Splits that a table's runs saw before the test, for what of them is tested on as well."""
         seen: dict[str, Artifact] = {}
         for run in self._configuration.runs_in(paper, spec):
             for one in self._configuration.lineage(run):
-                seen |= {f"{what} {split}": self._data.split(split) for what, split in self._splits_seen_by(one)}
+                seen |= {f"{what} {split.name}": split for what, split in self._splits_seen_by(one)}
         return list(seen.items())
 
-    def _splits_seen_by(self, run: Run) -> list[tuple[str, str]]:
+    def _splits_seen_by(self, run: Run) -> list[tuple[str, Artifact]]:
         """The splits that a run itself is trained on, with what it takes them for."""
-        seen = [("training split", run.recipe.data.split)]
+        data = run.recipe.data
+        seen = [("training split", self._data.split(data.split, tuple(data.subsets)))]
         if (validation := run.recipe.validation()) is not None:
-            seen.append(("validation split", validation.split))
+            seen.append(("validation split", self._data.split(validation.split, tuple(validation.subsets))))
         start = run.recipe.origin()
         if start.kind == "pretrain":
             sections = self._papers[run.paper].pretrain
             section = choose(sections, start.name, f"pretrain section of {run.paper}")
-            seen.append(("pre-training split", section.split))
+            seen.append(("pre-training split", self._data.split(section.split)))
         return seen
 
     # -------------------------------------------------------------------------------------------- figures

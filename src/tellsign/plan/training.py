@@ -12,7 +12,7 @@ from tellsign.networks.backbones import BACKBONES
 from tellsign.plan.annotation import AnnotationPlan
 from tellsign.plan.artifact import Artifact, Workshop, answered_once
 from tellsign.plan.configuration import Configuration, located
-from tellsign.plan.data import DataPlan
+from tellsign.plan.data import DataPlan, index_of
 from tellsign.plan.networks import Networks
 from tellsign.plan.recipes import Run, training_key
 from tellsign.registry import Record
@@ -62,7 +62,7 @@ class TrainingPlan:
         entries = (*self.encoder_entries(paper, name), *optimisation_entries(spec.optimiser, spec.schedule))
         if spec.decode == "on_the_fly":
             split = self._data.split(spec.split)
-            index = self._data.index(self._config.splits[spec.split].benchmark)
+            index = index_of(split)
             needs = {"split": split, "made": index.needs.get("made") or None}
             return self._make("pretrain", f"{paper}/{name}", settings, needs, roots=index.roots, entries=entries)
         needs = {"crops": self._data.crops(spec.split, "whole", 0, Perturbation(), Bias())}
@@ -79,25 +79,26 @@ class TrainingPlan:
         recipe, data = run.recipe, run.recipe.data
         with located(run.place):
             choose(self._config.splits, data.split, "split")
-        split = self._data.split(data.split)
         self._check_sample(data, run.place)
+        split = self._data.split(data.split, tuple(data.subsets))
         settings = recipe.training_settings()
         settings |= {"seed": seed, "keep": self._keeps[self._training[run.full_name], seed]}
         for field, network in recipe.networks().items():
             settings[field] = self._network_of(network, run.place)
         needs: dict[str, Artifact | list[tuple[str, Artifact]] | None] = {
             "split": split,
-            "inputs": self._inputs(run, recipe.inputs(), data.split, data.perturbation),
+            "inputs": self._inputs(run, recipe.inputs(), data.split, data.perturbation, tuple(data.subsets)),
         }
         if (start := self._start(run, seed)) is not None:
             needs["start"] = start
             for field in recipe.networks():
                 settings[field] |= {"weights": "none", "digest": "none"}
         if (validation := recipe.validation()) is not None:
-            needs["validation_split"] = self._data.split(validation.split)
             self._check_sample(validation, run.place)
+            needs["validation_split"] = self._data.split(validation.split, tuple(validation.subsets))
             sources = recipe.validation_inputs()
-            needs["validation_inputs"] = self._inputs(run, sources, validation.split, Perturbation())
+            looked_at = (validation.split, Perturbation(), tuple(validation.subsets))
+            needs["validation_inputs"] = self._inputs(run, sources, *looked_at)
         stage = "train" if recipe.needs_gpu else "train_head"
         entries = (*detector_entries(run), *recipe.training_entries())
         return self._make(stage, f"{run.full_name}-s{seed}", settings, needs, entries=entries)
@@ -106,23 +107,30 @@ class TrainingPlan:
         return self._network(network.name, network.weights, where, network.front)
 
     def _inputs(
-        self, run: Run, sources: Mapping[str, Source], split: str, perturbation: Perturbation
+        self,
+        run: Run,
+        sources: Mapping[str, Source],
+        split: str,
+        perturbation: Perturbation,
+        subsets: tuple[str, ...] = (),
     ) -> list[tuple[str, Artifact]]:
-        """What a run's method looks at of a split, by role."""
-        return [(role, self._input(run, source, split, perturbation)) for role, source in sources.items()]
+        """What a run's method looks at of a split, or of its subsets, by role."""
+        return [(role, self._input(run, source, split, perturbation, subsets)) for role, source in sources.items()]
 
-    def _input(self, run: Run, source: Source, split: str, perturbation: Perturbation) -> Artifact:
+    def _input(
+        self, run: Run, source: Source, split: str, perturbation: Perturbation, subsets: tuple[str, ...] = ()
+    ) -> Artifact:
         """What makes an input; a new kind of source needs a case here, a new method none."""
         match source:
             case Pixels(side, resize):
                 store = "whole" if side is None else "center"
-                return self._data.crops(split, store, side or 0, perturbation, run.recipe.bias, resize)
+                return self._data.crops(split, store, side or 0, perturbation, run.recipe.bias, resize, subsets)
             case Embeddings(section):
-                crops = self._data.crops(split, "whole", 0, perturbation, run.recipe.bias)
+                crops = self._data.crops(split, "whole", 0, perturbation, run.recipe.bias, subsets=subsets)
                 return self._annotation.embed(run.paper, section, crops)
 
     def _check_sample(self, sample: Data | EarlyStopping, where: str) -> None:
-        split = self._config.splits[sample.split]
+        split = choose(self._config.splits, sample.split, "split")
         known = dict.fromkeys(self._data.known_subsets(sample.split) if sample.subsets else ())
         for subset in sample.subsets if known else ():
             choose(known, subset, f"subset of split {sample.split!r} in {where}")

@@ -1,19 +1,20 @@
-"""Index a benchmark: every image decoded once, with its id, size, format, JPEG quality and status.
+"""Index a benchmark, or one subset's part of it: every image decoded once, with its id, size, format, JPEG quality
+and status.
 
-Reads the benchmark's folders. Writes one Parquet row per subset and image: subset, part, label, generator, class
-(folder of what is shown, in nested sets), id (sha256 of the bytes), root, path, width, height, format, mode,
-quality, bytes, status, reason.
+Reads the benchmark's folders, for one subset's part only those that do not belong to others. Writes one Parquet row
+per subset and image: subset, part, label, generator, class (folder of what is shown, in nested sets), id (sha256 of
+the bytes), root, path, width, height, format, mode, quality, bytes, status, reason.
 
 A file that cannot be used keeps its row, with a status and a reason; nothing is put in its place. With
 `on_bad: fail` the stage ends after the last file with one list of all such files; with `on_bad: drop` they
 stay in the index and no split draws them. Either way they are listed in OUT's neighbour `.bad.csv`. Files that are
 no images of the benchmark (another format, hidden, in a folder of no meaning) have no row: the file's footer holds
-how many there are of each kind.
+how many there are of each kind, folder by folder.
 
 Two more things make a row unusable, because they would falsify every number: an image that is both real and
 fake (status `two labels`, all its rows) and an image that is also in a part which is looked at later (status
 `two parts`: its rows in train where it is in val or test, those in val where it is in test; the test set stays
-what others used).
+what others used). What is in the indexes of several parts or subsets, the split marks that reads them.
 
 Where the configuration states how many images there should be, a shortfall is reported for every subset, part and
 label, with the folder and where the set can be got; it is found before anything is decoded, or after, where too
@@ -22,7 +23,6 @@ many files are unusable.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import logging
@@ -33,12 +33,13 @@ from typing import Any
 
 import numpy as np
 
-from tellsign.data.benchmarks import PARTS, PASSED_OVER, Placed, list_images, part_of
+from tellsign.data.benchmarks import PARTS, PASSED_OVER, Placed, list_images, part_of, passed_over
 from tellsign.data.images import Facts, in_order, inspect
 from tellsign.data.leaks import validation_photographs
 from tellsign.errors import UserError
+from tellsign.system.bad_files import report_bad
 from tellsign.system.devices import threads
-from tellsign.system.files import file_beside, is_made
+from tellsign.system.files import is_made
 from tellsign.system.parquet import write_rows
 from tellsign.system.progress import progress
 
@@ -94,18 +95,6 @@ def bad_files(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Rows that cannot be used, each file once."""
     bad = {(row["root"], row["path"], row["status"]): row for row in rows if row["status"] != "ok"}
     return [bad[key] for key in sorted(bad)]
-
-
-def report_bad(bad: Sequence[Mapping[str, Any]], report: Path) -> None:
-    """Write the list of unusable files, or remove an earlier one when there are none."""
-    if not bad:
-        report.unlink(missing_ok=True)
-        return
-    with file_beside(report) as part, part.open("w", newline="", encoding="utf-8") as stream:
-        columns = ["status", "root", "path", "reason", "bytes", "width", "height", "format", "mode", "id"]
-        writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(bad)
 
 
 Place = tuple[str, str, int]  # subset, part, label
@@ -212,25 +201,26 @@ def _report_unusable(
 
 
 def main(*, settings: dict, roots: dict[str, Path], out: Path, expected: dict | None = None) -> None:
-    """Index one benchmark.
+    """Index one benchmark, or one subset's part of it.
 
     Args:
-        settings: benchmark, layout, subsets (empty: all), exclude, folders, reals, parts, min_side, max_pixels,
-            test_fraction, seed, on_bad (``fail`` or ``drop``).
+        settings: benchmark, layout, subsets (empty: all), part (none: all), exclude, folders, reals, parts, min_side,
+            max_pixels, test_fraction, seed, on_bad (``fail`` or ``drop``).
         roots: key → folder.
         out: the Parquet file to write.
         expected: counts (subset → part → real, fake, inferred), tolerance (share), on_short (``fail`` or ``warn``),
-            folders (subset → names), page, get, licence; none: nothing is compared.
+            folders (subset → names), page, get, licence; elsewhere (root → folders that belong to other parts and
+            subsets); none: nothing is compared.
 
     Raises:
         UserError: no images; too few and ``on_short: fail``; or unusable ones and ``on_bad: fail``.
     """
-    listing = list_images(roots, settings)
+    listing = list_images(roots, settings, (expected or {}).get("elsewhere"))
     # in folders that stages made lie lists and marks of the pipeline's own; how many says nothing of the images
-    passed_over = {} if all(map(is_made, roots.values())) else listing.skipped
-    for why, count in passed_over.items():
+    skipped = {} if all(map(is_made, roots.values())) else listing.skipped
+    for why, count in passed_over([skipped]).items():
         log.info("passed over: %d × %s", count, why)
-    notes = {PASSED_OVER: json.dumps(passed_over, ensure_ascii=False)}
+    notes = {PASSED_OVER: json.dumps(skipped, ensure_ascii=False)}
     short: list[str] = []
     if expected:
         listed = (((f.subset, f.part, f.label), f.root, f.path) for f in listing.files)

@@ -1,25 +1,35 @@
-"""Draw a seeded sample of an index: as many real as fake images of every subset.
+"""Draw a seeded sample of a benchmark's part: as many real as fake images of every subset.
 
-Reads an index. Writes the chosen rows as Parquet: subset, part, label, generator, class, id, root, path, width,
-height, rank (0.. within subset and label), ordered by subset, label and rank.
+Reads the indexes of the part, and those of the parts that are looked at later. Writes the chosen rows as Parquet:
+subset, part, label, generator, class, id, root, path, width, height, rank (0.. within subset and label), ordered by
+subset, label and rank.
 
 The order within a subset and label is that of a keyed hash of seed and image id. It depends on nothing else in
 the index, so with the same seed a smaller sample is the beginning of a larger one, and images that subsets share
 are drawn together. An image that occurs twice in a subset is drawn once. Files with a status other than ok are
 never drawn.
+
+Indexes of one subset's part do not know one another, so what contradicts itself across them is found here, as the
+index of a whole benchmark finds it: an image that is both real and fake, and one that is also in a part which is
+looked at later. Such images are not drawn (`on_bad: drop`) or end the stage (`on_bad: fail`); OUT's neighbour
+`.bad.csv` lists them and OUT's footer counts them.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tellsign.data.leaks import LEFT_OUT
 from tellsign.errors import UserError, near_miss
+from tellsign.system.bad_files import report_bad
 from tellsign.system.parquet import read_rows, write_rows
 
 log = logging.getLogger(__name__)
@@ -130,15 +140,15 @@ def sample(rows: list[dict[str, Any]], settings: dict) -> list[dict[str, Any]]:
     return chosen
 
 
-def drawn_from(index: Path, settings: dict) -> list[dict[str, Any]]:
-    """The rows of an index that a split can draw from; GenImage's millions are no list of dicts.
+def drawn_from(index: Sequence[Path], settings: dict) -> list[dict[str, Any]]:
+    """The rows of indexes that a split can draw from; GenImage's millions are no list of dicts.
 
     Where a part or subset is not there, more rows than that, so that :func:`sample` can say what is.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    table = read_rows(index, (*COLUMNS, "status"))
+    table = pa.concat_tables([read_rows(path, (*COLUMNS, "status")) for path in index])
     part = table.filter(pc.equal(table["part"], settings["part"]))  # pyright: ignore[reportAttributeAccessIssue]
     wanted = set() if settings["subsets"] == "all" else set(settings["subsets"])
     if wanted and wanted <= set(pc.unique(part["subset"]).to_pylist()):  # pyright: ignore[reportAttributeAccessIssue]
@@ -146,20 +156,81 @@ def drawn_from(index: Path, settings: dict) -> list[dict[str, Any]]:
     return (part if len(part) else table).to_pylist()
 
 
-def main(*, settings: dict, index: Path, out: Path) -> None:
+def contradictions(rows: list[dict[str, Any]], later: Mapping[str, set[int]]) -> list[dict[str, Any]]:
+    """Rows whose image is under both labels, or in a part that is looked at later, with such a status and the reason.
+
+    Args:
+        rows: Of one part.
+        later: Ids of the images in the parts that are looked at later, and their labels.
+    """
+    labels: dict[str, set[int]] = defaultdict(set)
+    for row in rows:
+        if row["status"] in ("ok", "two labels"):
+            labels[row["id"]].add(row["label"])
+    found = []
+    for row in rows:
+        if row["status"] != "ok":
+            continue
+        if len(labels[row["id"]] | later.get(row["id"], set())) > 1:
+            found.append(row | {"status": "two labels", "reason": "the same bytes are under real and under fake"})
+        elif row["id"] in later:
+            reason = "the same bytes are in a part that is looked at later"
+            found.append(row | {"status": "two parts", "reason": reason})
+    return found
+
+
+def labels_by_image(indexes: Sequence[Path], ids: Collection[str]) -> dict[str, set[int]]:
+    """Those of some images that are in indexes → their labels there."""
+    labels: dict[str, set[int]] = defaultdict(set)
+    for path in indexes:
+        columns = read_rows(path, ("id", "label", "status"))
+        for image, label, status in zip(*(columns[name].to_pylist() for name in columns.column_names), strict=True):
+            if image in ids and status in ("ok", "two labels"):
+                labels[image].add(label)
+    return labels
+
+
+def _without_contradictions(
+    rows: list[dict[str, Any]], later: Sequence[Path], settings: dict, out: Path
+) -> tuple[list[dict[str, Any]], Counter[str]]:
+    """The rows that do not contradict others, and how many images do, by status.
+
+    Raises:
+        UserError: some do, and ``on_bad: fail``.
+    """
+    found = contradictions(rows, labels_by_image(later, {row["id"] for row in rows}))
+    report = out.with_suffix(".bad.csv")
+    report_bad(found, report)
+    counts = Counter({row["id"]: row["status"] for row in found}.values())
+    if found:
+        summary = ", ".join(f"{count} images in {status}" for status, count in sorted(counts.items()))
+        if settings["on_bad"] == "fail":
+            raise UserError(
+                f"{summary}: {report} lists them. Remove these files, or leave them out by changing\n  on_bad: fail\n"
+                "to\n  on_bad: drop\nin the configuration."
+            )
+        log.warning("dropped: %s; %s lists them", summary, report)
+    bad = {row["id"] for row in found}
+    return [row for row in rows if row["id"] not in bad], counts
+
+
+def main(*, settings: dict, index: list[Path], out: Path, later: list[Path] | None = None) -> None:
     """Draw one split.
 
     Args:
         settings: part (``train``, ``val``, ``test``, ``pretrain``: real only), subsets (a list; empty or ``all``: every
             one), count (images per subset, half real and half fake; ``all``: every image, balanced or not), seed,
             per_class and fallback (see :func:`limited`; null: all images), skip (images per subset that a split of this
-            count and the same seed takes, and this one leaves out).
-        index: the benchmark's index.
+            count and the same seed takes, and this one leaves out), on_bad (``fail`` or ``drop``).
+        index: the benchmark's index, or those of the subsets.
         out: the Parquet file to write.
+        later: the indexes of the benchmark's parts that are looked at later, where it has several indexes.
 
     Raises:
-        UserError: see :func:`sample`.
+        UserError: see :func:`sample`; or images contradict one another, and ``on_bad: fail``.
     """
-    rows = sample(drawn_from(index, settings), settings)
+    kept, left_out = _without_contradictions(drawn_from(index, settings), later or [], settings, out)
+    rows = sample(kept, settings)
     columns = {name: [row[name] for row in rows] for name in (*COLUMNS, "rank")}
-    write_rows(out, {n: np.array(v, NUMBERS[n]) if n in NUMBERS else v for n, v in columns.items()})
+    notes = {LEFT_OUT: json.dumps(left_out, sort_keys=True)}
+    write_rows(out, {n: np.array(v, NUMBERS[n]) if n in NUMBERS else v for n, v in columns.items()}, notes)

@@ -2,9 +2,10 @@
 
 Reads:
   --metrics    Parquet files of evaluate, one a run that the table names.
-  --indexes    BENCHMARK=PATH: indexes of the benchmarks tested on; footnotes say what file sizes alone reveal, and
-               which files were left out or passed over.
+  --indexes    BENCHMARK=PATH or BENCHMARK/PART/SUBSET=PATH: indexes of the benchmarks tested on; footnotes say what
+               file sizes alone reveal, and which files were left out or passed over.
   --seen       WHAT=PATH: splits that were trained or pre-trained on; a footnote says what of them is tested on.
+  --tested     WHAT=PATH: splits that were tested on; a footnote says what of them contradicts itself.
   --published  CSV of the paper's printed numbers; needed only where the table quotes.
 
 Settings: the table's, as `tellsign.schema.tables.table_settings` completes them.
@@ -18,13 +19,13 @@ Writes:
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from tellsign.data.benchmarks import PASSED_OVER
-from tellsign.data.leaks import bits_per_pixel, bits_per_pixel_auc, seen_before
+from tellsign.data.benchmarks import PASSED_OVER, passed_over
+from tellsign.data.leaks import LEFT_OUT, bits_per_pixel, bits_per_pixel_auc, seen_before
 from tellsign.errors import UserError
 from tellsign.results.published import Quoted, load
 from tellsign.results.tables.make import make_document
@@ -36,9 +37,9 @@ REASONS = 8
 """A footnote lists the most frequent reasons for passing a file over, up to this many."""
 
 
-def what_was_passed_over(benchmark: str, index: Path) -> list[str]:
+def what_was_passed_over(benchmark: str, indexes: Sequence[Path]) -> list[str]:
     """A footnote: files in the benchmark's folders that are none of its images, by reason; none without any."""
-    by_reason = Counter(json.loads(read_notes(index).get(PASSED_OVER, "{}")))
+    by_reason = passed_over(json.loads(read_notes(index).get(PASSED_OVER, "{}")) for index in indexes)
     if not by_reason:
         return []
     frequent = sorted(by_reason.items(), key=lambda pair: (-pair[1], pair[0]))
@@ -49,11 +50,13 @@ def what_was_passed_over(benchmark: str, index: Path) -> list[str]:
     return [f"{total} other {'file' if total == 1 else 'files'} in {benchmark}'s folders: {'; '.join(listed)}."]
 
 
-def what_files_reveal(benchmark: str, index: Path) -> str:
+def what_files_reveal(benchmark: str, indexes: Sequence[Path]) -> str:
     """A footnote: files left out, and how well bits per pixel of the test files alone tell fake from real."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    listed = read_rows(index, ("root", "path", "status", "part", "subset", "label", "bytes", "height", "width"))
+    columns = ("root", "path", "status", "part", "subset", "label", "bytes", "height", "width")
+    listed = pa.concat_tables([read_rows(index, columns) for index in indexes])
     usable, test = pc.equal(listed["status"], "ok"), pc.equal(listed["part"], "test")  # pyright: ignore
     rows = listed.filter(pc.and_(usable, test)).to_pylist()  # pyright: ignore[reportAttributeAccessIssue]
     spent = bits_per_pixel(*(np.array([row[name] for row in rows]) for name in ("bytes", "height", "width")))
@@ -72,7 +75,7 @@ def what_files_reveal(benchmark: str, index: Path) -> str:
     left_out = (
         f"{dropped} of {benchmark}'s {files} files cannot be used and were left out"
         + (f", {repeated} of them because the same image is in a later part" if repeated else "")
-        + f"; data/index/{index.stem}.bad.csv names them. "
+        + f"; {_lists_of_bad(indexes)}. "
     )
     return (left_out if dropped else "") + (
         f"Bits per pixel of {benchmark}'s test files alone tell fake from real with AUC {', '.join(by_subset)} "
@@ -80,16 +83,34 @@ def what_files_reveal(benchmark: str, index: Path) -> str:
     )
 
 
-def what_was_seen(seen: dict[str, Path], indexes: dict[str, Path]) -> list[str]:
+def _lists_of_bad(indexes: Sequence[Path]) -> str:
+    """Where the files that cannot be used are named."""
+    if len(indexes) == 1:
+        return f"data/index/{indexes[0].stem}.bad.csv names them"
+    return f"files named .bad.csv in data/index/{indexes[0].parent.parent.name}/ name them"
+
+
+def what_contradicts(splits: Mapping[str, Path]) -> list[str]:
+    """Footnotes: images that splits left out because they contradict others."""
+    notes = []
+    for name, path in splits.items():
+        counts = json.loads(read_notes(path).get(LEFT_OUT, "{}"))
+        reasons = {"two labels": "as both real and fake", "two parts": "also in a part that is looked at later"}
+        listed = [f"{count} {reasons[status]}" for status, count in sorted(counts.items())]
+        if listed:
+            notes.append(f"Images left out of the {name}: {', '.join(listed)}; {path.stem}.bad.csv names them.")
+    return notes
+
+
+def what_was_seen(seen: Mapping[str, Path], indexes: Mapping[str, Sequence[Path]]) -> list[str]:
     """Footnotes: test images that a run was trained or pre-trained on, and training images that were in both."""
     before = {name: read_rows(path, ["id"])["id"].to_pylist() for name, path in seen.items()}
     tested = {}
-    for name, path in indexes.items():
-        rows = read_rows(path, ["id", "part", "status"])
-        images, parts, states = (rows[column].to_pylist() for column in ("id", "part", "status"))
-        tested[name] = {
-            image for image, part, state in zip(images, parts, states, strict=True) if part == "test" and state == "ok"
-        }
+    for name, paths in indexes.items():
+        tested[name] = set()
+        for path in paths:
+            rows = read_rows(path, ["id", "part", "status"]).to_pylist()
+            tested[name] |= {row["id"] for row in rows if row["part"] == "test" and row["status"] == "ok"}
     notes = [
         f"{count} of {benchmark}'s {len(tested[benchmark])} test images are in the {split} of a run in this table."
         for (split, benchmark), count in sorted(seen_before(before, tested).items())
@@ -110,6 +131,7 @@ def main(
     out: Path,
     indexes: dict[str, Path] | None = None,
     seen: dict[str, Path] | None = None,
+    tested: dict[str, Path] | None = None,
     published: Path | None = None,
 ) -> None:
     """Make one table; see the module's text.
@@ -124,9 +146,13 @@ def main(
         quoted = load(published)
     rows = [row for path in metrics for row in read_rows(path).to_pylist()]
     notes = []
+    by_benchmark: dict[str, list[Path]] = {}
     for name, path in (indexes or {}).items():
-        notes += [what_files_reveal(name, path), *what_was_passed_over(name, path)]
-    notes += what_was_seen(seen or {}, indexes or {})
+        by_benchmark.setdefault(name.partition("/")[0], []).append(path)
+    for name, paths in by_benchmark.items():
+        notes += [what_files_reveal(name, paths), *what_was_passed_over(name, paths)]
+    notes += what_contradicts((seen or {}) | (tested or {}))
+    notes += what_was_seen(seen or {}, by_benchmark)
     document = make_document(settings | {"footnotes": [*settings.get("footnotes", ()), *notes]}, rows, quoted)
     with folder_beside(out) as folder:
         for ending, write in FORMATS.items():
