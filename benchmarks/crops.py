@@ -1,7 +1,6 @@
-"""Random crops from whole images: one gather for the batch, against a loop over its images; prints the ratio.
+"""Random crops from whole images: a loop over the images of a batch, against one gather; prints the ratio.
 
-Both cut the same windows of the same table in one process. The loop builds the tiled canvas where an image is
-smaller than the crop. Run: OMP_NUM_THREADS=1 python benchmarks/crops.py [cuda]
+Both cut the same windows of the same table in one process. Run: OMP_NUM_THREADS=1 python benchmarks/crops.py [cuda]
 """
 
 from __future__ import annotations
@@ -29,32 +28,15 @@ def table(count: int, device: str) -> PixelTable:
     return PixelTable(ids, pixels, offsets, heights, widths).to(torch.device(device))
 
 
-def gather(images: PixelTable, windows: Windows) -> torch.Tensor:
-    return images.windows(*windows)
-
-
-def loop(images: PixelTable, windows: Windows) -> torch.Tensor:
-    rows, tops, lefts, size = windows
-    crops = []
-    for row, top, left in zip(rows.tolist(), tops.tolist(), lefts.tolist(), strict=True):
-        image = images.image(row)
-        height, width = image.shape[1:]
-        if min(height, width) < size:
-            image = image.repeat(1, -(-size // height), -(-size // width))
-        crops.append(image[:, top : top + size, left : left + size])
-    return torch.stack(crops)
-
-
 def seconds(
-    work: Callable[[PixelTable, Windows], torch.Tensor],
-    images: PixelTable,
+    work: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, int], torch.Tensor],
     windows: Windows,
     repeats: int = 30,
 ) -> float:
     best = float("inf")
     for _ in range(repeats):
         start = time.perf_counter()
-        work(images, windows)
+        work(*windows)
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         best = min(best, time.perf_counter() - start)
@@ -70,8 +52,8 @@ def main() -> None:
         rows = torch.randint(0, len(images), (batch,), generator=generator)
         tops, lefts = (torch.rand(batch, 2) * (images.slack(rows, size) + 1)).long().unbind(1)
         windows = (rows, tops, lefts, size)
-        assert torch.equal(gather(images, windows), loop(images, windows))
-        whole, single = (seconds(work, images, windows) for work in (gather, loop))
+        assert torch.equal(images.slices(*windows), images.gathered(*windows))
+        single, whole = (seconds(work, windows) for work in (images.slices, images.gathered))
         print(f"{name} on {device}: loop / gather = {single / whole:.2f} (gather {whole * 1e3:.2f} ms)")
 
 

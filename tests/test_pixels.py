@@ -57,12 +57,13 @@ def test_center_crops_equal_the_tiled_canvas(table, size):
         np.testing.assert_array_equal(crop, tiled[top : top + size, left : left + size].transpose(2, 0, 1))
 
 
-def test_windows_at_every_corner_of_the_canvas(table):
+@pytest.mark.parametrize("cut", [PixelTable.slices, PixelTable.gathered])
+def test_windows_at_every_corner_of_the_canvas(table, cut):
     for row, image in enumerate(images()):
         tiled = canvas(image, 10)
         tops, lefts = np.indices((tiled.shape[0] - 9, tiled.shape[1] - 9)).reshape(2, -1)
         rows = torch.full((len(tops),), row)
-        found = table.windows(rows, torch.from_numpy(tops), torch.from_numpy(lefts), 10).numpy()
+        found = cut(table, rows, torch.from_numpy(tops), torch.from_numpy(lefts), 10).numpy()
         for crop, top, left in zip(found, tops, lefts, strict=True):
             np.testing.assert_array_equal(crop, tiled[top : top + 10, left : left + 10].transpose(2, 0, 1))
 

@@ -72,7 +72,29 @@ class PixelTable:
     def windows(
         self, rows: Int64[Tensor, " b"], tops: Int64[Tensor, " b"], lefts: Int64[Tensor, " b"], size: int
     ) -> UInt8[Tensor, "b 3 size size"]:
-        """Crops of the tiled images with upper left corners ``(tops, lefts)``, cut where the pixels are."""
+        """Crops of the tiled images with upper left corners ``(tops, lefts)``, cut where the pixels are.
+
+        On a CPU one by one, elsewhere all at once: benchmarks/crops.py compares the two.
+        """
+        cut = self.slices if self.pixels.device.type == "cpu" else self.gathered
+        return cut(rows, tops, lefts, size)
+
+    def slices(
+        self, rows: Int64[Tensor, " b"], tops: Int64[Tensor, " b"], lefts: Int64[Tensor, " b"], size: int
+    ) -> UInt8[Tensor, "b 3 size size"]:
+        """`windows` by a loop over the images."""
+        crops = torch.empty((len(rows), 3, size, size), dtype=torch.uint8, device=self.pixels.device)
+        for crop, row, top, left in zip(crops, rows.tolist(), tops.tolist(), lefts.tolist(), strict=True):
+            image = self.image(row)
+            if min(image.shape[1:]) < size:
+                image = image.repeat(1, *(-(-size // side) for side in image.shape[1:]))
+            crop.copy_(image[:, top : top + size, left : left + size])
+        return crops
+
+    def gathered(
+        self, rows: Int64[Tensor, " b"], tops: Int64[Tensor, " b"], lefts: Int64[Tensor, " b"], size: int
+    ) -> UInt8[Tensor, "b 3 size size"]:
+        """`windows` by one gather for the batch, with indices modulo the images' sides."""
         device = self.pixels.device
         rows, tops, lefts = rows.to(device), tops.to(device), lefts.to(device)
         steps = torch.arange(size, device=device)
