@@ -214,7 +214,7 @@ def test_without_the_cache_an_edit_of_one_run_still_trains_that_run_alone(small)
     away = (small / "cache" / "crops").rename(small / "away")
     try:
         assert planned(small, "tables") == Counter()
-        with edited(paper, "lr: 0.0003", "lr: 0.0002"):
+        with edited(paper, "lr: 0.001", "lr: 0.002"):
             counts = planned(small, "tables")
     finally:
         away.rename(small / "cache" / "crops")
