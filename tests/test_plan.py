@@ -52,7 +52,7 @@ def demo() -> Plan:
 
 
 def test_a_runs_rate_moves_that_run_its_scores_and_its_tables(demo, tmp_path):
-    after = edited("mpft", lambda d: d["runs"]["cutout"].update(optimiser={"lr": 1e-3}), tmp_path)
+    after = edited("mpft", lambda d: d["runs"]["cutout"].update(optimiser={"lr": 2e-3}), tmp_path)
     changed = moved(demo, after)
     assert {"train mpft/cutout-s0", "score mpft/cutout", "evaluate mpft/cutout"} <= changed
     rest = {c.split()[0] for c in changed} - {"train", "score", "evaluate"}
@@ -404,7 +404,7 @@ def test_protocols_are_evaluated_from_the_same_scores(demo):
     names = ["", "threshold=oracle", "batch=16", "sample.limit=50, sample.fallback=10"]
     assert [a.settings["protocol"] for a in held] == names
     assert len({a.path for a in held}) == 4
-    assert {a.needs["scores"][0][1].path for a in held} == {demo.score(demo.run("mpft", "tam-steps")).path}
+    assert {a.needs["scores"][0][1].path for a in held} == {demo.score(demo.run("mpft", "tam-last")).path}
     rows = table.settings["rows"]
     assert [row["select"].get("protocol", "") for row in rows] == ["", "", *(a.settings["protocol"] for a in held[1:])]
 

@@ -75,7 +75,7 @@ def test_nothing_changed_nothing_to_do(demo):
 
 def test_one_runs_rate_reruns_that_run_and_back_again_nothing(demo):
     cutout = "cutout: {mask: {name: cutout, ratio: [0.6, 0.8]}"
-    slower = cutout.replace("{mask", "{optimiser: {lr: 1.0e-3}, mask", 1)
+    slower = cutout.replace("{mask", "{optimiser: {lr: 2.0e-3}, mask", 1)
     with edited(demo / "config" / "demo" / "mpft.yaml", cutout, slower):
         assert planned(demo, "tables") == Counter(train=1, score=1, evaluate=1, table=2)  # table4 and claims
     assert planned(demo, "tables") == Counter()
