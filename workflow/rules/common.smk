@@ -5,7 +5,6 @@
 
 import json
 import os
-import secrets
 import shlex
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ from tellsign.errors import UserError
 from tellsign.sharing.publish import publish
 from tellsign.stages.registry import STAGES
 from tellsign.system.devices import visible_gpus
+from tellsign.system.fork_address import announce
 from tellsign.system.locks import clear_stale_lock
 
 FOLDER = Path(workflow.basedir)
@@ -46,10 +46,7 @@ def quoted(path):
 
 
 # Jobs that this process starts share their imports (workflow/fork_client.py); one on a cluster runs Snakemake again.
-if MAIN:
-    os.environ["TELLSIGN_FORK_SERVER"] = f"tellsign-{secrets.token_hex(8)}-{os.getpid()}"
-else:
-    os.environ.pop("TELLSIGN_FORK_SERVER", None)
+announce(served=MAIN)
 
 shell.prefix(f". {quoted(FOLDER / 'workflow' / 'job.sh')} {quoted(Path(sys.executable).parent)}; ")
 
