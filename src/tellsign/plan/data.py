@@ -177,7 +177,7 @@ class DataPlan:
     def split(self, name: str, subsets: tuple[str, ...] = ()) -> Artifact:
         """A split by name; where its subsets have indexes of their own, the part of it that holds the ``subsets``.
 
-        What a subset's images are in a split does not depend on the other subsets.
+        The order in which a subset's images are drawn does not depend on the other subsets.
         """
         spec, narrowed = choose(self._config.splits, name, "split"), name
         with located(f"split {name!r}"):
