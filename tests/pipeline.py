@@ -13,12 +13,23 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import yaml
 from conftest import ROOT
 
 from tellsign.stages.registry import STAGES
 
 BIN = Path(sys.executable).parent
+
+
+def fork_processes(served: int) -> dict[int, psutil.Process]:
+    """The fork server of a process, and what it has forked, by number."""
+    found: dict[int, psutil.Process] = {}
+    for candidate in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):  # it has ended
+            if candidate.cmdline()[2:3] == ["tellsign.fork_server"] and candidate.cmdline()[-1] == str(served):
+                found[candidate.pid] = candidate
+    return found
 
 
 def offline() -> list[str]:

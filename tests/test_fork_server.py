@@ -4,6 +4,7 @@ import contextlib
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import ROOT
+from pipeline import fork_processes
 
 from tellsign import __version__
 from tellsign.system.gpus import try_to_take
@@ -32,9 +34,13 @@ def owner() -> Iterator[subprocess.Popen]:
 
 
 @pytest.fixture
-def start(owner, tmp_path) -> Iterator[Callable[..., subprocess.Popen]]:
+def address(owner) -> str:
+    return f"tellsign-{secrets.token_hex(8)}-{owner.pid}"
+
+
+@pytest.fixture
+def start(address, tmp_path) -> Iterator[Callable[..., subprocess.Popen]]:
     """Starts a job through the owner's server, in a folder of its own."""
-    address = f"tellsign-{secrets.token_hex(8)}-{owner.pid}"
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
     with contextlib.ExitStack() as jobs:
@@ -51,12 +57,7 @@ def start(owner, tmp_path) -> Iterator[Callable[..., subprocess.Popen]]:
 
 def processes_of(owner: subprocess.Popen) -> list[int]:
     """The server of a process, and its jobs."""
-    found: list[int] = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.cmdline()[2:3] == ["tellsign.fork_server"] and process.cmdline()[-1] == str(owner.pid):
-                found.append(process.pid)
-    return sorted(found)
+    return sorted(fork_processes(owner.pid))
 
 
 def wait_until(true: Callable[[], bool]) -> None:
@@ -109,6 +110,15 @@ def test_jobs_share_one_server(start, owner):
     jobs = [start("--version") for _ in range(4)]
     assert {job.communicate(timeout=60)[0] for job in jobs} == {f"tellsign {__version__}\n"}
     wait_until(lambda: len(processes_of(owner)) == 1)  # of four that were started, three find the address taken
+
+
+@pytest.mark.parametrize("sent", [b"", b"\0\0", b"\0\0\0\x10[[]"])
+def test_a_client_that_is_killed_while_it_asks_harms_no_other(start, address, sent):
+    start("--version").communicate(timeout=60)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(f"\0{address}")
+        client.sendall(sent)
+    assert start("--version").communicate(timeout=60)[0] == f"tellsign {__version__}\n"
 
 
 def test_it_ends_with_the_process_that_it_serves(start, owner):

@@ -28,7 +28,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tellsign.__main__ import run
+from tellsign.__main__ import asked_gpus, run
+from tellsign.errors import UserError
 from tellsign.stages.registry import STAGES
 from tellsign.system.devices import threads
 
@@ -54,6 +55,13 @@ class Request:
     folder: str
     streams: list[int]
 
+    @property
+    def name(self) -> str:
+        """The stage or command; empty where the words make no sense, which is the job's own matter to report."""
+        with contextlib.suppress(UserError):
+            return next(iter(asked_gpus(self.arguments)[1]), "")
+        return ""
+
 
 def read_request(client: socket.socket) -> Request:
     """What a client asks for.
@@ -65,19 +73,22 @@ def read_request(client: socket.socket) -> Request:
     if user != os.getuid():
         raise ConnectionError(f"user {user} may not run jobs here")
     head, streams, _, _ = socket.recv_fds(client, REQUEST_LENGTH.size, len(STREAMS))
-    if len(head) < REQUEST_LENGTH.size:
-        raise ConnectionError("the client has ended")
     with client.makefile("rb") as stream:
-        text = stream.read(REQUEST_LENGTH.unpack(head)[0])
+        length = REQUEST_LENGTH.unpack(head)[0] if len(head) == REQUEST_LENGTH.size else 0
+        text = stream.read(length)
+    if not length or len(text) < length:
+        for descriptor in streams:
+            os.close(descriptor)
+        raise ConnectionError("the client has ended")
     arguments, environment, folder = json.loads(text)
     return Request(arguments, environment, folder, streams)
 
 
-def import_stage(arguments: list[str]) -> None:
-    """Import the stage that a command runs; one that cannot be imported is the job's own matter to report."""
-    for stage in STAGES.keys() & set(arguments[:3]):  # tellsign --gpus N STAGE
+def import_stage(name: str) -> None:
+    """Import a stage, if it is one; what cannot be imported is the job's own matter to report."""
+    if name in STAGES:
         with contextlib.suppress(ImportError):
-            importlib.import_module(f"tellsign.stages.{stage}")
+            importlib.import_module(f"tellsign.stages.{name}")
     gc.freeze()  # collecting garbage among what was imported would copy the memory that forked processes share
 
 
@@ -94,7 +105,7 @@ def become(request: Request) -> None:
     if (torch := sys.modules.get("torch")) is not None:  # it read OMP_NUM_THREADS when it was imported
         torch.set_num_threads(threads())
     with contextlib.suppress(OSError):
-        Path("/proc/self/comm").write_text(f"tellsign {request.arguments[-1]}"[:15])  # what top shows
+        Path("/proc/self/comm").write_text(f"tellsign {request.name}"[:15])  # what top shows
 
 
 @dataclass(frozen=True)
@@ -119,7 +130,7 @@ def fork_for(client: socket.socket) -> Job | Request:
         OSError: the client has ended, or may not ask.
     """
     request = read_request(client)
-    import_stage(request.arguments)
+    import_stage(request.name)
     number = os.fork()
     if number == 0:
         return request

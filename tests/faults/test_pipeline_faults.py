@@ -23,7 +23,7 @@ from typing import IO
 
 import psutil
 import pytest
-from pipeline import BIN, copy_of_tree, edited, environment, planned, shrink, snakemake, tables_of
+from pipeline import BIN, copy_of_tree, edited, environment, fork_processes, planned, shrink, snakemake, tables_of
 from scale import FULL, record, scaled
 
 from tellsign.system.integrity import sha256_of_file
@@ -86,11 +86,7 @@ def start(folder: Path, said: IO[str] | int = subprocess.DEVNULL) -> subprocess.
 
 def jobs_of(process: subprocess.Popen) -> list[psutil.Process]:
     """The stages that a snakemake runs now: what its fork server has forked."""
-    found: dict[int, psutil.Process] = {}
-    for candidate in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):  # it has ended
-            if candidate.cmdline()[2:3] == ["tellsign.fork_server"] and candidate.cmdline()[-1] == str(process.pid):
-                found[candidate.pid] = candidate
+    found = fork_processes(process.pid)
     jobs: list[psutil.Process] = []
     for number in sorted(found):
         with contextlib.suppress(psutil.Error):
