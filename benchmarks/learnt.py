@@ -18,9 +18,10 @@ from sklearn.metrics import log_loss
 
 from tellsign.commands.configuration import plan_of
 from tellsign.data.rows import chosen_rows
-from tellsign.detectors.checkpoints import load_weights, read_recipe, weight_files
+from tellsign.detectors.checkpoints import read_recipe
 from tellsign.detectors.registry import METHODS
 from tellsign.plan.artifact import Artifact
+from tellsign.stages.score import restored_methods
 from tellsign.stages.train import trainings
 
 LEARNT = 0.35
@@ -31,29 +32,24 @@ def losses(training: Artifact, view: dict[str, Any]) -> dict[str, float]:
     """Loss of the last epoch on the training images; of a few-shot recipe by target subset."""
     folder = Path(training.path)
     recipe = read_recipe(folder)
-    kind = METHODS.load(recipe["method"])
+    readers = METHODS.load(recipe["method"]).readers
     (_, split), *_ = training.needs["split"]
-    inputs = {role: kind.readers[role](Path(made.path)) for role, made in training.needs["inputs"]}
-    last = {target: name for _, target, name in weight_files(folder)}
+    inputs = {role: readers[role](Path(made.path)) for role, made in training.needs["inputs"]}
+    samples = {one.target: one for one in trainings(recipe, Path(split.path))}
     found: dict[str, float] = {}
-    for one in trainings(recipe, Path(split.path)):
-        ids, labels = chosen_rows(Path(split.path), one.subsets, one.count)
-        method = kind.restore(recipe, view, torch.device("cpu"))
-        load_weights(method.model, folder / last[one.target])
-        method.model.eval()
-        found[one.target] = float(log_loss(labels, method.scores(inputs, ids, 64), labels=[0, 1]))
+    for _, target, method in restored_methods(folder, 1, view, torch.device("cpu")):
+        ids, labels = chosen_rows(Path(split.path), samples[target].subsets, samples[target].count)
+        found[target] = float(log_loss(labels, method.scores(inputs, ids, 64), labels=[0, 1]))
     return found
 
 
 def main(configfile: str = "config/config.yaml") -> None:
-    plan = plan_of(Path(configfile), [])
+    artifacts = plan_of(Path(configfile), []).everything().values()
     views = {}
-    for made in plan.everything().values():
+    for made in artifacts:
         if made.stage in ("score", "score_head"):
             views |= {checkpoint.path: made.settings["view"] for _, checkpoint in made.needs["checkpoints"]}
-    made = [
-        one for one in plan.everything().values() if one.stage in ("train", "train_head") and Path(one.path).exists()
-    ]
+    made = [one for one in artifacts if one.stage in ("train", "train_head") and Path(one.path).exists()]
     rows: dict[tuple[str, int, float], list[float]] = {}
     for training in sorted(made, key=lambda one: one.name):
         settings = training.settings
