@@ -126,10 +126,10 @@ class ImageCounter:
     def held(self, name: str, part: str, indexes: Sequence[Artifact]) -> Counts | None:
         """The same of a benchmark's part that these indexes are of."""
         benchmark, made = self._config.benchmarks[name], Counts()
-        for index in indexes:
-            if (self._folder / index.path).exists():
-                made |= self.indexed(index)[0].get(part, {})
-        if all((self._folder / index.path).exists() for index in indexes):
+        there = [index for index in indexes if (self._folder / index.path).exists()]
+        for index in there:
+            made |= self.indexed(index)[0].get(part, {})
+        if len(there) == len(indexes):
             return made
         roots = set(benchmark.roots) & {part} or set(benchmark.roots)
         if not roots or not roots <= self._images(name).keys():

@@ -21,10 +21,10 @@ def shortfalls(plan: Plan, counter: ImageCounter, split: Artifact) -> list[str]:
 
     Usable images are counted where an index is there, files before. What is not there at all is told elsewhere.
     """
-    spec, there = counter.spec(split), counter.there(split)
-    benchmark = plan.config.benchmarks[spec.benchmark]
-    if there is None or Path(split.path).exists():
+    if Path(split.path).exists() or (there := counter.there(split)) is None:
         return []
+    spec = counter.spec(split)
+    benchmark = plan.config.benchmarks[spec.benchmark]
     stated = [name for name, parts in benchmark.counts.items() if spec.part in parts]
     held = dict.fromkeys([*there, *(stated if benchmark.on_short == "fail" else ())])
     asked = spec.subsets or _indexed(split.needs["index"]) or benchmark.subsets or held
@@ -46,8 +46,7 @@ def _indexed(indexes: Sequence[tuple[str, Artifact]]) -> list[str]:
 def _of_index(index: Artifact, counter: ImageCounter, benchmark: Benchmark) -> Iterator[str]:
     """Lines on a subset's part that is looked at later than a split: its index must be there, whatever is drawn."""
     name, part, (subset,) = (index.settings[key] for key in ("benchmark", "part", "subsets"))
-    there = counter.held(name, part, [index])
-    if there is not None and not Path(index.path).exists():
+    if not Path(index.path).exists() and (there := counter.held(name, part, [index])) is not None:
         spec = Split(benchmark=name, part=part, skip=0, count="all")
         yield from _of_subset(spec, "", subset, there, benchmark)
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,6 +33,9 @@ from tellsign.results.tables.make import make_document
 from tellsign.results.tables.writers import FORMATS
 from tellsign.system.files import folder_beside
 from tellsign.system.parquet import read_notes, read_rows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 REASONS = 8
 """A footnote lists the most frequent reasons for passing a file over, up to this many."""
@@ -50,6 +54,14 @@ def what_was_passed_over(benchmark: str, indexes: Sequence[Path]) -> list[str]:
     return [f"{total} other {'file' if total == 1 else 'files'} in {benchmark}'s folders: {'; '.join(listed)}."]
 
 
+def usable_tests(listed: pa.Table) -> pa.Table:
+    """The rows of an index whose images can be used and are in the test part."""
+    import pyarrow.compute as pc
+
+    usable, test = pc.equal(listed["status"], "ok"), pc.equal(listed["part"], "test")  # pyright: ignore
+    return listed.filter(pc.and_(usable, test))  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def what_files_reveal(benchmark: str, indexes: Sequence[Path]) -> str:
     """A footnote: files left out, and how well bits per pixel of the test files alone tell fake from real."""
     import pyarrow as pa
@@ -57,8 +69,7 @@ def what_files_reveal(benchmark: str, indexes: Sequence[Path]) -> str:
 
     columns = ("root", "path", "status", "part", "subset", "label", "bytes", "height", "width")
     listed = pa.concat_tables([read_rows(index, columns) for index in indexes])
-    usable, test = pc.equal(listed["status"], "ok"), pc.equal(listed["part"], "test")  # pyright: ignore
-    rows = listed.filter(pc.and_(usable, test)).to_pylist()  # pyright: ignore[reportAttributeAccessIssue]
+    rows = usable_tests(listed).to_pylist()
     spent = bits_per_pixel(*(np.array([row[name] for row in rows]) for name in ("bytes", "height", "width")))
     bits: dict[str, tuple[list[float], list[float]]] = {}
     for row, value in zip(rows, spent.tolist(), strict=True):
@@ -68,7 +79,7 @@ def what_files_reveal(benchmark: str, indexes: Sequence[Path]) -> str:
         for subset, (real, fake) in sorted(bits.items())
         if real and fake
     ]
-    unusable = listed.filter(pc.invert(usable)).to_pylist()  # pyright: ignore[reportAttributeAccessIssue]
+    unusable = listed.filter(pc.not_equal(listed["status"], "ok")).to_pylist()  # pyright: ignore
     dropped = len({(row["root"], row["path"]) for row in unusable})
     repeated = len({(row["root"], row["path"]) for row in unusable if row["status"] == "two parts"})
     files = len(listed.group_by(["root", "path"]).aggregate([]))
@@ -107,10 +118,8 @@ def what_was_seen(seen: Mapping[str, Path], indexes: Mapping[str, Sequence[Path]
     before = {name: read_rows(path, ["id"])["id"].to_pylist() for name, path in seen.items()}
     tested = {}
     for name, paths in indexes.items():
-        tested[name] = set()
-        for path in paths:
-            rows = read_rows(path, ["id", "part", "status"]).to_pylist()
-            tested[name] |= {row["id"] for row in rows if row["part"] == "test" and row["status"] == "ok"}
+        columns = ("id", "part", "status")
+        tested[name] = {image for path in paths for image in usable_tests(read_rows(path, columns))["id"].to_pylist()}
     notes = [
         f"{count} of {benchmark}'s {len(tested[benchmark])} test images are in the {split} of a run in this table."
         for (split, benchmark), count in sorted(seen_before(before, tested).items())
