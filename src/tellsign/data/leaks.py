@@ -16,6 +16,9 @@ from jaxtyping import Float, Real
 LEFT_OUT = "left out"
 """The note of a split that says, as JSON, how many images it left out because they contradict others, by status."""
 
+TWO_LABELS = {"status": "two labels", "reason": "the same bytes are under real and under fake"}
+"""What a row of an image is marked with that is both real and fake."""
+
 Numbers = Real[np.ndarray, " n"]
 Formats = Real[np.ndarray, "n 3"]
 

@@ -35,7 +35,7 @@ import numpy as np
 
 from tellsign.data.benchmarks import PARTS, PASSED_OVER, Placed, list_images, part_of, passed_over
 from tellsign.data.images import Facts, in_order, inspect
-from tellsign.data.leaks import validation_photographs
+from tellsign.data.leaks import TWO_LABELS, validation_photographs
 from tellsign.errors import UserError
 from tellsign.system.bad_files import report_bad
 from tellsign.system.devices import threads
@@ -86,7 +86,7 @@ def mark_contradictions(rows: list[dict[str, Any]]) -> None:
         if row["status"] != "ok":
             continue
         if len(labels[row["id"]]) > 1:
-            row |= {"status": "two labels", "reason": "the same bytes are under real and under fake"}
+            row |= TWO_LABELS
         elif row["part"] != (last := max(parts[row["id"]], key=PARTS.index)):
             row |= {"status": "two parts", "reason": f"the same bytes are in {row['part']} and in {last}"}
 

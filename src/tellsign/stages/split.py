@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from tellsign.data.leaks import LEFT_OUT
+from tellsign.data.leaks import LEFT_OUT, TWO_LABELS
 from tellsign.errors import UserError, near_miss
 from tellsign.system.bad_files import report_bad
 from tellsign.system.parquet import read_rows, write_rows
@@ -172,7 +172,7 @@ def contradictions(rows: list[dict[str, Any]], later: Mapping[str, set[int]]) ->
         if row["status"] != "ok":
             continue
         if len(labels[row["id"]] | later.get(row["id"], set())) > 1:
-            found.append(row | {"status": "two labels", "reason": "the same bytes are under real and under fake"})
+            found.append(row | TWO_LABELS)
         elif row["id"] in later:
             reason = "the same bytes are in a part that is looked at later"
             found.append(row | {"status": "two parts", "reason": reason})
