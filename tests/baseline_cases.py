@@ -16,6 +16,10 @@ from conftest import ROOT
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from tellsign.detectors.registry import RECIPES
+from tellsign.errors import UserError
+from tellsign.schema.loading import build
+
 FOLDER = Path(os.environ.get("TELLSIGN_BASELINES", ROOT.parent / "shared" / "baselines"))
 ABSENT = f"needs what the public code of other detectors computes in {FOLDER}; TELLSIGN_BASELINES names another folder"
 Network = TypeVar("Network", bound=nn.Module)
@@ -115,3 +119,34 @@ class Case:
         """Nothing was left out but the pictures and the numbers of double precision beside those of single."""
         left = {key for key in self.stored if not key.startswith("picture_") and "logit64" not in key}
         assert left == set(self.compared)
+
+
+def recipe_settings(method: str, weights: str = "none", **recipe: Any) -> dict[str, Any]:
+    """What the plan hands to a training or a scoring."""
+    built = build(RECIPES.load(method), {"method": method, "weights": weights} | recipe, "test")
+    return built.training_settings() | {
+        "seed": 0,
+        "keep": 1,
+        "network": {"name": method, "weights": weights, "digest": "none"},
+    }
+
+
+def check_published_file(folder: Path, method: Any, name: str, state: dict[str, Tensor]) -> None:
+    """A published state loads by its own names, also nested and from several GPUs; without its last layer it does not.
+
+    Args:
+        folder: Where files may be written.
+        method: A detector's class.
+        name: The detector's name.
+        state: The published state.
+    """
+    file = folder / "published.pth"
+    settings = recipe_settings(name, str(file), epochs=0)
+    for stored in (state, {"model": {f"module.{key}": value for key, value in state.items()}, "total_steps": 4}):
+        torch.save(stored, file)
+        loaded = method.begin(settings, None, None, torch.device("cpu")).model.state_dict()
+        assert all(torch.equal(loaded[key], value) for key, value in state.items()) and len(loaded) == len(state)
+    last = list(state)[-2:]
+    torch.save({key: value for key, value in state.items() if key not in last}, file)
+    with pytest.raises(UserError, match=rf"{file.name}' for '{name}' does not fit: 2 tensors differ"):
+        method.begin(settings, None, None, torch.device("cpu"))

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from baseline_cases import Case, Network, cases_of, listed, with_filled_weights
+from baseline_cases import (
+    Case,
+    Network,
+    cases_of,
+    check_published_file,
+    listed,
+    recipe_settings,
+    with_filled_weights,
+)
 from small_runs import plan_of, scored, train_and_val, trained
 
 from tellsign.data.images import resized
@@ -21,7 +29,7 @@ from tellsign.detectors.on_crops import IMAGENET_MEAN, IMAGENET_STD
 from tellsign.detectors.registry import RECIPES
 from tellsign.errors import UserError
 from tellsign.networks.backbones.backbone import Standardise
-from tellsign.schema.loading import build, plain
+from tellsign.schema.loading import plain
 from tellsign.stages import train
 
 CPU = torch.device("cpu")
@@ -99,34 +107,13 @@ def test_a_case_of_the_public_code_comes_out_the_same(path):
     case.check_all_compared()
 
 
-def settings(method: str, weights: str = "none", **recipe) -> dict:
-    """What the plan hands to a training or a scoring."""
-    built = build(RECIPES.load(method), {"method": method, "weights": weights} | recipe, "test")
-    return built.training_settings() | {
-        "seed": 0,
-        "keep": 1,
-        "network": {"name": method, "weights": weights, "digest": "none"},
-    }
-
-
 PUBLISHED = [(FreqNetMethod, "freqnet", "freqnet", "tensors.tsv"), (LadedaMethod, "ladeda", "ladeda", "tensors.tsv"),
              (TinyLadedaMethod, "tiny-ladeda", "ladeda", "tensors_tiny.tsv")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("method", "name", "folder", "file"), PUBLISHED, ids=[name for _, name, *_ in PUBLISHED])
 def test_a_published_file_loads_by_its_own_names(tmp_path, method, name, folder, file):
-    state = listed(folder, file)
-    nested = {"model": {f"module.{key}": value for key, value in state.items()}, "total_steps": 4}
-    for stored in (state, nested):
-        torch.save(stored, tmp_path / "published.pth")
-        weights = str(tmp_path / "published.pth")
-        loaded = method.begin(settings(name, weights, epochs=0), None, None, CPU).model.state_dict()
-        assert all(torch.equal(loaded[key], value) for key, value in state.items()) and len(loaded) == len(state)
-    torch.save({key: value for key, value in state.items() if not key.startswith("fc")}, tmp_path / "published.pth")
-    with pytest.raises(
-        UserError, match=rf"published.pth' for '{name}' does not fit: 2 tensors differ.*\n.*missing: fc"
-    ):
-        method.begin(settings(name, weights, epochs=0), None, None, CPU)
+    check_published_file(tmp_path, method, name, listed(folder, file))
 
 
 # --------------------------------------------------------------------------------------------- against slow code
@@ -269,7 +256,7 @@ def test_a_detector_is_planned_trained_and_scored(data, tmp_path, method):
 
 def test_early_stopping_keeps_the_best_epoch(data, tmp_path):
     stop = {"patience": 1, "factor": 0.1, "min_lr": 1e-4, "delta": 1.1}  # no epoch after the first is progress
-    given = settings("freqnet", **SMALL | {"epochs": 9, "stop": stop})
+    given = recipe_settings("freqnet", **SMALL | {"epochs": 9, "stop": stop})
     train.main(settings=given, split=data / "train.parquet", inputs={"crops": data / "train"},
                validation_split=data / "val.parquet", validation_inputs={"crops": data / "val"},
                out=tmp_path / "run", work=tmp_path / "work", device="cpu")  # fmt: skip
