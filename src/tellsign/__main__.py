@@ -1,4 +1,5 @@
-"""Command line: ``tellsign STAGE --flag value``. The flags are the arguments of the ``main`` of a stage or command.
+"""Command line: ``tellsign STAGE --flag value``. The flags are the keyword arguments of the ``main`` of a stage or
+command; its positional ones, which commands for people may have, go without a flag.
 
 Only the module of the chosen one is imported, so that ``--help`` is quick.
 """
@@ -90,12 +91,12 @@ def flag_help(main: Callable[..., int | None]) -> dict[str, str]:
 def add_flag(
     parser: argparse.ArgumentParser, parameter: inspect.Parameter, hint: Any, nargs: str, text: str = ""
 ) -> None:
-    """Add the flag of one parameter of a stage's ``main``, with its help."""
+    """Add one parameter of a ``main``, with its help: a flag, or a word without one where it is positional."""
     if type(None) in typing.get_args(hint):  # Path | None
         hint = next(a for a in typing.get_args(hint) if a is not type(None))
     args = typing.get_args(hint)
     required = parameter.default is inspect.Parameter.empty
-    options: dict[str, Any] = {"required": required, "default": None if required else parameter.default}
+    options: dict[str, Any] = {"default": None if required else parameter.default}
     if hint is dict or (typing.get_origin(hint) is dict and args[1] is Any):
         options |= {"type": json_mapping, "metavar": "JSON"}
     elif typing.get_origin(hint) is dict:
@@ -107,7 +108,14 @@ def add_flag(
     else:
         options |= {"type": hint, "metavar": hint.__name__.upper()}
     options["help"] = text.replace("%", "%%")
-    parser.add_argument(f"--{parameter.name.replace('_', '-')}", **options)
+    if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+        if not required:
+            options["nargs"] = "*" if "nargs" in options else "?"
+        options["metavar"] = parameter.name.upper()
+        parser.add_argument(parameter.name, **options)
+    else:
+        options["required"] = required
+        parser.add_argument(f"--{parameter.name.replace('_', '-')}", **options)
 
 
 def stage_parser(stage: str, main: Callable[..., int | None], doc: str) -> argparse.ArgumentParser:
