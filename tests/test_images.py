@@ -234,7 +234,7 @@ def test_resizing_and_the_centre_crop_equal_torchvision_on_200_sizes():
     rng, size, crop = np.random.default_rng(0), 32, v2.CenterCrop(32)
     for height, width in rng.integers(8, 200, (200, 2)):
         image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        for filter in ("bilinear", "bicubic"):
+        for filter in ("lanczos", "bilinear", "bicubic"):
             squash, shorter = (v2.Resize(to, interpolation=InterpolationMode(filter)) for to in ([size, size], size))
             public = np.array(squash(Image.fromarray(image)))
             np.testing.assert_array_equal(resized(image, mode="squash", size=size, filter=filter), public)

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
+from tellsign.data.opencv import resize_bilinear
 from tellsign.errors import UserError, choose
 
 T = TypeVar("T")
@@ -339,14 +340,20 @@ def resized_shape(height: int, width: int, mode: str, size: int) -> tuple[int, i
     return (size, size * width // short) if height == short else (size * height // short, size)
 
 
-FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "opencv": None,
+}
 
 
 def resized(image: UInt8[np.ndarray, "h w 3"], *, mode: str, size: int, filter: str) -> UInt8[np.ndarray, "h2 w2 3"]:
     """Resize to a square (``squash``) or by the shorter side (``shorter``); the longer side is rounded down.
 
     The filter is Pillow's, which widens with the ratio when the image gets smaller: what torchvision's Resize does to
-    a Pillow image. An image that has the size already stays as it is.
+    a Pillow image. ``opencv`` is OpenCV's bilinear one, which does not. An image that has the size already stays as it
+    is.
 
     Raises:
         UserError: unknown mode or filter.
@@ -358,7 +365,10 @@ def resized(image: UInt8[np.ndarray, "h w 3"], *, mode: str, size: int, filter: 
     height, width = resized_shape(image.shape[0], image.shape[1], mode, size)
     if (height, width) == image.shape[:2]:
         return image
-    return np.array(Image.fromarray(image).resize((width, height), choose(FILTERS, filter, "resize filter")))
+    pillow = choose(FILTERS, filter, "resize filter")
+    if pillow is None:
+        return resize_bilinear(image, height, width)
+    return np.array(Image.fromarray(image).resize((width, height), pillow))
 
 
 def in_order(

@@ -37,12 +37,13 @@ class Resize(Settings):
         mode: ``squash`` to a square of ``size`` (NPR), or ``shorter``: the shorter side becomes ``size`` and the
             longer one follows, rounded down (CNNDet and UniFD while training).
         size: In pixels.
-        filter: Pillow's, which widens with the ratio when an image gets smaller, as in torchvision's pipelines.
+        filter: Pillow's, which widens with the ratio when an image gets smaller, as in torchvision's pipelines; or
+            ``opencv``, OpenCV's bilinear one, which does not.
     """
 
     mode: Literal["squash", "shorter"]
     size: Positive[int]
-    filter: Literal["bilinear", "bicubic"] = "bilinear"
+    filter: Literal["bilinear", "bicubic", "lanczos", "opencv"] = "bilinear"
 
 
 class EarlyStopping(Settings):
