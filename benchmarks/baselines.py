@@ -4,7 +4,8 @@ python benchmarks/baselines.py            print the page
 python benchmarks/baselines.py --write    write it to its place
 
 The tables stand between the marks `<!-- generated: NAME -->` and `<!-- end -->`. They are made from
-config/papers/baselines.yaml, the papers of config/paper.yaml and config/rates.yaml; the page's own text is around them.
+config/detectors.yaml, config/papers/baselines.yaml, the papers of config/paper.yaml and config/rates.yaml; the page's
+own text is around them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Any
 
 import yaml
 
+from tellsign.networks.catalogue import DETECTORS, read_detectors
+from tellsign.networks.weights import size_of
 from tellsign.plan.recipes import read_recipe
 from tellsign.schema.loading import plain
 from tellsign.schema.paper_files import read_paper_file
@@ -126,7 +129,53 @@ def runs() -> Iterator[str]:
         yield f"| `{recipe}` | {', '.join(names)} | {change} |"
 
 
-TABLES: dict[str, Callable[[], Iterator[str]]] = {"recipes": recipes, "runs": runs}
+MEANS_FAKE = {(1, 1): "high", (1, 0): "low", (2, 0): "class 0", (2, 1): "class 1"}
+"""How a table says which output means fake, by the number of outputs and the class."""
+
+
+def detectors() -> Iterator[str]:
+    """A row for each detector of other authors."""
+    yield "| detector | paper | code | licence | test picture, as the released code takes it | fake is | runs by |"
+    yield "|---|---|---|---|---|---|---|"
+    for one in read_detectors(ROOT / DETECTORS).values():
+        paper, place = one.paper, one.code.page.removeprefix("https://github.com/")
+        published = " ".join(filter(None, [paper.venue, str(paper.year)]))
+        named = f"[{published}](https://arxiv.org/abs/{paper.arxiv})" if paper.arxiv else published
+        code = f"[{place}]({one.code.page}/tree/{one.code.commit})"
+        runs_by = ", ".join(f"`{recipe}`" for recipe in one.recipes) or "–"
+        fake = MEANS_FAKE[one.outputs, one.fake_class]
+        yield f"| {one.name} | {named} | {code} | {one.code.licence} | {one.input} | {fake} | {runs_by} |"
+
+
+def checkpoints() -> Iterator[str]:
+    """A row for each released checkpoint."""
+    yield "| `weights:` | file | trained on | holds | size | digest | fetched |"
+    yield "|---|---|---|---|---|---|---|"
+    for detector, one in read_detectors(ROOT / DETECTORS).items():
+        for name, file in one.checkpoints.items():
+            digest = "sha256" if file.sha256 else "git's" if file.blob else "–"
+            cells = [file.trained_on, file.layout, size_of(file.megabytes), digest, "by hand" if file.get else "yes"]
+            yield f"| `{detector}-{name}` | `{file.file}` | {' | '.join(cells)} |"
+
+
+def numbers() -> Iterator[str]:
+    """A row for what a detector's pages print of one set of weights."""
+    yield "| detector | of | source | metrics | numbers |"
+    yield "|---|---|---|---|---|"
+    for one in read_detectors(ROOT / DETECTORS).values():
+        for printed in one.numbers:
+            values = "; ".join(f"{name} {' / '.join(map(str, all_))}" for name, all_ in printed.values.items())
+            cells = [one.name, printed.of, printed.source, " / ".join(printed.metrics), values]
+            yield f"| {' | '.join(cells)} |"
+
+
+TABLES: dict[str, Callable[[], Iterator[str]]] = {
+    "detectors": detectors,
+    "checkpoints": checkpoints,
+    "numbers": numbers,
+    "recipes": recipes,
+    "runs": runs,
+}
 
 
 def written(page: str) -> str:

@@ -18,12 +18,11 @@ def demo_config() -> dict:
 def make_plan(config: dict, raw: dict[str, str] | None = None, folder: Path = ROOT):
     """A plan whose raw folders have the digests given, and whose files hash to their names."""
     from tellsign.data.inventory import Images
-    from tellsign.networks.weights import WeightsCatalogue, read_catalogue
+    from tellsign.networks.catalogue import Catalogue
+    from tellsign.networks.weights import WeightsCatalogue
     from tellsign.plan.plan import Plan
 
-    catalogue = WeightsCatalogue(
-        read_catalogue(ROOT / "config" / "weights.yaml"), folder / "weights", lambda p: p.name, folder
-    )
+    catalogue = WeightsCatalogue(Catalogue(ROOT), folder / "weights", lambda p: p.name, folder)
     look = lambda roots, exclude, watch: {key: {"": Images(1, (raw or {}).get(key, "0"))} for key in roots}  # noqa: E731
     return Plan(config, look, lambda path: path.name, catalogue.find, folder)
 

@@ -30,7 +30,7 @@ def test_the_command_says_what_it_wrote(tmp_path: Path, capsys):
     capsys.readouterr()
     main(out=tmp_path)
     main(out=tmp_path)
-    assert capsys.readouterr().out == f"{tmp_path}: 6 files, 1 changed: paper.json\n{tmp_path}: 6 files, 0 changed\n"
+    assert capsys.readouterr().out == f"{tmp_path}: 7 files, 1 changed: paper.json\n{tmp_path}: 7 files, 0 changed\n"
 
 
 def schema_named_by(file: Path) -> dict:

@@ -16,7 +16,7 @@ from PIL import Image
 from pipeline import copy_of_tree, snakemake
 
 from tellsign.errors import UserError
-from tellsign.networks.weights import read_catalogue
+from tellsign.networks.catalogue import read_catalogue
 from tellsign.schema.strict_yaml import read_yaml
 from tellsign.system.parquet import read_rows
 

@@ -18,12 +18,8 @@ from tellsign.commands.configuration import plan_without_data, read_configuratio
 from tellsign.data.inventory import FileDigests
 from tellsign.errors import UserError
 from tellsign.networks import hub
-from tellsign.networks.weights import (
-    WeightsCatalogue,
-    read_catalogue,
-    shopping_list,
-    shortened,
-)
+from tellsign.networks.catalogue import read_catalogue
+from tellsign.networks.weights import WeightsCatalogue, shopping_list, shortened
 from tellsign.schema.weights import MissingWeightsError, WeightsEntry
 from tellsign.system.integrity import sha256_of_file
 

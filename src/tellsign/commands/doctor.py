@@ -119,7 +119,7 @@ def main(
         known = [problems[value] for value in whole.weights]
         parts.append(shopping_list(known, users))
     entries = [entry for value in whole.weights if (entry := problems[value].entry)]
-    fetched = Amount(1e6 * sum(entry.megabytes for entry in entries))
+    fetched = Amount(1e6 * sum(entry.megabytes or 0 for entry in entries))
     full = full_disks({Path(): whole.to_write, catalogue.folder: {"": fetched}})
     parts += full
     if not (whole.folders or whole.short or whole.weights or full):

@@ -18,13 +18,14 @@ from pydantic.json_schema import GenerateJsonSchema
 from tellsign.commands.rates import Rates
 from tellsign.detectors.recipes.base import Recipe
 from tellsign.detectors.registry import METHODS, recipe_class
-from tellsign.networks.weights import WeightsEntry
 from tellsign.results.figures.kinds import FIGURE_KINDS
 from tellsign.schema.config import Config
 from tellsign.schema.data import Benchmark
+from tellsign.schema.detectors import DetectorRecord
 from tellsign.schema.fields import Named
 from tellsign.schema.paper import Paper
 from tellsign.schema.tables import Table
+from tellsign.schema.weights import WeightsEntry
 from tellsign.system.files import write_text
 
 JsonSchema = dict[str, Any]
@@ -85,6 +86,7 @@ def schemas() -> dict[str, JsonSchema]:
         "recipes": recipes,
         "benchmarks": benchmarks,
         "weights": schema_of(Named[WeightsEntry]),
+        "detectors": schema_of(Named[DetectorRecord]),
         "rates": schema_of(Rates),
     }
 

@@ -3,7 +3,8 @@
     tellsign weights                                       for the demo (config/config.yaml): all ship with the package
     tellsign weights --configfile config/folder.yaml       for another configuration
     tellsign weights --configfile FILE --fetch             fetch what is missing
-    tellsign weights --all                                 every entry of config/weights.yaml
+    tellsign weights --all                                 every entry of config/weights.yaml, and every released
+                                                           checkpoint of config/detectors.yaml
     tellsign weights --only clip-vit-l14 clip-rn50 --fetch some entries; the doctor names those that a table needs
 
 --verify reads every file again, even if its size and times are unchanged. Weights are in weights/, or in the folder
@@ -30,8 +31,9 @@ from tellsign.networks.weights import (
     shopping_list,
     shortened,
     size_of,
+    total_size,
 )
-from tellsign.schema.weights import NLTK, MissingWeightsError
+from tellsign.schema.weights import NLTK, MissingWeightsError, WeightsEntry
 from tellsign.system.integrity import sha256_of_file
 from tellsign.system.locks import exclusive_lock
 
@@ -60,10 +62,10 @@ def main(
     """List, fetch and verify weights; see the module."""
     catalogue = open_catalogue(Path(), sha256_of_file if verify else FileDigests(CACHE))
     if all or only:
-        known = {name: list(entry.papers) for name, entry in catalogue.entries.items()}
+        known = {name: users_of(entry) for name, entry in catalogue.entries.items()}
         needed = {name: choose(known | {NLTK: []}, name, "weights") for name in only} if only else known
         networks: dict[str, set[str]] = {}
-        title = "Catalogue of weights (config/weights.yaml)"
+        title = "Catalogue of weights (config/weights.yaml, config/detectors.yaml)"
     else:
         plan = plan_without_data(read_configuration(configfile, config or []))
         needed, networks = plan.networks_needed(), plan.networks_by_weights()
@@ -79,6 +81,11 @@ def main(
     else:
         sys.stdout.write(summary(rows, needed))
     return int(any(row.problem is not None for row in rows))
+
+
+def users_of(entry: WeightsEntry) -> list[str]:
+    """What stands under "used by": papers, or the detector whose released weights they are."""
+    return list(entry.papers) or [f"{entry.detector} as released"]
 
 
 def states(
@@ -133,7 +140,7 @@ def summary(rows: Sequence[Row], needed: Mapping[str, Sequence[str]]) -> str:
 
 
 def fetch_missing(catalogue: WeightsCatalogue, names: Sequence[str]) -> list[UserError]:
-    """Fetch entries of the catalogue and NLTK's data; paths are left to the user.
+    """Fetch entries of the catalogue and NLTK's data; paths, and what has no plain address, are left to the user.
 
     Returns:
         What failed; the others have been fetched.
@@ -141,11 +148,13 @@ def fetch_missing(catalogue: WeightsCatalogue, names: Sequence[str]) -> list[Use
     Raises:
         UserError: the disk has no room for all of it.
     """
-    entries = {name: catalogue.entries[name] for name in names if name in catalogue.entries}
+    there = {name: catalogue.entries[name] for name in names if name in catalogue.entries}
+    entries = {name: entry for name, entry in there.items() if not entry.get}
     catalogue.folder.mkdir(parents=True, exist_ok=True)
     for client in ("httpx", "httpx2"):  # each request is a line
         logging.getLogger(client).setLevel(logging.WARNING)
-    wanted, free = sum(entry.megabytes for entry in entries.values()), shutil.disk_usage(catalogue.folder).free / 1e6
+    wanted = sum(entry.megabytes or 0 for entry in entries.values())
+    free = shutil.disk_usage(catalogue.folder).free / 1e6
     if wanted > free:
         raise UserError(
             f"{size_of(wanted)} are to be fetched, but {catalogue.folder.absolute()} has room for {size_of(free)}. "
@@ -172,7 +181,7 @@ def fetch_entry(catalogue: WeightsCatalogue, name: str) -> None:
     """
     entry, target = catalogue.entries[name], catalogue.folder / name
     with exclusive_lock(target):
-        sys.stderr.write(f"fetching {name} ({size_of(entry.megabytes)}) into {target}\n")
+        sys.stderr.write(f"fetching {name} ({total_size([entry])}) into {target}\n")
         if entry.repository is not None:
             fetch_snapshot(entry.repository, catalogue.revision(name), entry.files, target)
         else:

@@ -82,6 +82,26 @@ def check_weights(network: str, path: Path, digest: str) -> None:
         )
 
 
+def check_tensors(path: Path, tensors: Iterable[str], name: str) -> None:
+    """Refuse a file that lacks tensors of the released weights that it should be.
+
+    Args:
+        path: The file.
+        tensors: Names that it must hold.
+        name: Of the weights.
+
+    Raises:
+        UserError: says what it lacks, or that it holds more than tensors and plain values.
+    """
+    header = read_header(path)
+    refuse_foreign(path, header)
+    if lacking := [tensor for tensor in tensors if tensor not in header.names]:
+        raise UserError(
+            f"{str(path)!r} is not {name}: it holds no tensor {', '.join(lacking)}. Is it another file of the same "
+            f"detector? `tellsign weights --only {name}` says where the released one is."
+        )
+
+
 def _file_of(network: str, path: Path) -> Path:
     """The file that holds the tensors."""
     if network in _FOLDER_FILES:

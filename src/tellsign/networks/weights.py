@@ -17,15 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from tellsign.errors import UserError, near_miss
+from tellsign.networks.catalogue import CATALOGUE, Catalogue
 from tellsign.networks.hub import COMMIT, NLTK_COMMAND, cached_snapshot, fetched_commit, nltk_folders
-from tellsign.networks.layouts import check_weights
-from tellsign.schema.loading import build
-from tellsign.schema.strict_yaml import read_yaml
+from tellsign.networks.layouts import check_tensors, check_weights
 from tellsign.schema.weights import NLTK, MissingWeightsError, ResolvedWeights, WeightsEntry
 from tellsign.system.files import write_text
+from tellsign.system.integrity import git_blob
 from tellsign.system.locks import exclusive_lock
 
-CATALOGUE = Path("config/weights.yaml")
 FOLDER = "TELLSIGN_WEIGHTS"  # the environment variable that names the folder
 SHIPPED = Path(__file__).parent.parent / "demo" / "weights" / "weights.json"
 VERSION = 1
@@ -37,46 +36,11 @@ FILE_SUFFIXES = frozenset([".safetensors", ".pt", ".pth", ".bin", ".ckpt"])
 Locked = dict[str, Any]
 
 
-def read_catalogue(path: Path) -> dict[str, WeightsEntry]:
-    """Read ``config/weights.yaml`` strictly.
-
-    Raises:
-        UserError: names the entry and what is wrong with it.
-    """
-    stored = read_yaml(path)
-    if not isinstance(stored, Mapping):
-        raise UserError(f"{path}: expected a mapping from names to entries, got {stored!r}.")
-    catalogue = {str(name): build(WeightsEntry, data, f"{path.name}: {name}") for name, data in stored.items()}
-    for name, entry in catalogue.items():
-        where = f"{path.name}: {name}"
-        if (entry.repository is None) == (entry.url is None):
-            raise UserError(f"{where}: needs either repository (on huggingface.co) or url.")
-        for file in (name, *entry.files):
-            if not file or file.startswith(("/", "~")) or {".", ".."} & set(re.split(r"[/\\]", file)):
-                raise UserError(
-                    f"{where}: {file!r} would lie outside the folder of weights; give a plain relative name."
-                )
-        if entry.url is not None and not entry.single:
-            raise UserError(f"{where}: url names one file, so files must be one plain name.")
-        if entry.revision != "main" and not COMMIT.fullmatch(entry.revision):
-            raise UserError(
-                f"{where}: revision is {entry.revision!r}; allowed: a whole commit (40 hex digits), or main."
-            )
-        for file, digest in entry.sha256.items():
-            if not entry.matches(file):
-                raise UserError(
-                    f"{where}: sha256 names {file!r}, which is none of its files.{near_miss(file, entry.names)}"
-                )
-            if not re.fullmatch(r"[0-9a-f]{64}", digest):
-                raise UserError(f"{where}: the sha256 of {file} must be 64 hex digits, got {digest!r}.")
-    return catalogue
-
-
 class WeightsCatalogue:
     """The catalogue, and the folder in which its weights lie.
 
     Args:
-        catalogue: See `read_catalogue`.
+        catalogue: Its entries, such as `Catalogue`.
         folder: Holds a folder for each entry, and ``lock.json``.
         file_digest: Gives the sha256 of a file, `tellsign.data.inventory.FileDigests` or `sha256_of_file`.
         home: Where relative paths in a configuration start.
@@ -226,6 +190,8 @@ class WeightsCatalogue:
         locked = self.lock().get(name)
         digests = {file: self._file_digest(root / file) for file in entry_files(entry, root)}
         self._verify(name, root, digests, locked)
+        if entry.tensors:
+            check_tensors(root / entry.files[0], entry.tensors, name)
         if locked is None:
             self._record(name, root, digests)
         digest = next(iter(digests.values())) if entry.single else digest_of(digests)
@@ -243,6 +209,11 @@ class WeightsCatalogue:
             raise UserError(
                 f"weights {name!r}: {lock} records revision {commit}, but {CATALOGUE} wants {entry.revision}. For that "
                 f"one {forget}, then:\n  rm -rf {shlex.quote(str(self.folder / name))} && {again}"
+            )
+        if entry.blob and locked is None and (found := git_blob(root / entry.files[0])) != entry.blob:
+            raise UserError(
+                f"weights {name!r}: {root / entry.files[0]} is not the released file: git's id of it is {found}, "
+                f"{entry.page} has {entry.blob}. Remove it, then: {again}"
             )
         for file, digest in digests.items():
             path = root / file
@@ -286,9 +257,11 @@ class WeightsCatalogue:
     def command(self, name: str) -> str:
         """The command that fetches an entry without us, over several lines."""
         entry, target = self.entries[name], shlex.quote(str(self.folder / name))
+        path = shlex.quote(str(self.folder / name / entry.files[0]))
+        if entry.get:
+            return f"get it by hand ({entry.get})\nand put it to {path}"
         if entry.repository is None:
-            path = shlex.quote(str(self.folder / name / entry.files[0]))
-            return f"curl --location --fail --create-dirs --output {path} \\\n    {entry.url}"
+            return f"curl --location --fail --create-dirs --output {path} \\\n    {shlex.quote(str(entry.url))}"
         plain = len(entry.names) == len(entry.files)
         words = [file if plain else f"--include {shlex.quote(file)}" for file in entry.files]
         words += [f"--revision {self.revision(name)}", f"--local-dir {target}"]
@@ -300,7 +273,7 @@ def open_catalogue(home: Path, file_digest: Callable[[Path], str]) -> WeightsCat
     otherwise.
     """
     folder = Path(os.environ.get(FOLDER) or "weights").expanduser()
-    return WeightsCatalogue(read_catalogue(home / CATALOGUE), folder, file_digest, home)
+    return WeightsCatalogue(Catalogue(home), folder, file_digest, home)
 
 
 def shopping_list(missing: Sequence[MissingWeightsError], needed: Mapping[str, Sequence[str]]) -> str:
@@ -310,24 +283,39 @@ def shopping_list(missing: Sequence[MissingWeightsError], needed: Mapping[str, S
         missing: What is missing.
         needed: Value of ``weights:`` → the places that use it.
     """
-    known = [problem.entry for problem in missing if problem.entry is not None]
+    known = [problem.entry for problem in missing if problem.entry is not None and not problem.entry.get]
     lines = [f"{len(missing)} of these weights {'is' if len(missing) == 1 else 'are'} missing."]
-    fetched = [problem.value for problem in missing if problem.entry is not None or problem.value == NLTK]
+    by_hand = [problem.value for problem in missing if problem.entry is not None and problem.entry.get]
+    published = [problem.value for problem in missing if problem.entry is not None or problem.value == NLTK]
+    fetched = [value for value in published if value not in by_hand]
     if fetched:
-        size = size_of(sum(entry.megabytes for entry in known))
+        size = total_size(known)
         command = f"tellsign weights --only {' '.join(fetched)} --fetch"
         lines += [f"To fetch what is published ({size}):", f"    {command}", "or one by one:"]
     for problem in missing:
         entry = problem.entry
-        lines += ["", f"  {problem.value}" + (f" ({size_of(entry.megabytes)}, {entry.page})" if entry else "")]
+        size = f"{size_of(entry.megabytes)}, " if entry and entry.megabytes else ""
+        lines += ["", f"  {problem.value}" + (f" ({size}{entry.page})" if entry else "")]
         lines += [f"  {problem.state}; used by {shortened(needed[problem.value], 70)}"]
         lines += [f"    {line}" for line in problem.how.splitlines()]
     return "\n".join(lines)
 
 
-def size_of(megabytes: float) -> str:
-    """A size for people."""
+def size_of(megabytes: float | None) -> str:
+    """A size for people; a dash where nobody states it."""
+    if megabytes is None:
+        return "–"
+    if megabytes < 1:
+        return f"{1000 * megabytes:.0f} kB"
     return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes:.0f} MB"
+
+
+def total_size(entries: Iterable[WeightsEntry]) -> str:
+    """The size of several entries, as far as it is stated."""
+    sizes = [entry.megabytes for entry in entries]
+    stated = [size for size in sizes if size is not None]
+    unknown = [f"{sizes.count(None)} of unknown size"] if None in sizes else []
+    return " and ".join([*([size_of(sum(stated))] if stated else []), *unknown])
 
 
 def shortened(places: Sequence[str], width: int) -> str:

@@ -18,17 +18,29 @@ NLTK = "nltk-data"
 
 
 class WeightsEntry(Settings):
-    """One entry of the catalogue; ``config/weights.yaml`` explains the fields."""
+    """One entry of the catalogue; ``config/weights.yaml`` explains the fields.
+
+    Attributes:
+        megabytes: About its size; null where no source states it.
+        get: How a person gets it, where there is no address to fetch it from.
+        blob: Git's id of its one file.
+        tensors: Names that its one file must hold.
+        detector: Of released weights: whose they are.
+    """
 
     files: Several[str]
-    megabytes: Positive[int]
+    megabytes: Positive[float] | None = None
     licence: str
     papers: Several[Literal["mpft", "lol", "rescale", "tidy"]]
     page: str
     repository: str | None = None
     revision: str = "main"
     url: str | None = None
+    get: str = ""
     sha256: Named[str] = Field(default_factory=dict)
+    blob: str = ""
+    tensors: Several[str] = ()
+    detector: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:

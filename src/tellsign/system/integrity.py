@@ -33,6 +33,13 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def git_blob(path: Path) -> str:
+    """Git's id of a file: what a public repository states of each of its files."""
+    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def sha256_once(path: Path) -> str:
     """Hex sha256 of a file's bytes, read once a process as long as its size and times stay as they were.
 
