@@ -36,7 +36,7 @@ def test_folder_flat_nested_and_with_parts(tmp_path):
 
 def test_what_is_passed_over_is_counted(tmp_path):
     make(tmp_path, "sd/0_real/a.png", "sd/1_fake/.a.png", "sd/1_fake/a.svg", "__MACOSX/sd/0_real/a.png")
-    make(tmp_path, "photos/a.jpg", "top.png", "other/1.png")
+    make(tmp_path, "photos/a.jpg", "top.png", "sd/other/1.png")
     make(tmp_path, "adm/test/0_real/1.png", "adm/val/0_real/1.png", "adm/val/1_fake/1.png")
     listing = listed("folder", {"r": tmp_path}, exclude=("photos",))
     assert [file.path for file in listing.files] == ["adm/test/0_real/1.png", "sd/0_real/a.png"]
@@ -44,8 +44,8 @@ def test_what_is_passed_over_is_counted(tmp_path):
         "__MACOSX folder": 1,
         "excluded folder photos": 1,
         "hidden (name starts with a dot)": 1,
-        "outside 0_real and 1_fake (under other)": 1,
-        "outside 0_real and 1_fake (under the root)": 1,
+        "outside the label folders (under sd)": 1,
+        "outside the label folders (under the root)": 1,
         "outside train and test (under adm)": 2,
         "suffix .svg": 1,
     }
@@ -91,8 +91,49 @@ def test_errors_show_the_expected_tree(tmp_path):
         listed("foldr", {"r": tmp_path})
     with pytest.raises(UserError, match=r"root 'r': there is no folder .*none(.|\n)*<subset>/\{0_real,1_fake\}"):
         listed("folder", {"r": tmp_path / "none"})
+    make(tmp_path, "a.png")
+    with pytest.raises(UserError, match=r"(.|\n)*Passed over: 1 × outside the label folders \(under the root\)"):
+        listed("folder", {"r": tmp_path})
     make(tmp_path, "0_real/a.png", "1_fake/b.png")
-    with pytest.raises(UserError, match=r"(.|\n)*Passed over: 1 × outside 0_real and 1_fake \(under 0_real\)"):
+    with pytest.raises(UserError, match=r"0_real: it is itself a label's folder: give the folder above"):
+        listed("folder", {"r": tmp_path})
+
+
+@pytest.mark.parametrize(
+    ("path", "label", "category"),
+    [
+        ("a/Real/1.png", 0, ""),
+        ("a/FAKE/1.png", 1, ""),
+        ("a/nature/1.png", 0, ""),
+        ("a/Train/AI/1.png", 1, ""),
+        ("a/0/1.png", 0, ""),
+        ("a/1/1.png", 1, ""),
+        ("a/0/1_fake/1.png", 1, "0"),  # a class called 0
+        ("a/real/1_fake/1.png", 1, "real"),
+        ("a/1/real/1.png", 0, "1"),
+    ],
+)
+def test_names_of_label_folders(tmp_path, path, label, category):
+    make(tmp_path, path)
+    (file,) = listed("folder", {"r": tmp_path}).files
+    assert (file.label, file.category) == (label, category)
+
+
+def test_a_folder_without_labels_is_an_error_with_the_near_miss(tmp_path):
+    make(tmp_path, "sd/real/a.png", "swapped/fakes/1.png", "swapped/fakes/2.png", "plots/x/1.png", "notes/a.txt")
+    with pytest.raises(UserError) as caught:
+        listed("folder", {"r": tmp_path})
+    lines = str(caught.value).splitlines()
+    assert lines[1:3] == [
+        "  plots: it holds x (1 images).",
+        "  swapped: it holds fakes (2 images). Did you mean 'fake'?",
+    ]
+    assert len(lines) == 4 and len(listed("folder", {"r": tmp_path}, exclude=("swapped", "plots")).files) == 1
+
+
+def test_one_label_inside_another_is_an_error(tmp_path):
+    make(tmp_path, "a/real/fake/1.png")
+    with pytest.raises(UserError, match="real/fake: 'real' and 'fake' lie in one another"):
         listed("folder", {"r": tmp_path})
 
 

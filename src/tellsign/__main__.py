@@ -33,6 +33,7 @@ from tellsign.system.integrity import check_files
 from tellsign.system.progress import log_to_stderr
 
 COMMANDS = {
+    "look": "say in a second what tellsign sees in a folder of images",
     "doctor": "say what each table and figure needs, what is missing, and what it costs",
     "coverage": "list the papers' tables and figures, and what is run for each",
     "weights": "list the weights that a configuration needs, and fetch them",

@@ -80,9 +80,10 @@ class DataPlan:
             return self._make("index", benchmark, settings, {"made": made}, entries=entries)
         folders = self._raw_folders(benchmark, [part] if part else self.parts_of(benchmark))
         held = {key: images for key, images in self.images(benchmark).items() if key in folders}
+        with located(f"benchmark {benchmark!r}"):
+            placed = self._placed(benchmark)
         expected = self._expected(benchmark, part, subset) | {"elsewhere": {}}
         if subset:
-            placed = self._placed(benchmark)
             expected["elsewhere"] = folders_of_others(placed, held, part, subset)
             own = {(one.root, one.path) for one in placed if (one.part, one.subset) == (part, subset)}
             held = {key: {f: i for f, i in images.items() if (key, f) in own} for key, images in held.items()}
