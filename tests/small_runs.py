@@ -14,6 +14,7 @@ import pytest
 import yaml
 from conftest import demo_config, make_plan
 
+from tellsign.detectors.checkpoints import read_recipe
 from tellsign.stages import score, train
 from tellsign.system.parquet import read_rows, write_rows
 
@@ -68,3 +69,26 @@ def scored(data: Path, checkpoint: Path, artifact: Any) -> Any:
     score.main(settings=artifact.settings, checkpoints={"0": checkpoint}, splits=splits, inputs=inputs, out=out,
                device="cpu")  # fmt: skip
     return read_rows(out)
+
+
+def check_run(data: Path, folder: Path, run: dict[str, Any]) -> list[dict[str, str]]:
+    """A run is planned, trained and scored; trained again it has the same bytes. The training's log.
+
+    Args:
+        data: What `train_and_val` made.
+        folder: Where files may be written.
+        run: What the run says: its method, and two epochs or none.
+    """
+    plan = plan_of(folder, {"rival": run})
+    planned = plan.run("toys", "rival")
+    checkpoint, scores = plan.checkpoint(planned, 0), plan.score(planned)
+    assert (checkpoint.stage, scores.stage) == ("train", "score")
+    log = trained(data, folder / "run", checkpoint)
+    assert [row["epoch"] for row in log] == ["1", "2"][: run["epochs"]]
+    assert read_recipe(folder / "run")["method"] == run["method"]
+    found = scored(data, folder / "run", scores)["score"].to_pylist()
+    assert len(found) == 8 and all(0 <= score <= 1 for score in found) and len(set(found)) > 1
+    trained(data, folder / "again", checkpoint)
+    first, second = ((folder / name / "model.safetensors").read_bytes() for name in ("run", "again"))
+    assert first == second
+    return log

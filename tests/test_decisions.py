@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from tellsign.data.perturbations import PERTURBATIONS
-from tellsign.detectors.recipes.features import FeatureRecipe
-from tellsign.detectors.recipes.image import ImageRecipe
+from tellsign.detectors.registry import RECIPES
 from tellsign.results.figures.kinds import FIGURE_KINDS
 from tellsign.schema import data
 from tellsign.schema.annotation import Annotate
@@ -52,7 +51,7 @@ def exists(name: str) -> bool:
         return any(rest in cls.model_fields for cls in FIGURE_KINDS.settings().values())
     owners: tuple[type, ...] = SECTIONS.get(first, ())
     parts = rest.split(".") if owners else name.split(".")
-    owners = owners or (ImageRecipe, FeatureRecipe)
+    owners = owners or tuple(RECIPES.load(method) for method in RECIPES)
     for number, part in enumerate(parts):
         if part == "options":
             taken = {key for one in PERTURBATIONS for key in inspect.signature(PERTURBATIONS.load(one)).parameters}

@@ -178,7 +178,9 @@ class TinyLadedaMethod(CropMethod):
             method.teacher.to(device).eval()
         return method
 
-    def loss(self, pixels: UInt8[Tensor, "b 3 s s"], labels: Int64[Tensor, " b"]) -> Float[Tensor, ""]:
+    def loss(
+        self, pixels: UInt8[Tensor, "b 3 s s"], labels: Int64[Tensor, " b"], generator: torch.Generator
+    ) -> Float[Tensor, ""]:
         """Mean squared difference from the teacher's logits, over all patches of the images."""
         x = self.preprocess(pixels)
         with torch.no_grad():

@@ -21,7 +21,7 @@ from tellsign.detectors.protocol import Phase, Sample
 from tellsign.methods.losses import binary_cross_entropy
 from tellsign.networks.backbones.backbone import Standardise
 from tellsign.networks.determinism import seeded
-from tellsign.networks.state import load_strictly, read_state
+from tellsign.networks.state import State, load_strictly, read_state
 from tellsign.system.progress import progress
 from tellsign.training.early_stopping import EarlyStop
 from tellsign.training.fit import shuffled_batches
@@ -42,13 +42,18 @@ class CropMethod(ABC):
         settings: The recipe.
         crop: Side of the centre crops that are scored, in pixels.
         device: Where batches are computed.
+
+    Attributes:
+        mean, std: What the network sees of a channel is (pixel / 255 - mean) / std.
     """
 
     readers: ClassVar[Mapping[str, Callable[[Path], Any]]] = {"crops": PixelTable.open}
+    mean: ClassVar[Sequence[float]] = IMAGENET_MEAN
+    std: ClassVar[Sequence[float]] = IMAGENET_STD
 
     def __init__(self, model: nn.Module, settings: Mapping[str, Any], crop: int, device: torch.device) -> None:
         self.model, self.settings, self.crop, self.device = model.to(device), settings, crop, device
-        self.preprocess = Standardise(IMAGENET_MEAN, IMAGENET_STD).to(device)
+        self.preprocess = self.front(settings).to(device)
 
     @staticmethod
     @abstractmethod
@@ -56,12 +61,28 @@ class CropMethod(ABC):
         """The network of a recipe with its starting weights, which it draws from torch's global generator."""
 
     @classmethod
+    def front(cls, settings: Mapping[str, Any]) -> nn.Module:
+        """From pixels (RGB, 0 to 255) to what the network sees; nothing of it is trained or stored."""
+        return Standardise(cls.mean, cls.std)
+
+    @classmethod
     def begin(cls, settings: Mapping[str, Any], sample: Sample, start: Path | None, device: torch.device) -> Self:
         """See `Method.begin`: random weights, or those of a published file."""
         method, weights = cls.restore(settings, {"crop": settings["crop"]}, device), settings["network"]["weights"]
         if weights != "none":
-            load_strictly(method.model, read_state(Path(weights)), f"the file {weights!r} for {settings['method']!r}")
+            state = cls.starting_state(read_state(Path(weights)), method.model.state_dict())
+            load_strictly(method.model, state, f"the file {weights!r} for {settings['method']!r}")
         return method
+
+    @classmethod
+    def starting_state(cls, stored: State, own: State) -> State:
+        """A network's state from what a file holds: the same, where files of this network are all that is taken.
+
+        Args:
+            stored: The file's tensors.
+            own: Those that the network starts with.
+        """
+        return stored
 
     @classmethod
     def restore(cls, settings: Mapping[str, Any], view: Mapping[str, Any], device: torch.device) -> Self:
@@ -81,9 +102,8 @@ class CropMethod(ABC):
             return
 
         def loss(batch: Int64[Tensor, " b"]) -> Float[Tensor, ""]:
-            crops = table.random_crops(rows[batch], settings["crop"], generator)
-            pixels = augment(crops, generator, flip=settings["flip"], rotate=False)
-            return self.loss(pixels.to(self.device), sample.labels[batch].to(self.device))
+            pixels = self.training_crops(table, rows[batch], generator)
+            return self.loss(pixels.to(self.device), sample.labels[batch].to(self.device), generator)
 
         self.model.train()
         yield Phase(
@@ -95,8 +115,23 @@ class CropMethod(ABC):
             stop=self.early_stop(validation),
         )
 
-    def loss(self, pixels: UInt8[Tensor, "b 3 s s"], labels: Int64[Tensor, " b"]) -> Float[Tensor, ""]:
-        """Binary cross-entropy of one batch of crops."""
+    def training_crops(
+        self, table: PixelTable, rows: Int64[Tensor, " b"], generator: torch.Generator
+    ) -> UInt8[Tensor, "b 3 s s"]:
+        """What one batch of training images is cut and turned to."""
+        crops = table.random_crops(rows, self.settings["crop"], generator)
+        return augment(crops, generator, flip=self.settings["flip"], rotate=False)
+
+    def loss(
+        self, pixels: UInt8[Tensor, "b 3 s s"], labels: Int64[Tensor, " b"], generator: torch.Generator
+    ) -> Float[Tensor, ""]:
+        """Binary cross-entropy of one batch of crops.
+
+        Args:
+            pixels: The crops.
+            labels: 0 real or 1 fake.
+            generator: Source of every draw that a loss makes.
+        """
         return binary_cross_entropy(self.model(self.preprocess(pixels)), labels)
 
     def early_stop(self, validation: Sample | None) -> EarlyStop | None:

@@ -38,3 +38,10 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
+
+
+@contextlib.contextmanager
+def drawn_from(generator: torch.Generator) -> Iterator[None]:
+    """Run a block whose layers draw from torch's global state (dropout) under a seed that a generator draws."""
+    with seeded(int(torch.randint(2**31, (), generator=generator))):
+        yield
