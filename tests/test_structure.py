@@ -17,7 +17,7 @@ GRAPH = import_graph()
 MAY_IMPORT = {
     "fork_server": "__main__ system",
     "__main__": "system",
-    "commands": "sharing plan schema networks data system",
+    "commands": "results evaluation sharing plan schema networks data system",
     "stages": "results evaluation detectors training demo methods networks data system",
     "sharing": "plan system",
     "plan": "schema",

@@ -104,7 +104,11 @@ def scores_by_test(paths: Sequence[Path]) -> dict[TestName, ScoreRows]:
     import pyarrow as pa
 
     # texts stay the numbers that the file holds: a run's scores are millions of rows of few different texts
-    table = pa.concat_tables([read_rows(path, codes=TEXTS) for path in paths])
+    return rows_by_test(pa.concat_tables([read_rows(path, codes=TEXTS) for path in paths]))
+
+
+def rows_by_test(table: pa.Table) -> dict[TestName, ScoreRows]:
+    """Score rows by test set, of a table whose columns `TEXTS` are numbers with a dictionary."""
     (benchmark, benchmarks), (perturbation, perturbations), (subset, subsets), (image, images) = (
         _codes(table, name) for name in TEXTS
     )

@@ -260,12 +260,22 @@ def bootstrap(
     """
     metrics = metrics or functions()
     blocks: list[list[dict[str, Float[np.ndarray, " block"]]]] = [[] for _ in sets]
-    rankings = [Ranking(one.image, one.labels, one.scores, threshold) for one in sets] if batch is None else []
+    # a ranking compares fakes with reals: it needs both
+    rankings = [
+        Ranking(one.image, one.labels, one.scores, threshold)
+        if batch is None and len(np.unique(one.labels)) > 1
+        else None
+        for one in sets
+    ]
     for drawn in resampled(groups, resamples, generator):
         counts = np.ascontiguousarray(drawn.T)
-        for k, one in enumerate(sets):
+        for k, (one, ranking) in enumerate(zip(sets, rankings, strict=True)):
             if batch is None:
-                tally = rankings[k].tally(counts)
+                tally = (
+                    ranking.tally(counts)
+                    if ranking
+                    else of_set(one.labels, one.scores, threshold, drawn[:, one.image].astype(np.float64))
+                )
                 blocks[k].append({name: metric(tally) for name, metric in metrics.items()})
             else:
                 blocks[k].append(_resampled_batches(one, threshold, metrics, batch, sampler, counts, generator))
