@@ -35,6 +35,7 @@ from tellsign.system.progress import log_to_stderr
 COMMANDS = {
     "look": "say in a second what tellsign sees in a folder of images",
     "doctor": "say what each table and figure needs, what is missing, and what it costs",
+    "audit": "say what image files give away of their labels without a pixel",
     "compare": "compare two detectors on the same images: differences, intervals, tests",
     "coverage": "list the papers' tables and figures, and what is run for each",
     "weights": "list the weights that a configuration needs, and fetch them",
