@@ -30,6 +30,7 @@ METHODS = {
     "ladeda": {"method": "ladeda"},
     "tiny-ladeda": {"method": "tiny-ladeda", "teacher": "run:NAME"},
     "gramnet": {"method": "gramnet"},
+    "f3net": {"method": "f3net"},
 }
 """Recipes that no paper's run starts from: all of them are defaults of their method."""
 

@@ -122,6 +122,10 @@ class CropMethod(ABC):
         crops = table.random_crops(rows, self.settings["crop"], generator)
         return augment(crops, generator, flip=self.settings["flip"], rotate=False)
 
+    def scored_crops(self, table: PixelTable, rows: Int64[Tensor, " b"]) -> UInt8[Tensor, "b 3 s s"]:
+        """What is scored of one batch of images."""
+        return table.center_crops(rows, self.crop)
+
     def loss(
         self, pixels: UInt8[Tensor, "b 3 s s"], labels: Int64[Tensor, " b"], generator: torch.Generator
     ) -> Float[Tensor, ""]:
@@ -153,6 +157,6 @@ class CropMethod(ABC):
         table, parts = inputs["crops"], []
         batches = table.rows_of(ids).split(batch_size)
         for batch in progress(batches, len(batches), "batches scored"):
-            pixels = table.center_crops(batch, self.crop).to(self.device)
+            pixels = self.scored_crops(table, batch).to(self.device)
             parts.append(self.model(self.preprocess(pixels)).sigmoid().cpu())
         return torch.cat(parts).numpy()
