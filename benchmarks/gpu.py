@@ -307,12 +307,16 @@ def saving(sizes: Sizes) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         began = finished(sizes.device)
-        Resume(folder, every=0).save(method.model, phase.optimiser, torch.Generator(), 1)
+        resume = Resume(folder, every=0)
+        with resume.kept():
+            resume.save(method.model, phase.optimiser, torch.Generator(), 1)
+            copied = finished(sizes.device) - began
         state = finished(sizes.device) - began
         save_weights(method.model, folder / "model.safetensors")
         kept = finished(sizes.device) - began - state
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     yield Row("save", f"{case.name}: state of a training to resume", state, "s", 200 * step, "200 steps, fp32")
+    yield Row("save", f"{case.name}: its copy, which training waits for", copied, "s", 200 * step, "200 steps, fp32")
     yield Row("save", f"{case.name}: weights of a kept epoch", kept, "s", 200 * step, "200 steps, fp32")
     yield Row("save", f"{case.name}: both", size / 2**30, "GiB")
 

@@ -1,8 +1,12 @@
+import errno
+import signal
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from tellsign.errors import UserError
@@ -47,16 +51,12 @@ def test_batches_hold_every_row_once():
     assert sorted(torch.cat(parts).tolist()) == list(range(10))
 
 
-def train(epochs, folder, stop_after=None):
+def train(epochs, folder, after=lambda done: None):
     model = nn.Linear(3, 1)
     nn.init.ones_(model.weight)
     nn.init.zeros_(model.bias)
     generator = torch.Generator().manual_seed(1)
     inputs = torch.arange(24.0).view(8, 3) / 24
-
-    def after(done):
-        if done == stop_after:
-            raise KeyboardInterrupt
 
     rows = fit(
         model,
@@ -125,12 +125,61 @@ def test_killed_while_a_state_is_replaced_a_whole_one_is_left(tmp_path, monkeypa
 
 
 def test_a_stopped_training_resumes_to_the_same_bytes(tmp_path):
+    def killed(done):
+        if done == 3:  # before the third epoch's state was kept
+            raise KilledError
+
     whole, losses = train(4, None)
-    with pytest.raises(KeyboardInterrupt):
-        train(4, tmp_path, stop_after=3)  # killed before the third epoch's state was kept
+    with pytest.raises(KilledError):
+        train(4, tmp_path, after=killed)
     resumed, again = train(4, tmp_path)
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
     assert losses == again
+
+
+def test_a_state_is_a_copy_that_a_thread_writes_while_training_goes_on(tmp_path, monkeypatch):
+    trained_on, found, save_file = threading.Event(), {}, resume.save_file
+
+    def slow(tensors, path):
+        found[path.parent.name.split(".")[1]] = trained_on.wait(60) and {k: v.clone() for k, v in tensors.items()}
+        save_file(tensors, path)
+
+    monkeypatch.setattr(resume, "save_file", slow)
+    train(2, tmp_path, after=lambda done: trained_on.set() if done == 2 else None)
+    train(1, tmp_path / "short")
+    expected = load_file(tmp_path / "short" / "state-1" / "state.safetensors")
+    assert {"model.weight", "first.0", "generator"} <= expected.keys() == found["state-1"].keys()
+    assert all(torch.equal(found["state-1"][name], value) for name, value in expected.items())
+
+
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("seconds", ["0", "3600"])
+def test_a_training_that_is_told_to_end_writes_its_last_whole_epoch_first(tmp_path, monkeypatch, told, seconds):
+    def ends(*_):
+        raise KilledError if told == signal.SIGTERM else KeyboardInterrupt
+
+    monkeypatch.setenv("TELLSIGN_STATE_SECONDS", seconds)
+    whole, losses = train(4, None)
+    before = signal.signal(signal.SIGTERM, ends)  # what ends this process elsewhere
+    try:
+        with pytest.raises((KilledError, KeyboardInterrupt)):
+            train(4, tmp_path, after=lambda done: signal.raise_signal(told) if done == 3 else None)
+        assert signal.getsignal(signal.SIGTERM) is ends
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert [path.name for path in tmp_path.iterdir()] == ["state-2"]
+    resumed, again = train(4, tmp_path)
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole) and losses == again
+
+
+def test_a_state_that_cannot_be_written_stops_the_training(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(resume, "save_file", full)
+    with pytest.raises(OSError, match="full"):
+        train(2, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_diverged_loss_is_an_error():

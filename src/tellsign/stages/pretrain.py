@@ -15,6 +15,7 @@ batch; the first node writes.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -69,6 +70,11 @@ class Contrast(nn.Module):
 
 class ReadOnlyResume(Resume):
     """Resume state that another process keeps."""
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Leave it to that process."""
+        yield
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Leave it to that process."""

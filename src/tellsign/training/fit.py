@@ -58,7 +58,7 @@ def fit(
         epochs: Number of passes; with ``stop``, their highest number.
         rate: Learning rate of an epoch (0-based).
         generator: Source of every draw; part of the resumed state.
-        resume: Where the state after each epoch is kept.
+        resume: Keeps the state after an epoch.
         after_epoch: Called with the number of epochs done (1-based), to keep weights.
         stop: Early stopping; it has seen an epoch's accuracy when ``after_epoch`` is called.
         rows_of: Makes an epoch's row of the log into those that are kept of it, each with its ``epoch``.
@@ -67,35 +67,36 @@ def fit(
         UserError: the loss is not finite.
     """
     done = resume.load(model, optimiser, generator, stop)
-    for epoch in range(done, epochs):
-        start, total, count = time.monotonic(), torch.zeros((), dtype=torch.float64), 0
-        lr = rate(epoch)
-        if stop is not None:
-            if stop.over(lr):
-                break
-            lr = stop.rate(lr)
-        for rows in batches():
-            optimiser.zero_grad()
-            loss = loss_of(rows)
-            loss.backward()
-            optimiser.step(lr)
-            total = total.to(loss.device) + loss.detach().double() * len(rows)  # the host reads it once an epoch
-            count += len(rows)
-        mean = float(total) / count
-        if not math.isfinite(mean):
-            raise UserError(
-                f"the loss is {mean} in epoch {epoch + 1} of {epochs} at learning rate {lr}. "
-                "Lower the recipe's optimiser.lr, or set precision: fp32."
-            )
-        seconds = time.monotonic() - start
-        row = {"epoch": epoch + 1, "rows": count, "loss": mean, "lr": lr, "seconds": seconds}
-        if stop is not None:
-            row["accuracy"] = stop.update(epoch + 1)
-            row["seconds"] = time.monotonic() - start
-        resume.rows += rows_of(row)
-        log.info("epoch %d/%d: loss %.4f, lr %.2e, %.1f s", epoch + 1, epochs, mean, lr, seconds)
-        after_epoch(epoch + 1)
-        resume.save(model, optimiser, generator, epoch + 1, stop)
+    with resume.kept():
+        for epoch in range(done, epochs):
+            start, total, count = time.monotonic(), torch.zeros((), dtype=torch.float64), 0
+            lr = rate(epoch)
+            if stop is not None:
+                if stop.over(lr):
+                    break
+                lr = stop.rate(lr)
+            for rows in batches():
+                optimiser.zero_grad()
+                loss = loss_of(rows)
+                loss.backward()
+                optimiser.step(lr)
+                total = total.to(loss.device) + loss.detach().double() * len(rows)  # the host reads it once an epoch
+                count += len(rows)
+            mean = float(total) / count
+            if not math.isfinite(mean):
+                raise UserError(
+                    f"the loss is {mean} in epoch {epoch + 1} of {epochs} at learning rate {lr}. "
+                    "Lower the recipe's optimiser.lr, or set precision: fp32."
+                )
+            seconds = time.monotonic() - start
+            row = {"epoch": epoch + 1, "rows": count, "loss": mean, "lr": lr, "seconds": seconds}
+            if stop is not None:
+                row["accuracy"] = stop.update(epoch + 1)
+                row["seconds"] = time.monotonic() - start
+            resume.rows += rows_of(row)
+            log.info("epoch %d/%d: loss %.4f, lr %.2e, %.1f s", epoch + 1, epochs, mean, lr, seconds)
+            after_epoch(epoch + 1)
+            resume.save(model, optimiser, generator, epoch + 1, stop)
     return resume.rows
 
 

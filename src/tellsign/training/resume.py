@@ -1,11 +1,13 @@
 """State of a training after a whole epoch, from which the same command goes on after a kill.
 
-Writing it takes longer than a short epoch (12 s for ViT-L/14), so it is written by time: a training that is shorter
-than `SECONDS` writes none, and begins anew after a kill, to the same bytes.
+Writing it takes longer than a short epoch (12 s for ViT-L/14), so it is written by time, in a thread, from copies of
+the tensors, while the next epochs run: a training that is shorter than `SECONDS` writes none, and begins anew after a
+kill, to the same bytes. SIGTERM and Ctrl-C have the last whole epoch's state written before they end the process.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -13,16 +15,20 @@ import os
 import shlex
 import shutil
 import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from tellsign.errors import UserError
 from tellsign.system.files import folder_beside
 from tellsign.system.integrity import MANIFEST, check_files
+from tellsign.system.signals import before_sigterm
 from tellsign.training.early_stopping import EarlyStop
 from tellsign.training.optimisers.build import Optimiser
 
@@ -50,6 +56,21 @@ def seconds_between_states() -> float:
     return seconds
 
 
+@dataclass(frozen=True)
+class State:
+    """A training after so many whole epochs.
+
+    Attributes:
+        done: The epochs.
+        tensors: Copies of the model's, the optimiser's and the generator's tensors, on their devices.
+        progress: What else is needed, as JSON.
+    """
+
+    done: int
+    tensors: Mapping[str, Tensor]
+    progress: str
+
+
 @dataclass
 class Resume:
     """State of a training after a whole epoch, kept in a folder outside the declared outputs.
@@ -61,14 +82,21 @@ class Resume:
     Attributes:
         folder: Where the states are; None keeps none.
         rows: The log of the epochs done.
-        every: Seconds that pass at least between two states, and before the first.
-        saved: When the last one was written, or this was made, on the monotonic clock.
+        every: Seconds that pass at least between two states, and before the first. A state waits until the one before
+            it is written.
+        begun: When the last one was begun, or this was made, on the monotonic clock.
+        last: The state after the last whole epoch.
+        written: The epochs of the last state that was written here.
     """
 
     folder: Path | None
     rows: list[dict[str, float]] = field(default_factory=list)
     every: float = field(default_factory=seconds_between_states)
-    saved: float = field(default_factory=time.monotonic)
+    begun: float = field(default_factory=time.monotonic)
+    last: State | None = None
+    written: int = 0
+    _thread: ThreadPoolExecutor | None = None
+    _writing: Future[None] | None = None
 
     def states(self) -> list[Path]:
         """The states that are there, the newest last."""
@@ -102,6 +130,21 @@ class Resume:
         log.info("resuming after epoch %d", progress["done"])
         return int(progress["done"])
 
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Within the block `save` has a thread that writes, and a process that is told to end writes what `save` got.
+
+        Raises:
+            OSError, SafetensorError: a state could not be written.
+        """
+        with ThreadPoolExecutor(1, "state") as self._thread, before_sigterm(self._write_last):
+            try:
+                yield
+            except KeyboardInterrupt:
+                self._write_last()
+                raise
+            self._wait()
+
     def save(
         self,
         model: nn.Module,
@@ -110,20 +153,47 @@ class Resume:
         done: int,
         stop: EarlyStop | None = None,
     ) -> None:
-        """Keep the state after ``done`` whole epochs, replacing the earlier one, if enough time has passed."""
-        if self.folder is None or time.monotonic() - self.saved < self.every:
+        """Note the state after ``done`` whole epochs, within `kept`; have it written if enough time has passed.
+
+        Raises:
+            OSError, SafetensorError: the state before it could not be written.
+        """
+        if self.folder is None:
             return
-        tensors = {f"{PREFIX}{k}": v.contiguous() for k, v in model.state_dict().items()}
-        tensors |= optimiser.state() | {"generator": generator.get_state()}
+        assert self._thread is not None, "save is called within kept"
+        self.last = None  # so that two copies never take memory, unless one is being written
+        tensors = {f"{PREFIX}{k}": v for k, v in model.state_dict().items()} | optimiser.state()
+        tensors = {k: v.detach().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
         progress = {"done": done, "rows": self.rows, "stop": None if stop is None else stop.state()}
-        target = self.folder / f"state-{done}"
-        earlier = [state for state in self.states() if state != target]
+        self.last = State(done, tensors | {"generator": generator.get_state()}, json.dumps(progress))
+        if time.monotonic() - self.begun >= self.every:
+            self._wait()
+            self.begun = time.monotonic()
+            self._writing = self._thread.submit(self._write, self.folder, self.last)
+
+    def _wait(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
+
+    def _write_last(self) -> None:
+        """Write the state after the last whole epoch, if it is not there yet; that it cannot be is only told."""
+        try:
+            self._wait()
+            if self.folder is not None and self.last is not None and self.last.done > self.written:
+                self._write(self.folder, self.last)
+        except (OSError, SafetensorError) as problem:
+            log.error("the state of this training could not be written: %s", problem)
+
+    def _write(self, folder: Path, state: State) -> None:
+        """Write a state, replacing the earlier one."""
+        target = folder / f"state-{state.done}"
+        earlier = [path for path in self.states() if path != target]
         with folder_beside(target) as part:
-            save_file(tensors, part / "state.safetensors")
-            (part / "progress.json").write_text(json.dumps(progress), encoding="utf-8")
+            save_file({name: tensor.cpu() for name, tensor in state.tensors.items()}, part / "state.safetensors")
+            (part / "progress.json").write_text(state.progress, encoding="utf-8")
             for path in part.iterdir():  # on the disk before its name is, should the power fail
                 with path.open("rb+") as stream:
                     os.fsync(stream.fileno())
-        for state in earlier:
-            shutil.rmtree(state)
-        self.saved = time.monotonic()
+        self.written = state.done
+        for path in earlier:
+            shutil.rmtree(path)
