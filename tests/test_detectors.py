@@ -1,7 +1,12 @@
+import hashlib
+import struct
+
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file, save_file
 
+from tellsign.detectors.base_weights import BaseWeights, digest_of
 from tellsign.detectors.build import build_detector, build_head, load_detector
 from tellsign.detectors.checkpoints import save_weights, weight_files, write_provenance
 from tellsign.errors import UserError
@@ -45,6 +50,54 @@ def test_weights_that_no_manifest_lists_are_refused(folder):
     (folder / "files.sha256").unlink()
     with pytest.raises(UserError, match=r"model\.safetensors was changed .* files\.sha256 says nothing of it"):
         load_detector(folder, torch.device("cpu"))
+
+
+PROBE = SETTINGS | {"trainable": "head", "backbone": {"name": "demo-xception", "weights": "none", "digest": "none"}}
+
+
+@pytest.fixture
+def probe(tmp_path):
+    """A head on a backbone whose weights lie in a file."""
+    save_weights(build_detector(PROBE | {"seed": 7}).backbone, tmp_path / "base.safetensors")
+    settings = PROBE | {"backbone": PROBE["backbone"] | {"weights": str(tmp_path / "base.safetensors"), "digest": "ab"}}
+    detector = build_detector(settings)
+    (folder := tmp_path / "run").mkdir()
+    save_weights(detector, folder / "model.safetensors", BaseWeights.of(detector, settings))
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(settings))
+    write_manifest(folder)
+    return settings, detector, folder
+
+
+def test_a_head_alone_is_stored_and_comes_back_on_the_weights_of_its_file(probe, tmp_path):
+    _, expected, folder = probe
+    assert set(load_file(folder / "model.safetensors")) == {"head.layer.weight", "head.layer.bias"}
+    assert torch.equal(load_file(tmp_path / "base.safetensors")["net.body.0.0.weight"],
+                       expected.backbone.state_dict()["net.body.0.0.weight"])  # fmt: skip
+    moved = (tmp_path / "base.safetensors").rename(tmp_path / "elsewhere.safetensors")
+    base = {"name": "demo-xception", "weights": str(moved), "digest": "ab"}
+    found = load_detector(folder, torch.device("cpu"), base).state_dict()
+    assert found.keys() == expected.state_dict().keys()
+    assert all(torch.equal(value, found[name]) for name, value in expected.state_dict().items())
+    with pytest.raises(UserError, match=r"base\.safetensors' is no file"):
+        load_detector(folder, torch.device("cpu"))
+
+
+def test_a_head_on_other_weights_than_its_own_is_refused_by_name(probe, tmp_path):
+    settings, detector, folder = probe
+    state = load_file(tmp_path / "base.safetensors")
+    state["net.body.0.0.weight"][0, 0, 0, 0] += 1e-3
+    save_file(state, tmp_path / "base.safetensors")
+    with pytest.raises(UserError, match=r"is a head on the weights of demo-xception whose file had the digest ab"):
+        load_detector(folder, torch.device("cpu"))
+    for part in ({"trainable": "all"}, {"backbone": SETTINGS["backbone"]}):
+        assert BaseWeights.of(detector, settings | part) is None
+    assert BaseWeights.of(build_detector(settings | {"trainable": "all"}), settings) is None
+
+
+def test_the_digest_of_tensors_is_that_of_their_names_types_shapes_and_bytes():
+    tensors = {"b": torch.tensor([[1.5], [2.0]]), "a": torch.tensor(3)}
+    told = b"a torch.int64 ()\n" + struct.pack("<q", 3) + b"b torch.float32 (2, 1)\n" + struct.pack("<2f", 1.5, 2.0)
+    assert digest_of(tensors) == hashlib.sha256(told).hexdigest()
 
 
 def test_a_heads_weights_start_with_the_deviation_asked_for():

@@ -143,6 +143,11 @@ def test_costs_of_a_run_follow_from_its_recipe(tmp_path):
     score = Artifact("score", "p/r", {"view": {"crop": 20}, "keep": 2}, needs)
     costs = Costs(counter(config, tmp_path), RATES, "one")
     assert costs.of(crops).bytes == Amount(80 * 500_000 * 3)
+    probe = recipe | {"trainable": "head", "backbone": {"name": "net", "digest": "ab"}, "head": {"name": "linear"}}
+    dim, needs = RATES.networks["net"].dim, train.needs
+    assert costs.of(Artifact("train", "p/h-s0", probe, needs)).bytes == Amount(2 * 4 * (dim + 1))
+    bank = probe | {"head": {"name": "nearest"}, "epochs": 0}
+    assert costs.of(Artifact("train", "p/n-s0", bank, needs)).bytes == Amount(60 * 4 * dim)
     trained = costs.of(train)
     assert trained.trained == Amount(60 * 4) and trained.bytes == Amount(2 * 1000 * 4)
     assert trained.hours.value == pytest.approx(240 / (5.0 / 4) / 3600)  # twice the side: a quarter of the rate

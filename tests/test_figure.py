@@ -14,6 +14,8 @@ from tellsign.data.features import Features
 from tellsign.detectors import build as detectors
 from tellsign.errors import UserError
 from tellsign.evaluation.metrics import COMPARISONS, METRICS
+from tellsign.results.figures.drawing import Inputs
+from tellsign.results.figures.networks import Networks
 from tellsign.schema.figures import figure_settings
 from tellsign.stages import figure
 from tellsign.system.parquet import read_rows, write_rows
@@ -309,12 +311,21 @@ def folder(tmp_path, monkeypatch):
         return features[:, 0] - features[:, 1]
 
     detector = SimpleNamespace(backbone=Stand(), head=head)
-    monkeypatch.setattr(detectors, "load_detector", lambda folder, device: detector)
+    monkeypatch.setattr(detectors, "load_detector", lambda folder, device, base=None: detector)
     monkeypatch.setattr(detectors, "load_encoder", lambda folder, device: detector.backbone)
     made = tmp_path / "tam-s0.0123456789ab"
     made.mkdir()
     (made / "recipe.yaml").write_text(yaml.safe_dump({"crop": SIDE}))
     return made
+
+
+def test_a_frozen_backbone_is_read_from_where_the_plan_says(tmp_path, folder, monkeypatch):
+    base, seen, load = {"name": "n", "weights": "w", "digest": "d"}, [], detectors.load_detector
+    monkeypatch.setattr(detectors, "load_detector", lambda *given: seen.append(given[2]) or load(*given))
+    inputs, _ = image_files(tmp_path)
+    spec = {"name": "test", "kind": "cam", "split": "test", "crop": SIDE, "networks": {"tam": {"backbone": base}}}
+    Networks(spec, Inputs(checkpoints={"tam": folder}, **inputs, device="cpu")).detector({"run": "tam"})
+    assert seen == [base]
 
 
 def test_cam_is_the_closed_form_of_a_linear_detector(tmp_path, folder):

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from conftest import ROOT, demo_config, make_plan
 from safetensors.numpy import save_file
+from small_runs import plan_of
 
 from tellsign.commands.configuration import wanted
 from tellsign.errors import UserError
@@ -515,3 +516,16 @@ def test_a_misspelt_target_is_refused(demo, word, near):
 
 def test_targets_that_are_rules_or_files_are_snakemakes_own(demo):
     assert wanted(demo, ["demo_weights", "data/x.csv", "README.md"]) == []
+
+
+def test_what_scores_a_frozen_backbone_is_given_the_file_of_its_weights(tmp_path):
+    frozen = {"trainable": "head", "backbone": {"name": "demo-clip-vit", "weights": "shipped"}}
+    runs = {"probe": frozen, "few": frozen | {"start": "run:probe", "shots": 2}, "tuned": {"start": "run:probe"}}
+    runs |= {"all": {}, "late": frozen | {"start": "run:all"}, "random": frozen | {"backbone": {"weights": "none"}}}
+    plan = plan_of(tmp_path, runs, {"backbone": frozen["backbone"]})
+    made = {name: plan.checkpoint(plan.run("toys", name), 0).settings["backbone"] for name in runs}
+    assert len({made[name]["digest"] for name in ("probe", "few", "tuned", "all")}) == 1
+    assert made["late"]["digest"] == made["random"]["digest"] == "none"
+    networks = {name: plan.score(plan.run("toys", name)).settings["networks"] for name in runs}
+    kept = {"backbone": made["probe"]}
+    assert networks == {"probe": kept, "few": kept, "tuned": {}, "all": {}, "late": {}, "random": {}}

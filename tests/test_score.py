@@ -47,7 +47,7 @@ def checkpoint(tmp_path, monkeypatch):
 def test_a_run_looks_at_its_own_last_epochs_of_a_training_that_keeps_more(checkpoint, keep, epochs):
     rows = {"subset": ["ldm"], "id": ["a"], "label": np.array([1], np.int8), "rank": [0]}
     write_rows(checkpoint / "split.parquet", rows)
-    settings = {"paper": "p", "run": "r", "method": "constant", "view": {}, "keep": keep}
+    settings = {"paper": "p", "run": "r", "method": "constant", "view": {}, "networks": {}, "keep": keep}
     score.main(
         settings=settings | {"tests": {"t": {"benchmark": "b", "perturbation": "none"}}},
         checkpoints={"0": checkpoint},

@@ -21,6 +21,7 @@ from tellsign.methods.losses import binary_cross_entropy
 from tellsign.methods.masks.random_box import random_box
 from tellsign.schema.loading import build, plain
 from tellsign.stages import score, train
+from tellsign.system.parquet import read_rows
 from tellsign.training.optimisers.adam_steps import Adam
 
 pytestmark = pytest.mark.usefixtures("state_every_epoch")
@@ -68,20 +69,22 @@ def data(tmp_path_factory) -> Path:
     return folder
 
 
-def settings_of(recipe: dict, seed: int = 0) -> dict:
+def settings_of(recipe: dict, seed: int = 0, digest: str = "none") -> dict:
     """What the plan hands to the stage."""
     built = build(ImageRecipe, {"crop": 32, "batch_size": 4} | recipe, "test")
     settings = plain(built) | {"seed": seed, "start": None}
     settings["data"] = {"subsets": [], "count": built.data.count}
-    settings["backbone"]["digest"] = "none"
+    settings["backbone"]["digest"] = digest
     return {key: value for key, value in settings.items() if key not in ("resize", "resize_test", "crop_test", "bias")}
 
 
-def trained(data: Path, out: Path, recipe: dict, **changes) -> tuple[dict[str, torch.Tensor], list[dict[str, str]]]:
+def trained(
+    data: Path, out: Path, recipe: dict, digest: str = "none", **changes
+) -> tuple[dict[str, torch.Tensor], list[dict[str, str]]]:
     """Weights and log of a training."""
     validation = {"validation_split": data / "val.parquet", "validation_inputs": {"crops": data / "val"}}
     train.main(
-        settings=settings_of(recipe),
+        settings=settings_of(recipe, digest=digest),
         split=data / "train.parquet",
         inputs={"crops": data / "train"},
         out=out,
@@ -90,6 +93,20 @@ def trained(data: Path, out: Path, recipe: dict, **changes) -> tuple[dict[str, t
         | changes,
     )
     return load_file(out / "model.safetensors"), list(csv.DictReader((out / "log.csv").read_text().splitlines()))
+
+
+def scored(data: Path, run: Path, crop: int) -> list[float]:
+    """Scores of the validation images."""
+    score.main(
+        settings={"paper": "p", "run": "r", "keep": 1, "method": "image", "networks": {}, "view": {"crop": crop},
+                  "tests": {"t": {"benchmark": "b", "perturbation": "none"}}},
+        checkpoints={"0": run},
+        splits={"t": data / "val.parquet"},
+        inputs={"crops@t": data / "val"},
+        out=run.with_name("scores.parquet"),
+        device="cpu",
+    )  # fmt: skip
+    return read_rows(run.with_name("scores.parquet"))["score"].to_pylist()
 
 
 @pytest.mark.parametrize(
@@ -107,16 +124,7 @@ def test_every_baselines_recipe_trains_and_scores(data, tmp_path, recipe):
     weights, log = trained(data, tmp_path / "run", recipe)
     assert all(torch.isfinite(value).all() for value in weights.values())
     assert 1 <= len(log) <= recipe["epochs"] and all(float(row["loss"]) > 0 for row in log)
-    score.main(
-        settings={"paper": "p", "run": "r", "keep": 1, "method": "image",
-                  "view": {"crop": 72 if "clip" in recipe["backbone"]["name"] else 32},
-                  "tests": {"t": {"benchmark": "b", "perturbation": "none"}}},
-        checkpoints={"0": tmp_path / "run"},
-        splits={"t": data / "val.parquet"},
-        inputs={"crops@t": data / "val"},
-        out=tmp_path / "scores.parquet",
-        device="cpu",
-    )  # fmt: skip
+    scored(data, tmp_path / "run", 72 if "clip" in recipe["backbone"]["name"] else 32)
 
 
 @contextmanager
@@ -143,6 +151,38 @@ def test_a_killed_early_stopping_training_resumes_to_the_same_bytes(data, tmp_pa
     _, after = trained(data, tmp_path / "again", CNNDET)
     assert (tmp_path / "whole/model.safetensors").read_bytes() == (tmp_path / "again/model.safetensors").read_bytes()
     assert [row | {"seconds": ""} for row in after] == [row | {"seconds": ""} for row in log]
+
+
+def test_a_linear_probe_stores_its_head_alone_and_scores_as_one_that_stores_all(data, tmp_path, monkeypatch):
+    recipe, layer = UNIFD | {"epochs": 3, "keep": 2}, {"head.layer.weight", "head.layer.bias"}
+    whole, _ = trained(data, tmp_path / "whole", recipe)
+    with killed_in_save(monkeypatch, 1):
+        trained(data, tmp_path / "head", recipe, digest="ab")
+    (state,) = (tmp_path / "head-work").rglob("state.safetensors")
+    assert {name for name in load_file(state) if name.startswith("model.")} == {f"model.{name}" for name in layer}
+    head, _ = trained(data, tmp_path / "head", recipe, digest="ab")
+    assert set(head) == layer and all(torch.equal(whole[name], value) for name, value in head.items())
+    assert set(load_file(tmp_path / "head" / "epoch-02.safetensors")) == layer
+    assert scored(data, tmp_path / "head", 72) == scored(data, tmp_path / "whole", 72)
+    begun = image.starting_detector(settings_of(recipe, digest="ab") | {"start": "run"}, tmp_path / "head")
+    assert all(torch.equal(whole[name], value) for name, value in begun.state_dict().items())
+
+
+def test_a_method_that_changes_a_frozen_backbone_is_refused(data, tmp_path, monkeypatch):
+    def changed(detector, _):
+        next(detector.train().backbone.parameters()).add_(1)
+
+    monkeypatch.setattr(image, "set_batch_norm", changed)
+    with pytest.raises(RuntimeError, match="the method changed it"):
+        trained(data, tmp_path / "run", UNIFD, digest="ab")
+
+
+def test_early_stopping_takes_up_the_best_epochs_head_alone(data, tmp_path, monkeypatch):
+    accuracies = iter([0.9, 0.5, 0.4])
+    monkeypatch.setattr(image, "accuracy_of", lambda *_: next(accuracies))
+    best, _ = trained(data, tmp_path / "best", UNIFD | {"epochs": 3, "stop": STOP}, digest="ab")
+    first, _ = trained(data, tmp_path / "first", UNIFD, digest="ab")
+    assert all(torch.equal(best[name], value) for name, value in first.items())
 
 
 def test_kept_weights_that_change_while_they_wait_are_refused(data, tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from tellsign.commands.rates import Rates
 from tellsign.detectors.recipes.base import Recipe, Work
 from tellsign.detectors.registry import recipe_class
 from tellsign.plan.artifact import Artifact
+from tellsign.schema.frozen import frozen_network
 from tellsign.stages.registry import STAGES
 
 
@@ -106,6 +107,15 @@ class Costs:
         size = self._rates.networks.get(network)
         return copies * (4.0 * size.parameters) if size else UNKNOWN
 
+    def _head(self, network: str, head: Mapping[str, Any], images: Amount) -> Amount:
+        """A head alone, whose backbone's weights lie in their own file."""
+        size = self._rates.networks.get(network)
+        if size is None:
+            return UNKNOWN
+        if head["name"] == "nearest":  # it stores features
+            return images * (4.0 * size.dim)
+        return Amount(4.0 * (size.dim + 1) * head.get("hidden", 1))
+
     def _crops(self, artifact: Artifact) -> Cost:
         drawn = self._counter.drawn(artifact.needs["split"][0][1])
         settings = artifact.settings
@@ -134,7 +144,10 @@ class Costs:
         work = _recipe_of(settings).work(settings)
         if work is None:
             return made
-        made += self._worked(an_epoch * epochs, work) + Cost(bytes=self._weights(work.network, copies))
+        stored = self._weights(work.network, copies)
+        if frozen_network(settings) is not None:
+            stored = self._head(work.network, settings["head"], an_epoch) * copies.value
+        made += self._worked(an_epoch * epochs, work) + Cost(bytes=stored)
         for _, split in artifact.needs.get("validation_split", ()):
             stop = settings["stop"]
             looked_at = self._counter.drawn(split).images(stop["subsets"], stop["count"]) * epochs

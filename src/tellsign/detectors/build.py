@@ -15,6 +15,7 @@ from tellsign.networks.backbones.loading import load_backbone
 from tellsign.networks.detector import Detector
 from tellsign.networks.determinism import seeded
 from tellsign.networks.heads import HEADS
+from tellsign.schema.frozen import frozen_network
 
 
 def build_head(head: Mapping[str, Any], dim: int, seed: int) -> nn.Module:
@@ -33,12 +34,23 @@ def build_detector(settings: Mapping[str, Any]) -> Detector:
     return Detector(backbone, head, frozen=settings["trainable"] == "head")
 
 
-def load_detector(folder: Path, device: torch.device, weights: str = "model.safetensors") -> Detector:
-    """The detector of a checkpoint folder, ready for evaluation."""
+def shaped_detector(settings: Mapping[str, Any]) -> Detector:
+    """The detector of a checkpoint's settings, with the weights alone that checkpoints leave in their own file."""
+    network = frozen_network(settings) or settings["backbone"] | {"weights": "none"}
+    return build_detector({**settings, "backbone": network})
+
+
+def load_detector(folder: Path, device: torch.device, base: Mapping[str, str] | None = None) -> Detector:
+    """The detector of a checkpoint folder, ready for evaluation.
+
+    Args:
+        folder: The checkpoint folder.
+        device: Where batches are computed.
+        base: The frozen backbone, with the place of its weights; None for where they lay when it was trained.
+    """
     settings = read_recipe(folder)
-    settings["backbone"] = settings["backbone"] | {"weights": "none"}  # all weights are in the folder
-    detector = build_detector(settings)
-    load_weights(detector, folder / weights)
+    detector = shaped_detector({**settings, "backbone": base or settings["backbone"]})
+    load_weights(detector, folder / "model.safetensors")
     return detector.to(device).eval()
 
 

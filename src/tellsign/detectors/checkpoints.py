@@ -11,6 +11,7 @@ import yaml
 from safetensors.torch import save_file
 from torch import nn
 
+from tellsign.detectors.base_weights import BaseWeights, frozen_part
 from tellsign.errors import UserError
 from tellsign.networks.state import load_strictly, read_state
 from tellsign.system.files import file_beside, write_text
@@ -30,11 +31,13 @@ def read_recipe(folder: Path) -> dict[str, Any]:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-def save_weights(model: nn.Module, path: Path) -> None:
-    """Write a model's state as safetensors, whole or not at all."""
-    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+def save_weights(model: nn.Module, path: Path, base: BaseWeights | None = None) -> None:
+    """Write a model's state as safetensors, whole or not at all; of weights that lie in a file of their own a note."""
+    left_out = frozen_part(model) if base is not None else {}
+    stored = {key: value for key, value in model.state_dict().items() if key not in left_out}
+    state = {key: value.detach().cpu().contiguous() for key, value in stored.items()}
     with file_beside(path) as part:
-        save_file(state, part)
+        save_file(state, part, None if base is None else base.note())
 
 
 def write_provenance(folder: Path, facts: Mapping[str, Any]) -> None:
@@ -43,11 +46,11 @@ def write_provenance(folder: Path, facts: Mapping[str, Any]) -> None:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Load the state of a model from its checkpoint folder, strictly.
+    """Load the state of a model from its checkpoint folder, strictly; what it leaves out must be in the model already.
 
     Raises:
         UserError: the file is missing, is not the one that its folder's manifest lists, or does not fit; every tensor
-            that differs is listed.
+            that differs is listed. Or the model holds other weights than those that the file leaves out.
     """
     if not path.is_file():
         raise UserError(f"there is no {path}. Delete {path.parent} and run the same command again.")
@@ -57,7 +60,9 @@ def load_weights(model: nn.Module, path: Path) -> None:
             f"{path} was changed since it was made: its sha256 is {digest}, {MANIFEST} says {listed}. Delete "
             f"{path.parent} and run the same command again, or restore it."
         )
-    load_strictly(model, read_state(path), str(path))
+    base = BaseWeights.noted_in(path)
+    held = {} if base is None else base.held_by(model, path)
+    load_strictly(model, held | read_state(path), str(path))
 
 
 def kept_weights(epochs: int, keep: int) -> dict[int, str]:

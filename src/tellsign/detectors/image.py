@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from tellsign.data.augmentations import AUGMENTATIONS
 from tellsign.data.pixels import PixelTable, augment
-from tellsign.detectors.build import build_detector, load_encoder
+from tellsign.detectors.build import build_detector, load_encoder, shaped_detector
 from tellsign.detectors.checkpoints import load_weights
 from tellsign.detectors.protocol import Phase, Sample
 from tellsign.errors import UserError
@@ -152,8 +152,7 @@ class ImageMethod:
     @classmethod
     def restore(cls, settings: Mapping[str, Any], view: Mapping[str, Any], device: torch.device) -> Self:
         """See `Method.restore`; ``view`` holds ``crop``, the side of the centre crop."""
-        weightless = {**settings, "backbone": settings["backbone"] | {"weights": "none"}}  # the checkpoint has them
-        return cls(build_detector(weightless).to(device), settings, view["crop"], device)
+        return cls(shaped_detector(settings).to(device), settings, view["crop"], device)
 
     def shape(self) -> dict[str, Any]:
         """See `Method.shape`: a bank's length is its checkpoint's."""

@@ -16,7 +16,7 @@ from tellsign.plan.data import DataPlan
 from tellsign.plan.presentation import RUNS, cells, check_cell, sides
 from tellsign.plan.recipes import Run
 from tellsign.plan.shown import numbers_to_come
-from tellsign.plan.training import TrainingPlan
+from tellsign.plan.training import TrainingPlan, frozen_networks
 from tellsign.registry import Record
 from tellsign.results.figures.kinds import FIGURE_KINDS, is_made_from_metrics
 from tellsign.results.tables.kinds import TABLE_KINDS
@@ -246,6 +246,8 @@ class ResultsPlan:
         rows = settings.get("rows", ())
         splits = list(dict.fromkeys([spec["split"], *(row["split"] for row in rows if "split" in row)]))
         detectors = [(run.name, made) for run in runs if (made := self._training.detector(run))]
+        if networks := {run: frozen for run, made in detectors if (frozen := frozen_networks(made))}:
+            settings["networks"] = networks
         needs: dict[str, list[tuple[str, Artifact]] | None] = {
             "checkpoints": detectors or None,
             "encoders": [(e, self._training.pretrain(paper, e)) for e in named_under(spec, "encoder")] or None,

@@ -17,6 +17,7 @@ from tellsign.plan.networks import Networks
 from tellsign.plan.recipes import Run, training_key
 from tellsign.registry import Record
 from tellsign.schema.data import Bias, Perturbation, Test
+from tellsign.schema.frozen import PART, frozen_network
 from tellsign.schema.loading import plain
 from tellsign.schema.networks import Encoder
 from tellsign.schema.training import Data, EarlyStopping, Pretrain
@@ -91,8 +92,9 @@ class TrainingPlan:
         }
         if (start := self._start(run, seed)) is not None:
             needs["start"] = start
+            base = frozen_network(start.settings) or {"weights": "none", "digest": "none"}
             for field in recipe.networks():
-                settings[field] |= {"weights": "none", "digest": "none"}
+                settings[field] |= {"weights": base["weights"], "digest": base["digest"]}
         if (validation := recipe.validation()) is not None:
             self._check_sample(validation, run.place)
             needs["validation_split"] = self._data.split(validation.split, tuple(validation.subsets))
@@ -175,7 +177,7 @@ class TrainingPlan:
         recipe = run.recipe
         checkpoints = [(str(seed), self.checkpoint(run, seed)) for seed in run.seeds]
         settings: dict[str, Any] = {"paper": run.paper, "run": run.name, "keep": recipe.keep, "tests": {}}
-        settings |= {"method": recipe.method, "view": recipe.view()}
+        settings |= {"method": recipe.method, "view": recipe.view(), "networks": frozen_networks(checkpoints[0][1])}
         splits, inputs = [], []
         for test_name in run.tests:
             test: Test = self._configuration.papers[run.paper].tests[test_name]
@@ -206,6 +208,12 @@ class TrainingPlan:
 
     def _embeddings(self, run: Run) -> list[Embeddings]:
         return [source for source in run.recipe.test_inputs().values() if isinstance(source, Embeddings)]
+
+
+def frozen_networks(checkpoint: Artifact) -> dict[str, dict[str, str]]:
+    """Networks whose weights a checkpoint leaves in their own file, which whatever loads it reads too, by setting."""
+    network = frozen_network(checkpoint.settings)
+    return {} if network is None else {PART: network}
 
 
 def detector_entries(run: Run) -> tuple[Record, ...]:

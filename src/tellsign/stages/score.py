@@ -1,7 +1,7 @@
 """Score test sets with all checkpoints of a run, by its method (`tellsign.detectors`).
 
-Reads   the checkpoint folder of each seed, and for each test set its split and the inputs that the method looks at,
-        by role and test set (crops@test)
+Reads   the checkpoint folder of each seed (of a frozen backbone also the weights' own file), and for each test set its
+        split and the inputs that the method looks at, by role and test set (crops@test)
 Writes  one Parquet file: paper, run, seed, epoch, benchmark, subset, perturbation, id, label, score = p(fake)
 """
 
@@ -32,14 +32,26 @@ def inputs_by_test(inputs: Mapping[str, Path], method_class: type[Method]) -> di
 
 
 def restored_methods(
-    folder: Path, keep: int, view: Mapping[str, Any], device: torch.device
+    folder: Path,
+    keep: int,
+    view: Mapping[str, Any],
+    device: torch.device,
+    networks: Mapping[str, Any] | None = None,
 ) -> Iterator[tuple[int, str, Method]]:
     """What a run looks at in a checkpoint folder: epoch, target subset or "", and the method with those weights.
+
+    Args:
+        folder: The checkpoint folder.
+        keep: So many of its last epochs.
+        view: How pictures are looked at.
+        device: Where batches are computed.
+        networks: Networks whose weights it leaves in their own file, by setting; None for where they lay when it was
+            trained.
 
     Raises:
         UserError: weights do not fit, or were changed.
     """
-    recipe = read_recipe(folder)
+    recipe = read_recipe(folder) | dict(networks or {})
     weights = list(weight_files(folder))
     last = max(epoch for epoch, _, _ in weights)  # where training stopped early not the recipe's
     for epoch, target, name in weights:
@@ -71,7 +83,8 @@ def main(
     opened = inputs_by_test(inputs, METHODS.load(settings["method"]))
     rows = {test: read_rows(path) for test, path in splits.items()}
     for seed, folder in checkpoints.items():
-        for epoch, target, method in restored_methods(folder, settings["keep"], settings["view"], target_device):
+        restored = restored_methods(folder, settings["keep"], settings["view"], target_device, settings["networks"])
+        for epoch, target, method in restored:
             for test, facts in settings["tests"].items():
                 wanted = rows_of_subset(rows[test], target) if target else rows[test]
                 if not len(wanted):

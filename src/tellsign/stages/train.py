@@ -22,12 +22,12 @@ import torch
 import yaml
 
 from tellsign.data.rows import chosen_rows, subsets_of
-from tellsign.detectors.checkpoints import kept_weights, save_weights, write_provenance
+from tellsign.detectors.base_weights import PREFIX, BaseWeights
+from tellsign.detectors.checkpoints import kept_weights, load_weights, save_weights, write_provenance
 from tellsign.detectors.protocol import Method, Phase, Sample
 from tellsign.detectors.registry import METHODS
 from tellsign.errors import UserError
 from tellsign.networks.determinism import pick_device
-from tellsign.networks.state import read_state
 from tellsign.system.files import add_to_manifest, folder_beside, write_text
 from tellsign.system.integrity import read_manifest, sha256_of_file
 from tellsign.system.locks import exclusive_lock
@@ -35,9 +35,9 @@ from tellsign.training.fit import fit, write_log
 from tellsign.training.resume import Resume
 
 
-def keep_weights(method: Method, path: Path) -> None:
+def keep_weights(method: Method, path: Path, base: BaseWeights | None) -> None:
     """Write weights that wait for the training's end, and their sha256 into their folder's manifest."""
-    save_weights(method.model, path)
+    save_weights(method.model, path, base)
     add_to_manifest(path)
 
 
@@ -72,7 +72,9 @@ class PhaseResult:
     folder: Path
 
 
-def run_phase(method: Method, phase: Phase, keep: int, state: Path, generator: torch.Generator) -> PhaseResult:
+def run_phase(
+    method: Method, phase: Phase, keep: int, state: Path, generator: torch.Generator, base: BaseWeights | None
+) -> PhaseResult:
     """Run a phase from where its state stands; the model holds the last epoch's weights after it, or the best one's.
 
     Args:
@@ -81,6 +83,7 @@ def run_phase(method: Method, phase: Phase, keep: int, state: Path, generator: t
         keep: So many of the last epochs are kept.
         state: Folder of its state and kept weights.
         generator: Source of every draw.
+        base: Weights that no file of these holds.
 
     Raises:
         UserError: the loss is not finite, or what was kept of a killed training was changed.
@@ -91,9 +94,9 @@ def run_phase(method: Method, phase: Phase, keep: int, state: Path, generator: t
 
     def keep_epoch(done: int) -> None:
         if stop is not None and stop.epoch == done:
-            keep_weights(method, weights / last)
+            keep_weights(method, weights / last, base)
         elif stop is None and done in names:
-            keep_weights(method, weights / names[done])
+            keep_weights(method, weights / names[done], base)
 
     log = fit(
         method.model,
@@ -103,14 +106,14 @@ def run_phase(method: Method, phase: Phase, keep: int, state: Path, generator: t
         epochs=phase.epochs,
         rate=phase.rate,
         generator=generator,
-        resume=Resume(state),
+        resume=Resume(state, without=None if base is None else PREFIX),
         after_epoch=keep_epoch,
         stop=stop,
     )
     if stop is None:
         return PhaseResult(log, phase.epochs, tuple(names.values()), weights)
     check_kept(weights / last, weights / last)
-    method.model.load_state_dict(read_state(weights / last))
+    load_weights(method.model, weights / last)
     return PhaseResult(log, stop.epoch, (), weights)
 
 
@@ -162,7 +165,7 @@ class TrainingResult:
 def run_training(
     method: Method,
     training: Training,
-    keep: int,
+    settings: Mapping[str, Any],
     sample: Sample,
     validation: Sample | None,
     generator: torch.Generator,
@@ -174,7 +177,7 @@ def run_training(
     Args:
         method: What is trained.
         training: Names the weights.
-        keep: So many of the last phase's epochs are kept; of a few-shot training always the last alone.
+        settings: The recipe. Of the last phase's epochs the last ``keep`` are kept, of a few-shot training the last.
         sample: The training images.
         validation: The images that early stopping looks at, if any.
         generator: Source of every draw.
@@ -183,12 +186,17 @@ def run_training(
 
     Raises:
         UserError: as `run_phase`.
+        RuntimeError: the method changed what its recipe says is frozen.
     """
     results: list[PhaseResult] = []
+    keep = 1 if training.target else settings["keep"]
+    base = BaseWeights.of(method.model, settings)
     for number, phase in enumerate(method.phases(sample, validation, generator)):
         place = state / f"phase-{number + 1}" if number else state
-        results.append(run_phase(method, phase, 1 if training.target else keep, place, generator))
-    save_weights(method.model, out / training.name)
+        results.append(run_phase(method, phase, keep, place, generator, base))
+    if base is not None and not base.are_in(method.model):
+        raise RuntimeError("trainable: head says that the backbone is frozen, but the method changed it")
+    save_weights(method.model, out / training.name, base)
     for name in results[-1].kept if results else ():
         shutil.copyfile(results[-1].folder / name, out / name)
         check_kept(out / name, results[-1].folder / name)
@@ -234,7 +242,7 @@ def main(
             method = method_class.begin(settings, sample, start, target_device)
             generator = torch.Generator().manual_seed(settings["seed"])
             state = work / (training.target or "whole")
-            result = run_training(method, training, settings["keep"], sample, validation, generator, state, part)
+            result = run_training(method, training, settings, sample, validation, generator, state, part)
             results.append(result)
         write_log(part / "log.csv", [row for result in results for row in result.log])
         write_text(part / "recipe.yaml", yaml.safe_dump({**settings, **results[-1].shape}, sort_keys=True))

@@ -87,6 +87,8 @@ class Resume:
         begun: When the last one was begun, or this was made, on the monotonic clock.
         last: The state after the last whole epoch.
         written: The epochs of the last state that was written here.
+        without: What the names of those of the model's tensors begin with that training leaves as they are, so that
+            no state holds them; None where there are none.
     """
 
     folder: Path | None
@@ -95,6 +97,7 @@ class Resume:
     begun: float = field(default_factory=time.monotonic)
     last: State | None = None
     written: int = 0
+    without: str | None = None
     _thread: ThreadPoolExecutor | None = None
     _writing: Future[None] | None = None
 
@@ -121,7 +124,8 @@ class Resume:
         check_files(state, advice)
         tensors = load_file(state / "state.safetensors")
         progress = json.loads((state / "progress.json").read_text(encoding="utf-8"))
-        model.load_state_dict({k.removeprefix(PREFIX): v for k, v in tensors.items() if k.startswith(PREFIX)})
+        state = {k.removeprefix(PREFIX): v for k, v in tensors.items() if k.startswith(PREFIX)}
+        model.load_state_dict({k: v for k, v in model.state_dict().items() if self._stays(k)} | state)
         optimiser.load_state({k: v for k, v in tensors.items() if not k.startswith(PREFIX)})
         generator.set_state(tensors["generator"])
         self.rows = progress["rows"]
@@ -162,7 +166,8 @@ class Resume:
             return
         assert self._thread is not None, "save is called within kept"
         self.last = None  # so that two copies never take memory, unless one is being written
-        tensors = {f"{PREFIX}{k}": v for k, v in model.state_dict().items()} | optimiser.state()
+        tensors = {f"{PREFIX}{k}": v for k, v in model.state_dict().items() if not self._stays(k)}
+        tensors |= optimiser.state()
         tensors = {k: v.detach().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
         progress = {"done": done, "rows": self.rows, "stop": None if stop is None else stop.state()}
         self.last = State(done, tensors | {"generator": generator.get_state()}, json.dumps(progress))
@@ -170,6 +175,10 @@ class Resume:
             self._wait()
             self.begun = time.monotonic()
             self._writing = self._thread.submit(self._write, self.folder, self.last)
+
+    def _stays(self, name: str) -> bool:
+        """Whether training leaves one of the model's tensors as it is."""
+        return self.without is not None and name.startswith(self.without)
 
     def _wait(self) -> None:
         if self._writing is not None:

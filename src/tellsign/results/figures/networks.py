@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tellsign.data.features import Features
     from tellsign.data.pixels import PixelTable
     from tellsign.networks.backbones.backbone import Backbone
+    from tellsign.networks.detector import Detector
 
 BATCH = 64
 """Images at once through a network."""
@@ -117,14 +118,12 @@ class Networks:
         Raises:
             UserError: the row names none that was given, or the stored crops are smaller than it needs.
         """
-        from tellsign.detectors.build import load_detector, load_encoder
-        from tellsign.detectors.checkpoints import read_recipe
+        from tellsign.detectors.build import load_encoder
 
         if "run" in row:
-            folder = choose(self.inputs.checkpoints, short_name(row["run"]), "run among the checkpoints")
-            backbone = load_detector(folder, self.device).backbone
-            side = backbone.size or read_recipe(folder)["crop"]
-        elif "encoder" in row:
+            detector, side = self.detector(row)
+            return detector.backbone, side
+        if "encoder" in row:
             folder = choose(self.inputs.encoders, row["encoder"], "encoder")
             backbone = load_encoder(folder, self.device)
             side = backbone.size or self.spec["crop"]
@@ -132,6 +131,23 @@ class Networks:
             raise UserError(f"figure {self.spec['name']!r}: a row needs 'run' or 'encoder'; it has: {', '.join(row)}.")
         self.check_side(side)
         return backbone, side
+
+    def detector(self, row: Mapping[str, Any]) -> tuple[Detector, int]:
+        """The detector of the run that a row names, and the side of the crops it takes.
+
+        Raises:
+            UserError: that run was not given, its weights do not fit, or the stored crops are smaller than it needs.
+        """
+        from tellsign.detectors.build import load_detector
+        from tellsign.detectors.checkpoints import read_recipe
+
+        run = short_name(row["run"])
+        folder = choose(self.inputs.checkpoints, run, "run among the checkpoints")
+        networks = self.spec.get("networks", {}).get(run, {})
+        detector = load_detector(folder, self.device, networks.get("backbone"))
+        side = detector.backbone.size or read_recipe(folder)["crop"]
+        self.check_side(side)
+        return detector, side
 
     def check_side(self, side: int) -> None:
         """Refuse crops that would be tiled to fit.

@@ -8,8 +8,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from tellsign.errors import UserError, choose
-from tellsign.results.figures.drawing import Columns, Drawing, Inputs, add, printed, short_name
+from tellsign.errors import UserError
+from tellsign.results.figures.drawing import Columns, Drawing, Inputs, add, printed
 from tellsign.results.figures.networks import Networks
 from tellsign.results.figures.page import SMALL, WIDTH, bar_below, drawing, page
 from tellsign.schema.fields import NonNegative, Positive
@@ -47,8 +47,6 @@ def cam(spec: Mapping[str, Any], inputs: Inputs) -> Drawing:
     networks = Networks(spec, inputs)
     import torch
 
-    from tellsign.detectors.build import load_detector
-    from tellsign.detectors.checkpoints import read_recipe
     from tellsign.evaluation.explain import as_share, class_activation
 
     classes = networks.classes(spec["split"], spec["subsets"], spec["real"], spec["fake"])
@@ -61,10 +59,8 @@ def cam(spec: Mapping[str, Any], inputs: Inputs) -> Drawing:
     columns: Columns = {c: [] for c in ("detector", "image", "id", "score", "row", "column", "share")}
     sides = []
     for row in spec["rows"]:
-        folder = choose(inputs.checkpoints, short_name(row["run"]), "run among the checkpoints")
-        detector = load_detector(folder, networks.device)
-        sides.append(detector.backbone.size or read_recipe(folder)["crop"])
-        networks.check_side(sides[-1])
+        detector, side = networks.detector(row)
+        sides.append(side)
         x = detector.backbone.preprocess(table.center_crops(rows, sides[-1]).to(networks.device))
         raw, score = class_activation(detector.backbone, detector.head, x, labels.to(networks.device), spec["target"])
         maps[row["label"]] = as_share(raw.cpu().numpy(), spec["scale"])
