@@ -97,9 +97,10 @@ class CropMethod(ABC):
 
     def phases(self, sample: Sample, validation: Sample | None, generator: torch.Generator) -> Iterator[Phase]:
         """See `Method.phases`: one phase, or none where the recipe has no epochs."""
-        settings, table, rows = self.settings, sample.inputs["crops"], sample.rows("crops")
+        settings = self.settings
         if settings["epochs"] == 0:
             return
+        table, rows = sample.inputs["crops"], sample.rows("crops")
 
         def loss(batch: Int64[Tensor, " b"]) -> Float[Tensor, ""]:
             pixels = self.training_crops(table, rows[batch], generator)

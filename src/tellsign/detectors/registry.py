@@ -28,6 +28,7 @@ METHODS = Registry(
     {
         "image": Record("tellsign.detectors.image", "ImageMethod"),
         "features": Record("tellsign.detectors.features", "FeatureMethod"),
+        "released": Record("tellsign.detectors.released", "ReleasedMethod"),
         "freqnet": Record("tellsign.detectors.freqnet", "FreqNetMethod"),
         "gramnet": Record("tellsign.detectors.gramnet", "GramNetMethod"),
         "f3net": Record("tellsign.detectors.f3net", "F3NetMethod"),
@@ -42,6 +43,7 @@ RECIPES = Registry(
     {
         "image": Record("tellsign.detectors.recipes.image", "ImageRecipe"),
         "features": Record("tellsign.detectors.recipes.features", "FeatureRecipe"),
+        "released": Record("tellsign.detectors.recipes.released", "ReleasedRecipe"),
         "freqnet": Record("tellsign.detectors.recipes.freqnet", "FreqNetRecipe"),
         "gramnet": Record("tellsign.detectors.recipes.gramnet", "GramNetRecipe"),
         "f3net": Record("tellsign.detectors.recipes.f3net", "F3NetRecipe"),

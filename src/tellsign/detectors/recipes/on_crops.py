@@ -7,10 +7,11 @@ from typing import Any, ClassVar, Self
 
 from pydantic import model_validator
 
-from tellsign.detectors.recipes.base import OwnNetwork, Recipe, Work, optimisation_entries
+from tellsign.detectors.recipes.base import OwnNetwork, Recipe, Source, Work, optimisation_entries
 from tellsign.detectors.recipes.crops import LooksAtCrops
 from tellsign.registry import Record
 from tellsign.schema.fields import NonNegative, Positive
+from tellsign.schema.networks import Encoder
 from tellsign.schema.training import OPTIMISER_SETTINGS, SCHEDULE_SETTINGS, EarlyStopping, Optimiser, Resize, Schedule
 
 SQUARE = Resize(mode="squash", size=256)
@@ -56,7 +57,11 @@ class CropRecipe(LooksAtCrops, Recipe):
             raise ValueError(f"schedule.warmup is {self.schedule.warmup} of {self.epochs} epochs.")
         return self
 
-    def networks(self) -> dict[str, OwnNetwork]:
+    def inputs(self) -> dict[str, Source]:
+        """Whole images; none where nothing is trained."""
+        return super().inputs() if self.epochs else {}
+
+    def networks(self) -> Mapping[str, Encoder | OwnNetwork]:
         """The detector's own network, which has the method's name."""
         return {"network": OwnNetwork(self.method, self.weights)}
 
