@@ -25,7 +25,7 @@ CORES ?= all
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --target .venv/remotes -r requirements-remotes.lock
 	touch $@
 
-.PHONY: env team tables figures report test faults check audit licences picture lock clean
+.PHONY: env team tables figures report zoo test faults check audit licences picture lock clean
 env: .venv/.ready ## the environment alone
 
 team: .venv/.ready ## let git merge data.dvc of two branches by its artifacts (docs/team.md)
@@ -33,6 +33,9 @@ team: .venv/.ready ## let git merge data.dvc of two branches by its artifacts (d
 
 tables figures report: .venv/.ready ## make them for the default configuration, the demo
 	$(BIN)/snakemake --cores $(CORES) $@
+
+zoo: .venv/.ready ## every detector in miniature, on the demo's images
+	$(BIN)/snakemake --cores $(CORES) zoo --configfile config/demo-zoo.yaml
 
 test: .venv/.ready .venv/plugins/.ready .venv/remotes/.ready ## every test, the end-to-end demo included
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

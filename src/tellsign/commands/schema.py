@@ -57,6 +57,7 @@ def schemas() -> dict[str, JsonSchema]:
     # what `tellsign.plan` reads before a configuration is checked
     partial = {key: part for key, part in configuration["$defs"]["Benchmark"].items() if key != "required"}
     configuration["$defs"]["PartialBenchmark"] = partial
+    configuration["anyOf"] = [{"required": configuration.pop("required")}, {"required": ["name", "extends"]}]
     configuration["properties"]["benchmarks"] = either(
         configuration["properties"]["benchmarks"],
         {"type": "string", "description": "A file of benchmarks."},

@@ -81,12 +81,32 @@ def included(benchmarks: Any, folder: Path) -> Any:
     return merge(shared, {name: spec for name, spec in benchmarks.items() if name != "include"})
 
 
+def extended(values: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    """A configuration merged over the one that it names under ``extends``; lists are replaced.
+
+    Args:
+        values: The configuration.
+        folder: Where a relative path starts.
+
+    Raises:
+        UserError: the other is missing, holds no mapping, or extends a third.
+    """
+    if values.get("extends") is None:
+        return values
+    file, own = str(values["extends"]), {key: value for key, value in values.items() if key != "extends"}
+    stored = read_yaml(folder / file)
+    if not isinstance(stored, Mapping) or "extends" in stored:
+        raise UserError(f"extends: {file} must be a whole configuration that extends no other.")
+    return merge({key: value for key, value in stored.items() if value is not None}, own)
+
+
 def read_config(values: Mapping[str, Any], folder: Path) -> tuple[Config, dict[str, str]]:
     """The settings of a configuration, and the texts that stand for ``{root}`` and the like.
 
     Raises:
         UserError: anything in it that cannot be right, or a text that is needed and not given.
     """
+    values = extended(values, folder)
     given = {k: str(values[k]) for k in WANTED if values.get(k) is not None}
     stored = dict(values) | given | {"benchmarks": included(values.get("benchmarks"), folder)}
     if "root" in given:

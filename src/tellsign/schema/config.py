@@ -45,6 +45,7 @@ class Config(Settings):
 
     Attributes:
         name: Shown in logs and reports.
+        extends: Path of a whole configuration over which this one is merged, key by key; lists are replaced.
         papers: Paper files, or parts of them.
         benchmarks: By name. `tellsign.plan.plan.included` reads what stands under ``include``, or a path in
             place of all.
@@ -61,6 +62,7 @@ class Config(Settings):
     """
 
     name: str
+    extends: str | None = None
     papers: Several[PaperFile | str]
     benchmarks: Named[Benchmark]
     splits: Named[Split]

@@ -27,12 +27,14 @@ class HeatMap(MetricFigure):
         metric: Name of a metric.
         subsets: Tested on; none for all.
         mean: Show the mean over subsets as well.
+        rows_are: What the rows differ in.
     """
 
     kind: Literal["heat_map"]
     metric: str = "accuracy"
     subsets: Several[str] = ()
     mean: bool = True
+    rows_are: str = "trained on"
 
 
 def heat_map(spec: Mapping[str, Any], inputs: Inputs) -> Drawing:
@@ -61,6 +63,7 @@ def heat_map(spec: Mapping[str, Any], inputs: Inputs) -> Drawing:
         train=[printed(spec, name) for name in trains],
         test=[printed(spec, name) for name in tests],
         metric=spec["metric"],
+        rows_are=spec["rows_are"],
     )
     return Drawing(plot, columns, metrics.caption(""))
 
@@ -72,6 +75,7 @@ def draw(
     train: Sequence[str],
     test: Sequence[str],
     metric: str,
+    rows_are: str = "trained on",
     title: str = "",
     note: str = "",
     banner: str = "",
@@ -83,6 +87,7 @@ def draw(
         train: Names of the rows.
         test: Names of the columns.
         metric: Name in `METRICS`.
+        rows_are: What the rows differ in.
         title: Heading.
         note: How to read it.
         banner: Warning under the plot.
@@ -111,7 +116,7 @@ def draw(
         axes.set_xticks(range(len(test)), test if last else [], rotation=45, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(train)), train if i % across == 0 else [])
         if i % across == 0:
-            axes.set_ylabel("trained on")
+            axes.set_ylabel(rows_are)
         for (row, column), value in np.ndenumerate(values):
             if np.isfinite(value):
                 dark = (value - low) / max(high - low, 1e-9) > 0.6
