@@ -26,12 +26,7 @@ from tellsign.schema.strict_yaml import read_yaml
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "baselines.md"
-METHODS = {
-    "ladeda": {"method": "ladeda"},
-    "tiny-ladeda": {"method": "tiny-ladeda", "teacher": "run:NAME"},
-    "gramnet": {"method": "gramnet"},
-    "f3net": {"method": "f3net"},
-}
+METHODS = {"tiny-ladeda": {"method": "tiny-ladeda", "teacher": "run:NAME"}}
 """Recipes that no paper's run starts from: all of them are defaults of their method."""
 
 USE = {"baseline", "data", "tests", "seeds", "over"}
