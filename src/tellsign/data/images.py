@@ -5,6 +5,7 @@ NumPy and Pillow only; tiling, crops and augmentation of whole batches are in :m
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import struct
@@ -12,6 +13,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -36,6 +38,9 @@ MAX_PIXELS = 100_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 SIGNATURES = (b"\xff\xd8", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 STATUSES = ("ok", "empty", "corrupt", "not an image", "too small", "too large")
+
+ALWAYS_RGB = ("RGB", "L")
+"""Modes whose pixels, once decoded, are made RGB without anything that could fail."""
 
 # What Pillow's plugins raise on damaged bytes.
 DAMAGE = (
@@ -98,7 +103,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Decoded:
-    """An image as 8-bit RGB and what its header said; ``notes`` says what decoding changed, if anything."""
+    """An image as 8-bit RGB, read-only, and what its header said; ``notes`` says what decoding changed, if anything."""
 
     pixels: UInt8[np.ndarray, "height width 3"]
     header: Header
@@ -135,13 +140,18 @@ def jpeg_quality(tables: Mapping[int, Iterable[int]]) -> int:
 
     Source: ITU-T T.81 Annex K.1 and the scaling of the Independent JPEG Group's library.
     """
+    return _nearest_quality(tuple((number, tuple(table)) for number, table in tables.items()))
+
+
+@functools.lru_cache(maxsize=1024)  # a benchmark's files have few tables, and finding the nearest takes 0.2 ms
+def _nearest_quality(tables: tuple[tuple[int, tuple[int, ...]], ...]) -> int:
     quality = np.arange(1, 101)
     percent = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)[:, None]
     distance = np.zeros(100)
-    for number, table in tables.items():
+    for number, table in tables:
         base = LUMINANCE if number == 0 else CHROMINANCE
         standard = np.clip((base * percent + 50) // 100, 1, 255)
-        distance += np.abs(standard - np.fromiter(table, dtype=np.int64)).sum(1)
+        distance += np.abs(standard - np.array(table, dtype=np.int64)).sum(1)
     return int(quality[distance.argmin()])
 
 
@@ -186,7 +196,8 @@ def _sixteen_bits(picture: Image.Image) -> bool:
     return "16" in picture.mode or any(";16" in str(tile[3]) for tile in tiles)
 
 
-def _to_rgb(picture: Image.Image) -> tuple[UInt8[np.ndarray, "height width 3"], list[str]]:
+def _loaded(picture: Image.Image) -> tuple[Image.Image, list[str]]:
+    """The first frame, upright, its pixels decoded but not yet made RGB; and notes of what is and will be changed."""
     notes = []
     frames = getattr(picture, "n_frames", 1)
     if frames > 1:
@@ -198,9 +209,6 @@ def _to_rgb(picture: Image.Image) -> tuple[UInt8[np.ndarray, "height width 3"], 
     if orientation != 1:
         picture = ImageOps.exif_transpose(picture)
         notes.append(f"EXIF orientation {orientation} applied")
-    if picture.mode.startswith("I;16"):
-        grey = (np.asarray(picture, dtype=np.uint16) >> 8).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2), notes
     if picture.mode in ("I", "F"):
         raise RefusedError("not an image", f"mode {picture.mode}: 32-bit values have no fixed range to make 8 bits of")
     if picture.mode == "CMYK":
@@ -209,17 +217,27 @@ def _to_rgb(picture: Image.Image) -> tuple[UInt8[np.ndarray, "height width 3"], 
         notes.append("palette expanded")
     if picture.has_transparency_data:
         notes.append("alpha composited over white")
+    return picture, notes
+
+
+def _to_rgb(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
+    if picture.mode.startswith("I;16"):
+        grey = (np.asarray(picture, dtype=np.uint16) >> 8).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if picture.has_transparency_data:
         colours = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours)
-    return np.array(picture.convert("RGB")), notes
+    # `convert` would copy what is RGB already, and `np.array` once more what `np.asarray` has copied out of Pillow
+    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
-def _decode(picture: Image.Image, header: Header) -> Decoded:
+@contextmanager
+def _damage_refused() -> Iterator[None]:
+    """Turn what Pillow raises on damaged bytes into a refusal."""
     try:
-        pixels, notes = _to_rgb(picture)
+        yield
     except DAMAGE as error:
         raise RefusedError("corrupt", str(error) or type(error).__name__) from error
-    return Decoded(pixels, header, "; ".join(notes))
 
 
 def decode(source: Path | bytes, *, min_side: int = 1, max_pixels: int | None = None) -> Decoded:
@@ -244,7 +262,9 @@ def decode(source: Path | bytes, *, min_side: int = 1, max_pixels: int | None = 
     picture = _open(data)
     header = _header(picture)
     _check_size(header, min_side, max_pixels)
-    return _decode(picture, header)
+    with _damage_refused():
+        picture, notes = _loaded(picture)
+        return Decoded(_to_rgb(picture), header, "; ".join(notes))
 
 
 def inspect(source: Path | bytes, *, min_side: int = MIN_SIDE, max_pixels: int = MAX_PIXELS) -> Facts:
@@ -261,12 +281,14 @@ def inspect(source: Path | bytes, *, min_side: int = MIN_SIDE, max_pixels: int =
         picture = _open(data)
         header = _header(picture)
         _check_size(header, min_side, max_pixels)
-        decoded = _decode(picture, header)
+        with _damage_refused():
+            picture, notes = _loaded(picture)
+            if picture.mode not in ALWAYS_RGB:
+                _to_rgb(picture)
     except RefusedError as refused:
         width, height, status, reason = header.width, header.height, refused.status, refused.reason
     else:
-        height, width = decoded.pixels.shape[:2]
-        status, reason = "ok", decoded.notes
+        (width, height), status, reason = picture.size, "ok", "; ".join(notes)
     return Facts(width, height, header.format, header.mode, header.quality, len(data), status, reason)
 
 

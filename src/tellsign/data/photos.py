@@ -102,6 +102,6 @@ def on_the_fly(split: Path, roots: Mapping[str, Path]) -> Photos:
     def read(number: int) -> UInt8[Tensor, "3 h w"]:
         place = places[number]
         path = Path(roots[folders[place].as_py()]) / paths[place].as_py()
-        return torch.from_numpy(decode(read_checked(path, ids[place])).pixels).permute(2, 0, 1)
+        return torch.tensor(decode(read_checked(path, ids[place])).pixels).permute(2, 0, 1)
 
     return Photos(sizes, read, ahead=True)
