@@ -25,7 +25,7 @@ CORES ?= all
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --target .venv/remotes -r requirements-remotes.lock
 	touch $@
 
-.PHONY: env team tables figures report zoo test faults check audit licences picture lock clean
+.PHONY: env team tables figures report zoo test faults check audit bench licences picture lock clean
 env: .venv/.ready ## the environment alone
 
 team: .venv/.ready ## let git merge data.dvc of two branches by its artifacts (docs/team.md)
@@ -45,6 +45,11 @@ faults: .venv/.ready ## the fault suite at full scale; hours on two cores. Its c
 
 audit: .venv/.ready ## known vulnerabilities of the pinned packages (needs a network); licences
 	$(BIN)/python benchmarks/audit.py
+
+bench: .venv/.ready ## ratios and growth on this CPU, in minutes (benchmarks/NOTES.md); OMP_NUM_THREADS=1 for one core
+	$(BIN)/python -W ignore benchmarks/decode.py
+	$(BIN)/python -W ignore benchmarks/crops.py
+	$(BIN)/python -W ignore benchmarks/growth.py
 
 licences: .venv/.ready ## write docs/licences.md again
 	$(BIN)/python benchmarks/audit.py --write
