@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from tellsign.data.images import DAMAGE, FORMATS, jpeg_quality
+from tellsign.data.images import DAMAGE, FORMATS
+from tellsign.data.jpeg import jpeg_quality
 from tellsign.data.kinds import kind_of_bytes
 from tellsign.data.leaks import bits_per_pixel
 
