@@ -289,7 +289,11 @@ def test_the_demo_and_the_papers_show_every_kind_of_table_and_figure(paper):
     for plan in (paper, make_plan(demo_config())):
         tables = {spec["kind"] for held in plan.papers.values() for spec in held.tables.values()}
         figures = {spec["kind"] for held in plan.papers.values() for spec in held.figures.values()}
-        assert (tables, figures) == (set(TABLE_KINDS), set(FIGURE_KINDS))
+        assert (tables, figures) == (set(TABLE_KINDS) - {"methods"}, set(FIGURE_KINDS))
+    folder = plan_without_data(config_of("folder.yaml"), ROOT)
+    assert folder.papers["folder"].tables["methods"]["kind"] == "methods"  # a paper has one method
+    shown = {run.full_name for run in folder.runs_in("folder", folder.papers["folder"].tables["methods"])}
+    assert shown == set(folder.runs)
 
 
 # ---------------------------------------------------------------------------------------------- the mechanism

@@ -35,7 +35,8 @@ class Table(Selection):
 
     Attributes:
         title, caption, footnotes: Texts.
-        kind: ``subsets`` (rows are runs, columns the subsets and their mean; two metrics share a cell), ``runs`` (rows
+        kind: ``subsets`` (rows are runs, columns the subsets and their mean; two metrics share a cell), ``methods``
+            (the same of one metric, with intervals and numbers of images; for runs of several files), ``runs`` (rows
             are runs, columns what ``columns`` says), ``grid`` (rows and perhaps columns are fields of the recipes of a
             grid's runs), ``robustness`` (as ``runs``, rows are perturbations), ``protocols`` (as ``runs``, rows are
             ways to turn the same scores into numbers), ``claims`` (rows are sentences of the paper, each of its own

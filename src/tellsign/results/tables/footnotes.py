@@ -24,6 +24,11 @@ def explanations(spec: Spec, numbers: Sequence[Number]) -> list[str]:
 
 
 def _deviation(spec: Spec) -> list[str]:
+    if spec.kind == "methods":
+        return [
+            "Percent, mean over seeds. Interval: 95 %, bootstrap over the test images, ends averaged over seeds; it "
+            "says nothing of another training."
+        ]
     over = "seeds"
     if spec.spread == "epochs":
         over = "the kept epochs, with that over seeds and the lowest of the kept epochs beside it (means over seeds)"

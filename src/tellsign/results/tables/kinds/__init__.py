@@ -32,6 +32,7 @@ TABLE_KINDS = Registry(
     "kind of table",
     {
         "subsets": TableKind(f"{_HERE}.subsets", "by_subset", rows="run", columns="subset"),
+        "methods": TableKind(f"{_HERE}.methods", "side_by_side", rows="run", columns="subset"),
         "runs": TableKind(f"{_HERE}.metrics", "metrics_side_by_side", rows="run", columns="metric"),
         "grid": TableKind(f"{_HERE}.metrics", "a_section_a_column", rows="run", columns="metric"),
         "robustness": TableKind(f"{_HERE}.metrics", "metrics_side_by_side", rows="perturbation", columns="metric"),
