@@ -26,7 +26,10 @@ from tellsign.schema.strict_yaml import read_yaml
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "baselines.md"
-METHODS = {"tiny-ladeda": {"method": "tiny-ladeda", "teacher": "run:NAME"}}
+METHODS = {
+    "tiny-ladeda": {"method": "tiny-ladeda", "teacher": "run:NAME"},
+    "patchfor": {"method": "patchfor"},
+}
 """Recipes that no paper's run starts from: all of them are defaults of their method."""
 
 USE = {"baseline", "data", "tests", "seeds", "over"}
