@@ -39,6 +39,7 @@ COMMANDS = {
     "compare": "compare two detectors on the same images: differences, intervals, tests",
     "coverage": "list the papers' tables and figures, and what is run for each",
     "weights": "list the weights that a configuration needs, and fetch them",
+    "scores": "write one CSV of every tested image with the score of every run",
     "schema": "write the JSON schemas of configuration files, by which editors check them",
     "share": "list what is new in data.dvc and push it to the team's remote",
     "get": "get what others made of a configuration's tables and figures",
