@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from tellsign import __version__
 from tellsign.errors import UserError
 from tellsign.results.figures.bar_chart import draw
 from tellsign.results.figures.files import png_bytes, svg_bytes
@@ -43,12 +44,12 @@ class Page(HTMLParser):
         return [attrs[attribute] for name, attrs in self.tags if name == tag and attribute in attrs]
 
 
-def table(tmp_path, name="tidy/main.0123456789ab"):
+def table(tmp_path, name="tidy/main.0123456789ab", footnotes=("footnote",)):
     folder = tmp_path / "table" / name
     folder.mkdir(parents=True)
     rows = (TextRow(("a", "9 < 10")),)
     section = Section("panel", (Column("", ""), Column("", "ours")), rows)
-    document = Document("tidy", "main", "ACC & AP", "", "", (section,), ("footnote",), ())
+    document = Document("tidy", "main", "ACC & AP", "", "", (section,), footnotes, ())
     (folder / "table.json").write_text(FORMATS["json"](document))
     (folder / "table.csv").write_text("method,recipe,code,data\na,r<1>,c1,d1\nb,r2,c1,d1\n")
     return folder
@@ -109,6 +110,22 @@ def test_words_are_escaped_and_digests_shown(tmp_path):
     assert ">ACC &amp; AP</a> (table)" in text and ">&quot;Bars&quot; &lt; 2</a> (figure)" in text
     assert "recipe <code>r&lt;1&gt;, r2</code>" in text and "code <code>c1</code>" in text
     assert "main.0123456789ab" in text and "<1>" not in text
+
+
+def test_what_stands_under_several_tables_stands_once_above_them(tmp_path):
+    names = ("tidy/main.0123456789ab", "tidy/other.0123456789ab")
+    notes = (("of all", "† of main"), ("of all", "† of main", "of other"))
+    text = make(tmp_path, [table(tmp_path, *pair) for pair in zip(names, notes, strict=True)], [])
+    assert text.count("<li>of all</li>") == 1 and text.index("<li>of all</li>") < text.index('id="tidy"')
+    assert text.count("<li>† of main</li>") == 2  # a mark explains its own table
+    assert text.count("<li>of other</li>") == 1 and text.index("<li>of other</li>") > text.index(
+        'id="table-tidy-other"'
+    )
+
+
+def test_the_page_says_what_it_holds_and_what_made_it(tmp_path):
+    text = make(tmp_path, [table(tmp_path)], [figure(tmp_path)])
+    assert f"1 table and 1 figure,\nmade by tellsign {__version__}." in text
 
 
 def test_equal_inputs_give_equal_bytes(tmp_path):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tellsign.results.tables.document import Document
+from tellsign import __version__
+from tellsign.results.tables.document import Document, Marks
 from tellsign.results.tables.writers import TEMPLATES as TABLE_TEMPLATES
 from tellsign.results.tables.writers import environment
 
@@ -61,8 +63,15 @@ class PaperOnPage:
     figures: Sequence[FigureOnPage]
 
 
+def shared_notes(papers: Sequence[PaperOnPage]) -> list[str]:
+    """Footnotes that stand under more than one table, in order; marked ones explain a mark of their own table."""
+    counts = Counter(note for paper in papers for table in paper.tables for note in set(table.document.footnotes))
+    notes = dict.fromkeys(note for paper in papers for table in paper.tables for note in table.document.footnotes)
+    return [note for note in notes if counts[note] > 1 and note[:1] not in Marks.SIGNS]
+
+
 def render(name: str, banner: str, papers: Sequence[PaperOnPage]) -> str:
-    """The page as HTML; equal inputs give equal text.
+    """The page as HTML; equal inputs give equal text. What stands under several tables stands once, above them.
 
     Args:
         name: of the configuration.
@@ -70,5 +79,13 @@ def render(name: str, banner: str, papers: Sequence[PaperOnPage]) -> str:
         papers: in the order of the page; one without tables and figures is left out.
     """
     papers_with_results = [paper for paper in papers if paper.tables or paper.figures]
-    values: Mapping[str, object] = {"name": name, "banner": banner, "papers": papers_with_results}
+    values: Mapping[str, object] = {
+        "name": name,
+        "banner": banner,
+        "papers": papers_with_results,
+        "notes": shared_notes(papers_with_results),
+        "version": __version__,
+        "tables": sum(len(paper.tables) for paper in papers),
+        "figures": sum(len(paper.figures) for paper in papers),
+    }
     return environment("html", TEMPLATES, TABLE_TEMPLATES).get_template("report.html.j2").render(values)
