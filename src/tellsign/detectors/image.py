@@ -32,12 +32,11 @@ from tellsign.system.devices import loader_threads
 from tellsign.training.early_stopping import EarlyStop
 from tellsign.training.fit import shuffled_batches
 from tellsign.training.optimisers.build import build_optimiser
+from tellsign.training.precision import arithmetic
 from tellsign.training.schedules.warm_up import rate_by_epoch
 
 EVALUATED = 64
 """Images computed at once for validation and for the bank of the nearest neighbour."""
-
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16}
 
 
 def starting_detector(settings: Mapping[str, Any], start: Path | None) -> Detector:
@@ -189,8 +188,7 @@ class ImageMethod:
         """Binary cross-entropy of one batch, its preprocessed crops times the mask of them."""
         x = self.model.backbone.preprocess(crops.pixels(batch))
         x = x * mask(x)
-        precision = PRECISIONS[self.settings["precision"]]
-        with torch.autocast(self.device.type, dtype=precision, enabled=precision is not None):
+        with arithmetic(self.settings["precision"], self.device):
             logits = self.model(x)
         return binary_cross_entropy(logits.float(), labels[batch.positions].to(self.device))
 

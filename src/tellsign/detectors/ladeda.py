@@ -185,4 +185,4 @@ class TinyLadedaMethod(CropMethod):
         x = self.preprocess(pixels)
         with torch.no_grad():
             wanted = self.teacher.patch_logits(x)
-        return F.mse_loss(self.model(patches_of(x)), wanted.flatten())
+        return F.mse_loss(self.model(patches_of(x)).float(), wanted.flatten().float())

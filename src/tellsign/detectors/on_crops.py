@@ -26,6 +26,7 @@ from tellsign.system.progress import progress
 from tellsign.training.early_stopping import EarlyStop
 from tellsign.training.fit import shuffled_batches
 from tellsign.training.optimisers.build import build_optimiser
+from tellsign.training.precision import arithmetic
 from tellsign.training.schedules.warm_up import rate_by_epoch
 
 # the registry of backbones has them too, but is no code: what is imported from it would not enter fingerprints
@@ -104,7 +105,8 @@ class CropMethod(ABC):
 
         def loss(batch: Int64[Tensor, " b"]) -> Float[Tensor, ""]:
             pixels = self.training_crops(table, rows[batch], generator)
-            return self.loss(pixels.to(self.device), sample.labels[batch].to(self.device), generator)
+            with arithmetic(settings["precision"], self.device):
+                return self.loss(pixels.to(self.device), sample.labels[batch].to(self.device), generator)
 
         self.model.train()
         yield Phase(
@@ -137,7 +139,7 @@ class CropMethod(ABC):
             labels: 0 real or 1 fake.
             generator: Source of every draw that a loss makes.
         """
-        return binary_cross_entropy(self.model(self.preprocess(pixels)), labels)
+        return binary_cross_entropy(self.model(self.preprocess(pixels)).float(), labels)
 
     def early_stop(self, validation: Sample | None) -> EarlyStop | None:
         """The early stopping of the recipe, if it has any, by the accuracy at 0.5 on centre crops."""

@@ -29,6 +29,9 @@ else:
     Optimiser = Annotated[Settings, ByName(OPTIMISERS.kind, OPTIMISER_SETTINGS, default="adam")]
     Schedule = Annotated[Settings, ByName(SCHEDULES.kind, SCHEDULE_SETTINGS, key="kind", default="step")]
 
+Precision = Literal["auto", "fp32", "bf16"]
+"""The arithmetic of a training: bf16 autocast, fp32, or auto: bf16 on CUDA and fp32 on a CPU."""
+
 
 class Resize(Settings):
     """Images are resized before anything is cut out of them.

@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from tellsign.detectors.recipes.on_crops import CropRecipe
 from tellsign.schema.fields import NonNegative, Positive
-from tellsign.schema.training import OPTIMISER_SETTINGS, Optimiser, Resize
+from tellsign.schema.training import OPTIMISER_SETTINGS, Optimiser, Precision, Resize
 
 SQUARE = Resize(mode="squash", size=299, filter="bicubic")
 
@@ -41,6 +41,7 @@ class F3NetRecipe(CropRecipe):
     optimiser: Optimiser = OPTIMISER_SETTINGS["adam"](lr=2e-4)
     epochs: NonNegative[int] = 5
     batch_size: Positive[int] = 12
+    precision: Precision = "fp32"
 
     @model_validator(mode="after")
     def _one_side(self) -> Self:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tellsign.detectors.recipes.base import Pixels, Source
 from tellsign.detectors.recipes.on_crops import CropRecipe
 from tellsign.schema.fields import Interval, NonNegative, Positive
-from tellsign.schema.training import OPTIMISER_SETTINGS, Optimiser, Resize
+from tellsign.schema.training import OPTIMISER_SETTINGS, Optimiser, Precision, Resize
 
 SQUARE = Resize(mode="squash", size=512, filter="opencv")
 
@@ -30,6 +30,7 @@ class GramNetRecipe(CropRecipe):
     optimiser: Optimiser = OPTIMISER_SETTINGS["adam"](lr=1e-5, weight_decay=1e-4)
     epochs: NonNegative[int] = 5
     batch_size: Positive[int] = 14
+    precision: Precision = "fp32"
 
     def validation_inputs(self) -> dict[str, Source]:
         """Whole images as they are tested, of the size that is trained on."""

@@ -26,6 +26,7 @@ from tellsign.schema.training import (
     EarlyStopping,
     Mask,
     Optimiser,
+    Precision,
     Resize,
     Schedule,
 )
@@ -54,7 +55,7 @@ class ImageRecipe(LooksAtCrops, Recipe):
         epoch_steps: Batches of an epoch, the first of a new random order; null takes every image once. It sets how
             often weights are kept and the rate changes.
         stop: Early stopping; null trains all epochs and keeps the last.
-        precision: ``fp32``, or ``bf16`` autocast.
+        precision: ``bf16`` autocast, ``fp32``, or ``auto``: bf16 on CUDA and fp32 on a CPU.
         keep: Weights that are looked at: those of the last ``keep`` epochs. Runs that differ in this alone are trained
             once.
         bias: Bias control of the training and the test images.
@@ -81,7 +82,7 @@ class ImageRecipe(LooksAtCrops, Recipe):
     epoch_steps: Positive[int] | None = None
     stop: EarlyStopping | None = None
     batch_size: Positive[int] = 4
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "auto"
     keep: Positive[int] = 1
     shots: Positive[int] | None = None
     bias: Bias = Bias()

@@ -12,7 +12,15 @@ from tellsign.detectors.recipes.crops import LooksAtCrops
 from tellsign.registry import Record
 from tellsign.schema.fields import NonNegative, Positive
 from tellsign.schema.networks import Encoder
-from tellsign.schema.training import OPTIMISER_SETTINGS, SCHEDULE_SETTINGS, EarlyStopping, Optimiser, Resize, Schedule
+from tellsign.schema.training import (
+    OPTIMISER_SETTINGS,
+    SCHEDULE_SETTINGS,
+    EarlyStopping,
+    Optimiser,
+    Precision,
+    Resize,
+    Schedule,
+)
 
 SQUARE = Resize(mode="squash", size=256)
 
@@ -28,6 +36,7 @@ class CropRecipe(LooksAtCrops, Recipe):
         resize_test: Resizing of the test images; null for none. Without effect on the training.
         crop_test: Side of the centre test crop. Without effect on the training.
         flip: Horizontal flips, p = 0.5.
+        precision: ``bf16`` autocast, ``fp32``, or ``auto``: bf16 on CUDA and fp32 on a CPU.
         optimiser, schedule, epochs, batch_size: As usual; 0 epochs train nothing.
         stop: Early stopping; null trains all epochs and keeps the last.
     """
@@ -42,6 +51,7 @@ class CropRecipe(LooksAtCrops, Recipe):
     schedule: Schedule = SCHEDULE_SETTINGS["step"]()
     epochs: NonNegative[int] = 1
     batch_size: Positive[int] = 32
+    precision: Precision = "auto"
     stop: EarlyStopping | None = None
 
     without_effect: ClassVar[frozenset[str]] = frozenset({"keep", "resize_test", "crop_test"})
