@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tellsign.commands.printing import print_table
-from tellsign.data.layouts.folder import TREE
+from tellsign.data.layouts import LAYOUTS
 from tellsign.data.survey import Group, Survey, survey
 from tellsign.errors import UserError
 
@@ -112,7 +112,7 @@ def to_mend(seen: Survey) -> Iterator[str]:
 def how_to_go_on(folder: Path, subsets: Sequence[str], wrong: Sequence[str]) -> str:
     """The next command, or what the folder should look like."""
     if not subsets or wrong:
-        return f"tellsign expects\n{TREE}"
+        return f"tellsign expects\n{LAYOUTS.load('folder').tree}"
     return (
         "Train on one subset and test on all:\n  snakemake --cores 2 tables --configfile config/folder.yaml "
         f"--config root={folder} train={subsets[0]}"

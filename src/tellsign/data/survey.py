@@ -14,7 +14,7 @@ from tellsign.data.images import DAMAGE, FORMATS
 from tellsign.data.inventory import image_folders, images_in
 from tellsign.data.kinds import kind_of_bytes, kind_of_suffix
 from tellsign.data.layouts.base import Placed
-from tellsign.data.layouts.folder import label_of, placed, unlabelled
+from tellsign.data.layouts.labels import label_of, placed, unlabelled
 
 SUFFIXES_OF = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
