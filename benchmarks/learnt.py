@@ -20,8 +20,8 @@ from tellsign.commands.configuration import plan_of
 from tellsign.data.rows import chosen_rows
 from tellsign.detectors.checkpoints import read_recipe
 from tellsign.detectors.registry import METHODS
+from tellsign.detectors.restoring import restored_methods
 from tellsign.plan.artifact import Artifact
-from tellsign.stages.score import restored_methods
 from tellsign.stages.train import trainings
 
 LEARNT = 0.35

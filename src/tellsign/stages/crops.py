@@ -11,28 +11,16 @@ than the crop are tiled). A file whose bytes changed since it was indexed is an 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
 
-from tellsign.data.images import (
-    BIAS_CONTROLS,
-    center_window,
-    control_bias,
-    decode,
-    in_order,
-    read_checked,
-    resized,
-    resized_shape,
-)
-from tellsign.data.perturbations import PERTURBATIONS
-from tellsign.errors import choose
+from tellsign.data.images import BIAS_CONTROLS, decode, in_order, read_checked
+from tellsign.data.preparation import Pixels, preparation, shapes_before_crop
 from tellsign.system.devices import threads
 from tellsign.system.files import folder_beside
 from tellsign.system.parquet import read_rows, write_rows
@@ -40,40 +28,12 @@ from tellsign.system.progress import progress
 
 log = logging.getLogger(__name__)
 
-Pixels = UInt8[np.ndarray, "h w 3"]
-STORES = ("whole", "center")
 
-
-def perturbation(settings: dict) -> Callable[[Pixels, str], Pixels]:
-    """The perturbation of an image with a given id.
-
-    Raises:
-        UserError: the name is unknown.
-    """
-    change = PERTURBATIONS.load(settings["name"])
-
-    def apply(image: Pixels, image_id: str) -> Pixels:
-        key = hashlib.sha256(f"perturb {settings['seed']} {image_id}".encode()).digest()
-        return change(image, np.random.default_rng(int.from_bytes(key)), **settings["options"])
-
-    return apply
-
-
-def pixel_counts(rows: list[dict[str, Any]], settings: dict) -> list[int]:
+def pixel_counts(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> list[int]:
     """Number of pixels that each image will take, from the sizes in the split."""
     if settings["store"] == "center":
         return [settings["size"] ** 2] * len(rows)
     return [height * width for height, width in shapes_before_crop(rows, settings)]
-
-
-def shapes_before_crop(rows: list[dict[str, Any]], settings: dict) -> list[tuple[int, int]]:
-    """Height and width of each image after bias control and resizing, from the sizes in the split."""
-    shapes = [(row["height"], row["width"]) for row in rows]
-    if BIAS_CONTROLS[settings["bias_control"]].crop:
-        shapes = [(settings["bias_size"],) * 2] * len(rows)
-    if (resize := settings["resize"]) is not None:
-        shapes = [resized_shape(*shape, resize["mode"], resize["size"]) for shape in shapes]
-    return shapes
 
 
 def report_tiled(rows: list[dict[str, Any]], settings: dict) -> None:
@@ -101,18 +61,11 @@ def main(*, settings: dict, split: Path, roots: dict[str, Path], out: Path) -> N
     Raises:
         UserError: a file is gone or has changed, or a name is unknown.
     """
-    choose(dict.fromkeys(STORES), settings["store"], "store")
-    control = choose(BIAS_CONTROLS, settings["bias_control"], "bias control")
-    perturb = perturbation(settings["perturbation"])
+    prepare = preparation(settings)
     rows = list({row["id"]: row for row in reversed(read_rows(split).to_pylist())}.values())[::-1]
 
     def make(row: dict[str, Any]) -> Pixels:
-        image = decode(read_checked(roots[row["root"]] / row["path"], row["id"])).pixels
-        image = control_bias(image, control, quality=settings["bias_quality"], size=settings["bias_size"])
-        image = perturb(image, row["id"])
-        if settings["resize"] is not None:
-            image = resized(image, **settings["resize"])
-        return center_window(image, settings["size"]) if settings["store"] == "center" else image
+        return prepare(decode(read_checked(roots[row["root"]] / row["path"], row["id"])).pixels, row["id"])
 
     counts = pixel_counts(rows, settings)
     offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])

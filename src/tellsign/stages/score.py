@@ -7,16 +7,15 @@ Writes  one Parquet file: paper, run, seed, epoch, benchmark, subset, perturbati
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import torch
 
-from tellsign.detectors.checkpoints import load_weights, read_recipe, weight_files
 from tellsign.detectors.protocol import Method
 from tellsign.detectors.registry import METHODS
+from tellsign.detectors.restoring import restored_methods
 from tellsign.evaluation.scores import join_scores, rows_of_subset
 from tellsign.networks.determinism import pick_device
 from tellsign.system.parquet import read_rows, write_rows
@@ -29,38 +28,6 @@ def inputs_by_test(inputs: Mapping[str, Path], method_class: type[Method]) -> di
         role, _, test = key.partition("@")
         opened.setdefault(test, {})[role] = method_class.readers[role](path)
     return opened
-
-
-def restored_methods(
-    folder: Path,
-    keep: int,
-    view: Mapping[str, Any],
-    device: torch.device,
-    networks: Mapping[str, Any] | None = None,
-) -> Iterator[tuple[int, str, Method]]:
-    """What a run looks at in a checkpoint folder: epoch, target subset or "", and the method with those weights.
-
-    Args:
-        folder: The checkpoint folder.
-        keep: So many of its last epochs.
-        view: How pictures are looked at.
-        device: Where batches are computed.
-        networks: Networks whose weights it leaves in their own file, by setting; None for where they lay when it was
-            trained.
-
-    Raises:
-        UserError: weights do not fit, or were changed.
-    """
-    recipe = read_recipe(folder) | dict(networks or {})
-    weights = list(weight_files(folder))
-    last = max(epoch for epoch, _, _ in weights)  # where training stopped early not the recipe's
-    for epoch, target, name in weights:
-        if not target and epoch <= last - keep:
-            continue  # kept for another run
-        method = METHODS.load(recipe["method"]).restore(recipe, view, device)
-        load_weights(method.model, folder / name)
-        method.model.eval()
-        yield epoch, target, method
 
 
 def main(
