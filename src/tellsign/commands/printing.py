@@ -31,5 +31,10 @@ def print_table(
     for head in heads:
         table.add_column(head, justify="right" if head in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(printable(text)) for text in row))
     Console(file=stream, width=None if stream.isatty() else WIDE, soft_wrap=False).print(table)
+
+
+def printable(text: str) -> str:
+    """A text without characters by which a file's name or metadata could steer a terminal."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

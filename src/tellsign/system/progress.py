@@ -12,8 +12,25 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
+_speaking: list[str] = []
+
+
 def progress(items: Iterable[T], total: int, what: str, every: float = 10.0) -> Iterator[T]:
-    """Yield ``items`` and log ``what: done/total, rate`` every ``every`` seconds and at the end."""
+    """Yield ``items`` and log ``what: done/total, rate`` every ``every`` seconds and at the end.
+
+    One that runs inside another's loop says nothing: the outer one tells how far the whole is.
+    """
+    if _speaking:
+        yield from items
+        return
+    _speaking.append(what)
+    try:
+        yield from _spoken(items, total, what, every)
+    finally:
+        _speaking.remove(what)
+
+
+def _spoken(items: Iterable[T], total: int, what: str, every: float) -> Iterator[T]:
     start = last = time.monotonic()
     done = 0
     for item in items:

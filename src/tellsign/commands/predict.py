@@ -1,0 +1,212 @@
+"""Ask trained detectors about your own pictures.
+
+    tellsign predict photo.jpg --run lol/lol                         a run of the demo (config/config.yaml)
+    tellsign predict FOLDER 'more/*.png' --run lol/lol mpft/tam      several: a column each, and their mean
+    tellsign predict FOLDER --run mpft/tam --configfile config/folder.yaml --config root=PATH train=SUBSET
+    tellsign predict FOLDER --checkpoint data/train/lol/lol-s0.682286be92c9 --out scores.csv
+    find . -name '*.jpg' | tellsign predict - --run lol/lol          a list, a path a line
+
+Without --run and --checkpoint it says what there is to predict with. A score is p(fake), computed by the code that
+scores the test sets; a picture is called fake where the mean of the scores is greater than --threshold. A run has one
+detector for each of its seeds. What lowers the trust in a score stands beside it, and so does what the file says of its
+maker, which changes no score. docs/predict.md says what the numbers mean, and what they do not.
+
+The exit status is 0 when every file has a score, 1 when some cannot be read, 2 when the question itself is wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tellsign.commands.configuration import plan_of, unknown_fingerprints
+from tellsign.commands.printing import print_table
+from tellsign.detectors.recipes.base import Pixels
+from tellsign.errors import UserError, choose
+from tellsign.plan.artifact import Artifact
+from tellsign.plan.plan import Plan
+from tellsign.plan.recipes import Run
+from tellsign.prediction.output import Answer, writer_for
+from tellsign.prediction.pictures import Found, find_pictures
+from tellsign.prediction.sources import Source
+from tellsign.schema.data import Perturbation
+from tellsign.schema.loading import plain
+from tellsign.system.parquet import read_rows
+from tellsign.system.progress import progress
+
+LISTED = 20
+"""Files without a score, and runs, that are named on the terminal; --out names all."""
+
+
+def main(
+    pictures: list[str],
+    *,
+    run: list[str] | None = None,
+    checkpoint: list[Path] | None = None,
+    configfile: Path = Path("config/config.yaml"),
+    config: list[str] | None = None,
+    threshold: float = 0.5,
+    out: Path | None = None,
+    device: str = "auto",
+) -> int:
+    """Score pictures; see the module.
+
+    Args:
+        pictures: Files, folders, patterns; - for a list on standard input.
+        run: PAPER/NAME of runs of the configuration.
+        checkpoint: Checkpoint folders; pictures are seen through the centre crop of their training.
+        configfile: The configuration that the runs are of.
+        config: KEY=VALUE, as for snakemake.
+        threshold: A mean score above it is called fake.
+        out: A file to write instead of printing: .csv, .json or .parquet.
+        device: auto, cpu, cuda or cuda:1.
+    """
+    if not 0 <= threshold <= 1:
+        raise UserError(f"--threshold is {threshold}; a score is in [0, 1].")
+    write = writer_for(out) if out else None
+    plan = plan_of(configfile, config or []) if run or not checkpoint else None
+    if plan and not run and not checkpoint:
+        raise UserError(what_there_is(plan, configfile, config or []))
+    found = find_pictures(pictures, sys.stdin)
+    if not found.files:
+        raise UserError(f"no picture in {', '.join(pictures)}; {passed_over(found)}.")
+    os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
+
+    from tellsign.prediction.predictor import Predictor, source_of
+    from tellsign.prediction.rows import rows_of
+
+    sources = [one for name in run or () if plan for one in sources_of(plan, name, configfile, config or [])]
+    sources += [source_of(folder) for folder in checkpoint or ()]
+    predictors = [Predictor(source, device) for source in distinct(sources)]
+    rows = list(progress(rows_of(found.files, predictors), len(found.files), "pictures"))
+    detectors = {p.source.name: f"checkpoint {p.digest}, {p.source.protocol}" for p in predictors}
+    banner = plan.config.banner if plan and run else ""
+    answer = Answer(rows, detectors, threshold, banner, found.skipped)
+    if out and write:
+        write(answer, out)
+    else:
+        print_answer(answer)
+    sys.stdout.write("\n".join(["", *summary(answer, found, out)]) + "\n")
+    return 1 if any(row.problem for row in rows) else 0
+
+
+def distinct(sources: Sequence[Source]) -> list[Source]:
+    """The sources, held to names of their own.
+
+    Raises:
+        UserError: two are called the same.
+    """
+    names = Counter(source.name for source in sources)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise UserError(f"{', '.join(twice)} would be two columns of one name; ask for each detector once.")
+    return list(sources)
+
+
+def sources_of(plan: Plan, name: str, configfile: Path, given: Sequence[str]) -> Iterator[Source]:
+    """The detectors of a run, one for each seed.
+
+    Raises:
+        UserError: there is no such run, or it has not been trained yet.
+    """
+    run = choose(plan.runs, name, f"run of {configfile}")
+    scores = plan.score(run)
+    if missing := unknown_fingerprints(plan, [scores]):
+        raise UserError(f"{missing}\n\nWhich checkpoints are {name}'s follows from these. Give them, or --checkpoint.")
+    checkpoints = {f"{name}-s{seed}": artifact for seed, artifact in scores.needs["checkpoints"]}
+    absent = [artifact.path for artifact in checkpoints.values() if not Path(artifact.path).exists()]
+    if absent:
+        raise UserError(
+            f"{name} of {configfile} has not been trained yet: there is no {absent[0]}. This makes what is missing:\n"
+            f"  {making(absent, configfile, given)}"
+        )
+    inputs = [artifact for key, artifact in scores.needs["inputs"] if key.startswith("crops@")]
+    crops = {**inputs[0].settings, "perturbation": plain(Perturbation())} if inputs else {}
+    for column, artifact in checkpoints.items():
+        seen = scores.settings["view"], crops, scores.settings["networks"]
+        yield Source(column, Path(artifact.path), *seen, sides_of(run, artifact))
+
+
+def sides_of(run: Run, checkpoint: Artifact) -> tuple[int, int] | None:
+    """Shortest and longest shorter side of a run's training images; None where their list is not here."""
+    split = Path(checkpoint.needs["split"][0][1].path)
+    if not split.exists():
+        return None
+    columns, subsets = read_rows(split, ["subset", "width", "height"]), run.recipe.data.subsets
+    rows = zip(*(columns[name].to_pylist() for name in ("subset", "width", "height")), strict=True)
+    sides = [min(width, height) for subset, width, height in rows if not subsets or subset in subsets]
+    return (min(sides), max(sides)) if sides else None
+
+
+def making(paths: Sequence[str], configfile: Path, given: Sequence[str]) -> str:
+    """The command that makes artifacts of a configuration."""
+    words = ["snakemake --cores 2", *paths]
+    words += [f"--configfile {configfile}"] if configfile != Path("config/config.yaml") else []
+    return " ".join(words + ([f"--config {' '.join(given)}"] if given else []))
+
+
+def what_there_is(plan: Plan, configfile: Path, given: Sequence[str]) -> str:
+    """What of a configuration can predict: the runs that are trained, or how the first is made."""
+    able = [run for run in plan.runs.values() if can_predict(run)]
+    known = [run for run in able if not unknown_fingerprints(plan, [plan.score(run)])]
+    paths = {run.full_name: [made.path for _, made in plan.score(run).needs["checkpoints"]] for run in known}
+    trained = [name for name, folders in paths.items() if all(Path(folder).exists() for folder in folders)]
+    say = "Say with what: --run PAPER/NAME of a configuration, or --checkpoint FOLDER."
+    if trained:
+        more = f" and {len(trained) - LISTED} more" if len(trained) > LISTED else ""
+        return f"{say} Trained here, of {configfile}: {', '.join(trained[:LISTED])}{more}."
+    lines = [f"{say} No run of {configfile} has been trained here yet, so there is nothing to predict with."]
+    if paths:
+        name, folders = next(iter(paths.items()))
+        lines += [f"This trains {name}:", f"  {making(folders, configfile, given)}"]
+    if plan.config.banner:
+        lines.append(f"{plan.config.banner} Its detectors know small rendered scenes and nothing of your pictures.")
+    lines.append("For photographs, train on your own (config/folder.yaml) or on the papers' sets (config/paper.yaml).")
+    return "\n".join(lines)
+
+
+def can_predict(run: Run) -> bool:
+    """Whether a run looks at the pixels of any picture: not at captions and boxes, and not at one subset alone."""
+    inputs = run.recipe.test_inputs()
+    return set(inputs) == {"crops"} and isinstance(inputs["crops"], Pixels) and not run.recipe.models_by_subset()
+
+
+def print_answer(answer: Answer) -> None:
+    """The pictures that have a score, a row each."""
+    several = list(answer.detectors) if len(answer.detectors) > 1 else []
+    scores = [*several, "mean"] if several else ["p(fake)"]
+    heads = ["picture", *scores, "verdict", "warnings", "metadata"]
+    rows = []
+    for row in answer.rows:
+        if not row.problem:
+            numbers = [f"{score:.3f}" for score in ([*row.scores, row.score] if several else row.scores)]
+            said = ["; ".join(row.warnings), "; ".join(row.metadata)]
+            rows.append([str(row.path), *numbers, answer.verdict(row), *said])
+    if rows:
+        print_table(heads, rows, right=scores)
+
+
+def summary(answer: Answer, found: Found, out: Path | None) -> Iterator[str]:
+    """What the answer rests on, how many pictures have none, and why."""
+    bad = [row for row in answer.rows if row.problem]
+    fakes = sum(answer.verdict(row) == "fake" for row in answer.rows)
+    yield (
+        f"{len(answer.rows)} files: {fakes} called fake, {len(answer.rows) - len(bad) - fakes} real at a threshold of "
+        f"{answer.threshold:g}, {len(bad)} unreadable." + (f" Written: {out}" if out else "")
+    )
+    yield from (f"  {row.path}: {row.problem}" for row in bad[:LISTED])
+    if len(bad) > LISTED:
+        yield f"  and {len(bad) - LISTED} more"
+    if found.skipped:
+        yield f"{passed_over(found)}."
+    yield from (f"{name}: {what}" for name, what in answer.detectors.items())
+    if answer.banner:
+        yield answer.banner
+
+
+def passed_over(found: Found) -> str:
+    """What was passed over in folders, in words."""
+    listed = "; ".join(f"{count} × {why}" for why, count in sorted(found.skipped.items()))
+    return f"passed over: {listed or 'nothing'}"
