@@ -29,6 +29,10 @@ PAGE = ROOT / "docs" / "baselines.md"
 METHODS = {
     "tiny-ladeda": {"method": "tiny-ladeda", "teacher": "run:NAME"},
     "patchfor": {"method": "patchfor"},
+    "lgrad": {"method": "lgrad"},
+    "safe": {"method": "safe"},
+    "gandetect": {"method": "gandetect"},
+    "deit-s": {"method": "deit-s"},
 }
 """Recipes that no paper's run starts from: all of them are defaults of their method."""
 

@@ -73,7 +73,7 @@ def with_filled_weights(network: Network, *, keep: str = "$^") -> Network:
 
 def rms(x: Tensor) -> Tensor:
     """Root of the mean square."""
-    return x.square().mean().sqrt()
+    return x.double().square().mean().sqrt()
 
 
 def stored_part(value: Tensor, stored: str) -> Tensor:
@@ -150,7 +150,7 @@ class Case:
 
     def check_all_compared(self) -> None:
         """Nothing was left out but the pictures and the numbers of double precision beside those of single."""
-        left = {key for key in self.stored if not key.startswith("picture_") and "logit64" not in key}
+        left = {key for key in self.stored if not re.match("picture_|logits?64", key)}
         assert left == set(self.compared)
 
 

@@ -139,7 +139,11 @@ class CropMethod(ABC):
             labels: 0 real or 1 fake.
             generator: Source of every draw that a loss makes.
         """
-        return binary_cross_entropy(self.model(self.preprocess(pixels)).float(), labels)
+        return binary_cross_entropy(self.logits(self.preprocess(pixels)).float(), labels)
+
+    def logits(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+        """Logits of fake for preprocessed images: what the network gives, where it gives no more."""
+        return self.model(x)
 
     def early_stop(self, validation: Sample | None) -> EarlyStop | None:
         """The early stopping of the recipe, if it has any, by the accuracy at 0.5 on centre crops."""
@@ -161,5 +165,5 @@ class CropMethod(ABC):
         batches = table.rows_of(ids).split(batch_size)
         for batch in progress(batches, len(batches), "batches scored"):
             pixels = self.scored_crops(table, batch).to(self.device)
-            parts.append(self.model(self.preprocess(pixels)).sigmoid().cpu())
+            parts.append(self.logits(self.preprocess(pixels)).sigmoid().cpu())
         return torch.cat(parts).numpy()

@@ -63,7 +63,7 @@ class CropRecipe(LooksAtCrops, Recipe):
             raise ValueError("0 epochs train nothing; give weights of a published checkpoint, and no stop.")
         if self.stop is not None and self.keep != 1:
             raise ValueError("early stopping keeps the best epoch alone; write keep: 1, or no stop.")
-        if self.schedule.warmup > self.epochs:
+        if 0 < self.epochs < self.schedule.warmup:
             raise ValueError(f"schedule.warmup is {self.schedule.warmup} of {self.epochs} epochs.")
         return self
 
