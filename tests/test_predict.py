@@ -298,3 +298,40 @@ def test_importing_the_package_is_light():
 def test_protocols_in_words():
     resized = centre_crop(224) | {"resize": {"mode": "squash", "size": 256, "filter": "bilinear"}}
     assert Source("a", Path(), {}, resized).protocol == "squashed to 256 px (bilinear), centre crop of 224 px"
+
+
+def test_explanations_are_a_picture_and_a_line_each(there):
+    bad = there.folder / "bad <b>.png"
+    bad.write_bytes(b"x")
+    arguments = ["mine/00.png", str(bad), "--run", "toys/a", "--explain", "looked"]
+    assert asked(*arguments)[0] == 1
+    page = Path("looked/index.html").read_text()
+    assert "mine/00.png: p(fake): toys/a-s0 0." in page and "bad &lt;b&gt;.png: not an image" in page
+    sheet = opened(Path("looked/00001-00.png"))
+    assert sheet.shape == (72, 2 * 72, 3)
+    from tellsign.data.images import center_window
+
+    np.testing.assert_array_equal(sheet[:, :72], center_window(opened(there.pictures[0]), 72))
+    assert run(["predict", *arguments]) == 2  # the folder is there
+
+
+def test_heat_maps_lie_over_the_grey_picture():
+    from tellsign.prediction.explain import overlay
+
+    pixels = np.full((4, 4, 3), 100, np.uint8)
+    dark, bright = (overlay(pixels, np.full((2, 2), share))[0, 0] for share in (0.0, 1.0))
+    assert dark.tolist() == [40, 40, 42]  # inferno begins at (0.0015, 0.0005, 0.0139) and ends at (0.988, 0.998, 0.645)
+    assert bright.tolist() == [191, 193, 139]
+
+
+def test_a_texture_mask_is_drawn_at_the_middle_of_its_range(there):
+    from tellsign.prediction.explain import panels
+    from tellsign.prediction.predictor import load
+
+    predictor = load(checkpoint_of(there, "a"), device="cpu")
+    mask = {"name": "texture_aware", "ratio": [0.4, 0.6], "patch_size": 36, "which": "high", "ratio_per": "image"}
+    predictor.recipe = predictor.recipe | {"mask": mask}
+    crop = np.full((72, 72, 3), 128, np.uint8)
+    crop[:36, :, 0] = np.random.default_rng(0).integers(0, 256, (36, 72))
+    _, masked = panels(predictor, crop)
+    assert not masked[:36].any() and (masked[36:] == crop[36:]).all()

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "fork_server": "__main__ system",
     "__main__": "system",
     "commands": "prediction results evaluation sharing plan schema networks data system",
-    "prediction": "detectors networks data schema system",
+    "prediction": "evaluation detectors methods networks data schema system",
     "stages": "results evaluation detectors training demo methods networks data system",
     "sharing": "plan system",
     "plan": "schema",

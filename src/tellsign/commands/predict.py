@@ -4,6 +4,7 @@
     tellsign predict FOLDER 'more/*.png' --run lol/lol mpft/tam      several: a column each, and their mean
     tellsign predict FOLDER --run mpft/tam --configfile config/folder.yaml --config root=PATH train=SUBSET
     tellsign predict FOLDER --checkpoint data/train/lol/lol-s0.682286be92c9 --out scores.csv
+    tellsign predict FOLDER --run lol/lol --explain looked           also draws what the detector looks at
     find . -name '*.jpg' | tellsign predict - --run lol/lol          a list, a path a line
 
 Without --run and --checkpoint it says what there is to predict with. A score is p(fake), computed by the code that
@@ -37,6 +38,12 @@ from tellsign.schema.loading import plain
 from tellsign.system.parquet import read_rows
 from tellsign.system.progress import progress
 
+EXPLAINED = (
+    "For each detector: the crop that it sees; Grad-CAM of the evidence for fake, scaled by its greatest value; where "
+    "it was trained under a texture mask, the crop under that mask. A map shows where a network looks, and is no "
+    "proof of what it knows."
+)
+
 LISTED = 20
 """Files without a score, and runs, that are named on the terminal; --out names all."""
 
@@ -50,6 +57,7 @@ def main(
     config: list[str] | None = None,
     threshold: float = 0.5,
     out: Path | None = None,
+    explain: Path | None = None,
     device: str = "auto",
 ) -> int:
     """Score pictures; see the module.
@@ -62,11 +70,14 @@ def main(
         config: KEY=VALUE, as for snakemake.
         threshold: A mean score above it is called fake.
         out: A file to write instead of printing: .csv, .json or .parquet.
+        explain: A new folder for a PNG of each picture, with what the detectors look at, and index.html.
         device: auto, cpu, cuda or cuda:1.
     """
     if not 0 <= threshold <= 1:
         raise UserError(f"--threshold is {threshold}; a score is in [0, 1].")
     write = writer_for(out) if out else None
+    if explain and explain.exists():
+        raise UserError(f"{explain} is there already; --explain wants the name of a new folder.")
     plan = plan_of(configfile, config or []) if run or not checkpoint else None
     if plan and not run and not checkpoint:
         raise UserError(what_there_is(plan, configfile, config or []))
@@ -75,12 +86,15 @@ def main(
         raise UserError(f"no picture in {', '.join(pictures)}; {passed_over(found)}.")
     os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
 
+    from tellsign.prediction import explain as explaining
     from tellsign.prediction.predictor import Predictor, source_of
     from tellsign.prediction.rows import rows_of
 
     sources = [one for name in run or () if plan for one in sources_of(plan, name, configfile, config or [])]
     sources += [source_of(folder) for folder in checkpoint or ()]
     predictors = [Predictor(source, device) for source in distinct(sources)]
+    for predictor in predictors if explain else ():
+        explaining.detector_of(predictor)  # whether there is anything to draw, before the work
     rows = list(progress(rows_of(found.files, predictors), len(found.files), "pictures"))
     detectors = {p.source.name: f"checkpoint {p.digest}, {p.source.protocol}" for p in predictors}
     banner = plan.config.banner if plan and run else ""
@@ -90,6 +104,10 @@ def main(
     else:
         print_answer(answer)
     sys.stdout.write("\n".join(["", *summary(answer, found, out)]) + "\n")
+    if explain:
+        drawn = progress(rows, len(rows), "pictures explained")
+        explaining.explain(drawn, predictors, explain, f"{EXPLAINED} {banner}")
+        sys.stdout.write(f"Explained: {explain / 'index.html'}\n")
     return 1 if any(row.problem for row in rows) else 0
 
 

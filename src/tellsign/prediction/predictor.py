@@ -42,6 +42,7 @@ class Predictor:
 
     Attributes:
         source: The same.
+        recipe: The settings of its training.
         digest: The first 12 hex digits of the weights' sha256.
 
     Raises:
@@ -50,7 +51,8 @@ class Predictor:
     """
 
     def __init__(self, source: Source, device: str = "auto") -> None:
-        method = read_recipe(source.folder)["method"]
+        self.recipe = read_recipe(source.folder)
+        method = self.recipe["method"]
         if set(METHODS.load(method).readers) != {"crops"}:
             needs = ", ".join(METHODS.load(method).readers)
             raise UserError(
