@@ -33,6 +33,9 @@ METHODS = {
     "safe": {"method": "safe"},
     "gandetect": {"method": "gandetect"},
     "deit-s": {"method": "deit-s"},
+    "frank": {"method": "frank"},
+    "fredect": {"method": "fredect"},
+    "spec": {"method": "spec"},
 }
 """Recipes that no paper's run starts from: all of them are defaults of their method."""
 

@@ -28,6 +28,10 @@ _IMAGE_PREFIXES = ("image.net.", "backbone.net.", "net.", "visual.")
 _CLASSIFIER = ("net.fc.weight", "net.fc.bias", "net.head.fc.weight", "net.head.fc.bias")
 
 
+NESTS = ("state_dict", "model", "netC")
+"""Under one of these a checkpoint holds its tensors; the last is AIGCDetectBenchmark's."""
+
+
 def image_part(state: State) -> dict[str, Tensor]:
     """An image tower's tensors, named as in `Backbone`.
 
@@ -117,7 +121,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         UserError: the file is missing or is no such thing.
     """
     stored = read_stored(path)
-    state = stored.get("state_dict", stored.get("model", stored)) if isinstance(stored, dict) else stored
+    state = next((stored[key] for key in NESTS if key in stored), stored) if isinstance(stored, dict) else stored
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{str(path)!r} holds no dict of tensors but {type(state).__name__}.")
     return {key.removeprefix("module."): value for key, value in state.items()}

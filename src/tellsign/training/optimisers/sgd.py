@@ -25,6 +25,7 @@ class SgdSettings(Settings):
         weight_decay: L2 penalty, part of the gradient.
         momentum: Decay of the velocity; 0 for none.
         nesterov: Look ahead along the velocity.
+        dampening: What of each gradient does not enter the velocity, as a share (Spec's public code).
     """
 
     name: Literal["sgd"] = "sgd"
@@ -32,15 +33,24 @@ class SgdSettings(Settings):
     weight_decay: float = 0.0
     momentum: Fraction = 0.9
     nesterov: bool = False
+    dampening: Fraction = 0.0
 
     @model_validator(mode="after")
     def _looks_ahead_along_something(self) -> Self:
-        if self.nesterov and not self.momentum:
-            raise ValueError("nesterov needs a momentum above 0.")
+        if self.nesterov and (not self.momentum or self.dampening):
+            raise ValueError("nesterov needs a momentum above 0 and no dampening.")
         return self
 
 
-def sgd(params: Iterable[nn.Parameter], *, lr: float, weight_decay: float, momentum: float, nesterov: bool) -> Sgd:
+def sgd(
+    params: Iterable[nn.Parameter],
+    *,
+    lr: float,
+    weight_decay: float,
+    momentum: float,
+    nesterov: bool,
+    dampening: float = 0.0,
+) -> Sgd:
     """Stochastic gradient descent with momentum (Sutskever et al. 2013).
 
     Raises:
@@ -50,4 +60,4 @@ def sgd(params: Iterable[nn.Parameter], *, lr: float, weight_decay: float, momen
 
     if nesterov and not momentum:
         raise UserError("optimiser.nesterov looks ahead along the velocity; give optimiser.momentum above 0.")
-    return Sgd(params, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+    return Sgd(params, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, dampening=dampening)

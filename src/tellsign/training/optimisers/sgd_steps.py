@@ -14,8 +14,9 @@ from tellsign.training.optimisers.base import Steps
 class Sgd(Steps):
     """Stochastic gradient descent with momentum, over torch's functional form.
 
-    The velocity is v ← momentum v + g and the step lr v (nesterov: lr (g + momentum v)), without dampening: torch's
-    form of Sutskever et al. (2013), where the rate stands outside the velocity.
+    The velocity is v ← momentum v + (1 - dampening) g and the step lr v (nesterov: lr (g + momentum v)): torch's form
+    of Sutskever et al. (2013), where the rate stands outside the velocity. It starts from 0, so that a dampened first
+    step is as short as all others; torch's own is not dampened.
 
     Args:
         params: Trainable parameters, in a fixed order.
@@ -23,6 +24,7 @@ class Sgd(Steps):
         momentum: Decay of the velocity; 0 for none.
         nesterov: Look ahead along the velocity.
         weight_decay: L2 penalty, part of g.
+        dampening: What of g does not enter the velocity, as a share.
     """
 
     def __init__(
@@ -33,9 +35,11 @@ class Sgd(Steps):
         momentum: float = 0.9,
         nesterov: bool = False,
         weight_decay: float = 0.0,
+        dampening: float = 0.0,
     ) -> None:
         super().__init__(params)
         self.lr, self.momentum, self.nesterov, self.weight_decay = lr, momentum, nesterov, weight_decay
+        self.dampening = dampening
         self.velocity = [torch.zeros_like(p) for p in self.params]
 
     @torch.no_grad()
@@ -50,7 +54,7 @@ class Sgd(Steps):
             weight_decay=self.weight_decay,
             momentum=self.momentum,
             lr=self.lr if lr is None else lr,
-            dampening=0.0,
+            dampening=self.dampening,
             nesterov=self.nesterov,
             maximize=False,
         )
