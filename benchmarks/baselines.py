@@ -39,6 +39,9 @@ METHODS = {
 }
 """Recipes that no paper's run starts from: all of them are defaults of their method."""
 
+ON_CLIP = ("rine",)
+"""Methods on a CLIP that no paper's run starts from, likewise."""
+
 USE = {"baseline", "data", "tests", "seeds", "over"}
 """What a run says that is not of its recipe."""
 
@@ -116,7 +119,8 @@ def recipes() -> Iterator[str]:
     default = plain(read_recipe({"backbone": {"name": "resnet50"}}, "default"))
     yield "| recipe | network | training images | training | test images |"
     yield "|---|---|---|---|---|"
-    for name, spec in (read_yaml(ROOT / "config" / "papers" / "baselines.yaml") | METHODS).items():
+    on_clip = {name: {"method": name} for name in ON_CLIP}
+    for name, spec in (read_yaml(ROOT / "config" / "papers" / "baselines.yaml") | on_clip | METHODS).items():
         fields = plain(read_recipe(spec, name))
         tests = list(test_images(fields))
         cells = [list(network(fields, parameters)), list(training_images(fields)), list(training(fields))]

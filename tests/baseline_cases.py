@@ -17,6 +17,7 @@ from conftest import ROOT
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from tellsign.data.pixels import PixelTable
 from tellsign.detectors.registry import RECIPES
 from tellsign.errors import UserError
 from tellsign.schema.loading import build
@@ -28,12 +29,16 @@ CLOSE = 1e-5
 """Deviation that is allowed, relative to a logit, or to the largest number of an intermediate result."""
 
 
-def cases_of(*detectors: str) -> list[Any]:
+def cases_of(*detectors: str, kind: str = "case") -> list[Any]:
     """All cases of some detectors as pytest parameters, whatever they are called; one that skips where there are none.
 
     A detector's folder has pairs of files: tensors in ``case_X.safetensors``, their meaning in ``case_X.json``.
+
+    Args:
+        detectors: Their folders.
+        kind: What the files' names begin with: ``case``, or what part of a training they hold.
     """
-    paths = [path for name in detectors for path in sorted((FOLDER / name).glob("case_*.safetensors"))]
+    paths = [path for name in detectors for path in sorted((FOLDER / name).glob(f"{kind}_*.safetensors"))]
     parameters = [pytest.param(path, id=f"{path.parent.name}-{path.stem}") for path in paths]
     return parameters or [pytest.param(None, marks=pytest.mark.skip(reason=ABSENT))]
 
@@ -47,16 +52,25 @@ def filled(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return module.fill(state)
 
 
-def listed(detector: str, name: str = "tensors.tsv") -> dict[str, Tensor]:
-    """A published state as its list of names, shapes and types describes it, filled."""
+def listed(detector: str, name: str = "tensors.tsv", only: str | None = None, fill: bool = True) -> dict[str, Tensor]:
+    """A published state as its list of names, shapes and types describes it.
+
+    Args:
+        detector: Its folder.
+        name: The list.
+        only: What the last column must say; null takes all.
+        fill: Fill it; else all values are 0.
+    """
     if not FOLDER.is_dir():
         pytest.skip(ABSENT)
     lines = (FOLDER / detector / name).read_text().splitlines()[1:]
     state = {}
-    for tensor, shape, dtype, _ in (line.split("\t") for line in lines):
+    for tensor, shape, dtype, *more in (line.split("\t") for line in lines):
+        if only is not None and more != [only]:
+            continue
         sides = [] if shape == "scalar" else [int(side) for side in shape.split("x")]
         state[tensor] = torch.zeros(sides, dtype=getattr(torch, dtype))
-    return filled(state)
+    return filled(state) if fill else state
 
 
 def with_filled_weights(network: Network, *, keep: str = "$^") -> Network:
@@ -90,14 +104,34 @@ def stored_part(value: Tensor, stored: str) -> Tensor:
 
 @dataclass
 class Case:
-    """A case: what was stored, and what of it was compared."""
+    """A case: what was stored, and what of it was compared.
+
+    Attributes:
+        path: The file of tensors.
+        close: Deviation that is allowed; see `CLOSE`.
+        compared: Deviations found.
+    """
 
     path: Path
+    close: float = CLOSE
     compared: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.stored = load_file(self.path)
         self.about = json.loads(self.path.with_suffix(".json").read_text())["tensors"]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What the case says beside its tensors."""
+        return json.loads(self.path.with_suffix(".json").read_text())
+
+    def table(self, *keys: str) -> PixelTable:
+        """Pictures as a table of whole images: those of some keys, or all."""
+        images = [self.stored[key] for key in keys or [f"picture_{number}" for number in self.pictures]]
+        heights, widths = (torch.tensor([image.shape[axis] for image in images]) for axis in (0, 1))
+        counts = heights * widths
+        pixels = torch.cat([image.flatten(0, 1) for image in images])
+        return PixelTable(tuple(map(str, range(len(images)))), pixels, counts.cumsum(0) - counts, heights, widths)
 
     @property
     def pictures(self) -> list[int]:
@@ -132,7 +166,7 @@ class Case:
         expected = self.stored[key]
         if exact:
             assert torch.equal(value, expected), key
-        close = CLOSE if noise is None else noise
+        close = self.close if noise is None else noise
         size = Tensor.max if noise is None else rms
         deviation = float(size((value - expected).abs()) / size(expected.abs()).clamp(min=1e-30))
         self.compared[key] = deviation

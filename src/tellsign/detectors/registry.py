@@ -1,10 +1,10 @@
 """Every method by name: what a recipe says under ``method``, and which settings such a recipe has.
 
-How to add a detector, here one called ``rine``:
+How to add a detector, here one called ``spectrum``:
 
-1. One file, ``detectors/rine.py``, with a class that is a `tellsign.detectors.protocol.Method`.
-2. One line in ``METHODS``. Paper files may then say ``method: rine``, with the fields of the recipe ``image``.
-3. Where it has fields or inputs of its own, a second file, ``detectors/recipes/rine.py``, with a subclass of
+1. One file, ``detectors/spectrum.py``, with a class that is a `tellsign.detectors.protocol.Method`.
+2. One line in ``METHODS``. Paper files may then say ``method: spectrum``, with the fields of the recipe ``image``.
+3. Where it has fields or inputs of its own, a second file, ``detectors/recipes/spectrum.py``, with a subclass of
    `tellsign.detectors.recipes.base.Recipe` or of another recipe, and a line in ``RECIPES``. The plan imports it, so it
    must do without torch.
 
@@ -29,6 +29,7 @@ METHODS = Registry(
         "image": Record("tellsign.detectors.image", "ImageMethod"),
         "features": Record("tellsign.detectors.features", "FeatureMethod"),
         "released": Record("tellsign.detectors.released", "ReleasedMethod"),
+        "rine": Record("tellsign.detectors.rine", "RineMethod"),
         "freqnet": Record("tellsign.detectors.freqnet", "FreqNetMethod"),
         "gramnet": Record("tellsign.detectors.gramnet", "GramNetMethod"),
         "f3net": Record("tellsign.detectors.f3net", "F3NetMethod"),
@@ -53,6 +54,7 @@ RECIPES = Registry(
         "image": Record("tellsign.detectors.recipes.image", "ImageRecipe"),
         "features": Record("tellsign.detectors.recipes.features", "FeatureRecipe"),
         "released": Record("tellsign.detectors.recipes.released", "ReleasedRecipe"),
+        "rine": Record("tellsign.detectors.recipes.rine", "RineRecipe"),
         "freqnet": Record("tellsign.detectors.recipes.freqnet", "FreqNetRecipe"),
         "gramnet": Record("tellsign.detectors.recipes.gramnet", "GramNetRecipe"),
         "f3net": Record("tellsign.detectors.recipes.f3net", "F3NetRecipe"),

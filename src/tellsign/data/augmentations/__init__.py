@@ -13,6 +13,7 @@ AUGMENTATIONS = Registry(
     {
         "none": Record("tellsign.data.augmentations.none", "none", settings="NoAugment"),
         "blur_jpeg": Record("tellsign.data.augmentations.blur_jpeg", "blur_jpeg", settings="BlurJpeg"),
+        "blur_jpeg_of": Record("tellsign.data.augmentations.blur_jpeg_of", "blur_jpeg_of", settings="BlurJpegOf"),
     },
 )
 """``augmentation(table, batches, size, generator, workers, **settings)`` by name: an iterator of batches of crops."""
