@@ -50,10 +50,8 @@ def side_by_side(draft: Draft) -> list[Section]:
             texts.append(cell_text(ours, len(verdicts) == ours.seeds))
         return [*texts, range_text(seeds)]
 
-    heads = [
-        Column("", ""),
-        *(Column("", _head(column.label, draft.cells.at(first, column, metric).ours)) for column in columns),
-    ]
+    named = [_head(column.label, draft.cells.at(first, column, metric).ours) for column in columns]
+    heads = [Column("", name) for name in ("", *named, "seeds")]
     heading = f"{spec.labels[metric]} (%), 95 % interval in brackets"
     whole = section(heading, heads, spec.rows, cells_of)
     draft.notes += [*constant, *([SAME_VERDICT] if constant else []), HOW_TO_COMPARE]
