@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import yaml
+from conftest import demo_config, make_plan
 from PIL import Image, PngImagePlugin
 from small_runs import plan_of, train_and_val, trained
 
@@ -239,6 +240,16 @@ def test_methods_on_captions_and_boxes_are_refused(tmp_path, monkeypatch, caplog
     monkeypatch.chdir(tmp_path)
     assert run(["predict", "a.png", "--checkpoint", "tidy"]) == 2
     assert "looks at features, which follow from captions and boxes" in caplog.text
+
+
+def test_runs_that_cannot_be_asked_are_refused_before_they_are_trained(there):
+    few = {"start": "run:a", "shots": 2}
+    plan = plan_of(there.folder, {"a": {}, "few": few}, BASE)
+    with pytest.raises(UserError, match="toys/few cannot be asked about any picture: its weights were adapted"):
+        next(predict.sources_of(plan, "toys/few", Path("c.yaml"), []))
+    demo = make_plan(demo_config())
+    with pytest.raises(UserError, match="its method 'features' looks at captions and boxes"):
+        next(predict.sources_of(demo, "tidy/both", Path("c.yaml"), []))
 
 
 def test_metadata_is_a_fact_beside_the_score(there):

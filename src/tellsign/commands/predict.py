@@ -127,9 +127,14 @@ def sources_of(plan: Plan, name: str, configfile: Path, given: Sequence[str]) ->
     """The detectors of a run, one for each seed.
 
     Raises:
-        UserError: there is no such run, or it has not been trained yet.
+        UserError: there is no such run, it cannot be asked, or it has not been trained yet.
     """
     run = choose(plan.runs, name, f"run of {configfile}")
+    if not can_predict(run):
+        adapted = "its weights were adapted to single subsets, and a picture of unknown origin belongs to none"
+        looks = f"its method {run.recipe.method!r} looks at captions and boxes, which `predict` does not make"
+        why = adapted if run.recipe.models_by_subset() else looks
+        raise UserError(f"{name} cannot be asked about any picture: {why}. Test it on a folder, by Snakemake.")
     scores = plan.score(run)
     if missing := unknown_fingerprints(plan, [scores]):
         raise UserError(f"{missing}\n\nWhich checkpoints are {name}'s follows from these. Give them, or --checkpoint.")
