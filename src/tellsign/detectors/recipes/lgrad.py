@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from pydantic import model_validator
@@ -9,6 +10,7 @@ from pydantic import model_validator
 from tellsign.detectors.recipes.base import OwnNetwork, Pixels, Source
 from tellsign.detectors.recipes.on_crops import CropRecipe
 from tellsign.schema.fields import NonNegative, Positive
+from tellsign.schema.networks import Encoder
 from tellsign.schema.training import OPTIMISER_SETTINGS, SCHEDULE_SETTINGS, Optimiser, Precision, Schedule
 
 
@@ -46,10 +48,9 @@ class LGradRecipe(CropRecipe):
             )
         return self
 
-    def networks(self) -> dict[str, OwnNetwork]:
+    def networks(self) -> Mapping[str, Encoder | OwnNetwork]:
         """The classifier's start and the discriminator."""
-        own = OwnNetwork("stylegan-discriminator", self.discriminator)
-        return super().networks() | {"discriminator": own}
+        return {**super().networks(), "discriminator": OwnNetwork("stylegan-discriminator", self.discriminator)}
 
     def validation_inputs(self) -> dict[str, Source]:
         """Whole images, of which pictures of gradients are made."""
