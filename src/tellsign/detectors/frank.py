@@ -23,7 +23,8 @@ from tellsign.detectors.protocol import Phase, Sample
 from tellsign.errors import UserError, choose
 from tellsign.networks.coefficients import CLASSIFIERS
 from tellsign.networks.determinism import drawn_from
-from tellsign.networks.resnets import LogitOfFake, resnet
+from tellsign.networks.resnet50 import resnet50
+from tellsign.networks.resnets import LogitOfFake
 from tellsign.networks.state import State, load_strictly, read_state, read_stored
 
 FLOOR = 1e-12
@@ -136,8 +137,8 @@ class FreDectMethod(CosineMethod, FromImageNet):
     @staticmethod
     def network(settings: Mapping[str, Any]) -> nn.Sequential:
         """See `CropMethod.network`."""
-        layers = OrderedDict(resnet("resnet50", 1).named_children())
-        return nn.Sequential(OrderedDict(statistics=Statistics(settings["crop"]), **layers))
+        layers = OrderedDict(resnet50().named_children())
+        return nn.Sequential(OrderedDict(statistics=Statistics(settings["crop"]), **layers, fake=LogitOfFake()))
 
     @classmethod
     def begin(cls, settings: Mapping[str, Any], sample: Sample, start: Path | None, device: torch.device) -> Self:

@@ -65,7 +65,7 @@ class GramNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        trunk: Any = timm.create_model("resnet18", pretrained=False, num_classes=0)
+        trunk: Any = timm.create_model("resnet18", pretrained=False, num_classes=0, zero_init_last=False)
         for name in ("conv1", "bn1", "maxpool", "layer1", "layer2", "layer3", "layer4"):
             self.add_module(name, getattr(trunk, name))
         for maps, first, second, channels in BRANCHES:

@@ -25,5 +25,5 @@ def resnet(name: str, outputs: int) -> nn.Sequential:
         name: As timm calls it.
         outputs: One, or two of which the first is fake.
     """
-    trunk: Any = timm.create_model(name, pretrained=False, num_classes=outputs)
+    trunk: Any = timm.create_model(name, pretrained=False, num_classes=outputs, zero_init_last=False)
     return nn.Sequential(OrderedDict([*trunk.named_children(), ("fake", LogitOfFake())]))
