@@ -39,7 +39,7 @@ METHODS = {
 }
 """Recipes that no paper's run starts from: all of them are defaults of their method."""
 
-ON_CLIP = ("rine",)
+ON_CLIP = ("rine", "c2pclip", "effort", "drct")
 """Methods on a CLIP that no paper's run starts from, likewise."""
 
 USE = {"baseline", "data", "tests", "seeds", "over"}

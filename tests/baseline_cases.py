@@ -17,10 +17,12 @@ from conftest import ROOT
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from tellsign.data.images import resized
 from tellsign.data.pixels import PixelTable
 from tellsign.detectors.registry import RECIPES
 from tellsign.errors import UserError
-from tellsign.schema.loading import build
+from tellsign.schema.loading import build, plain
+from tellsign.schema.training import Resize
 
 FOLDER = Path(os.environ.get("TELLSIGN_BASELINES", ROOT.parent / "shared" / "baselines"))
 ABSENT = f"needs what the public code of other detectors computes in {FOLDER}; TELLSIGN_BASELINES names another folder"
@@ -52,7 +54,9 @@ def filled(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return module.fill(state)
 
 
-def listed(detector: str, name: str = "tensors.tsv", only: str | None = None, fill: bool = True) -> dict[str, Tensor]:
+def listed(
+    detector: str, name: str = "tensors.tsv", only: str | None = None, fill: bool = True, skip: str = "(?!)"
+) -> dict[str, Tensor]:
     """A published state as its list of names, shapes and types describes it.
 
     Args:
@@ -60,13 +64,14 @@ def listed(detector: str, name: str = "tensors.tsv", only: str | None = None, fi
         name: The list.
         only: What the last column must say; null takes all.
         fill: Fill it; else all values are 0.
+        skip: Tensors whose names begin with this pattern are left out.
     """
     if not FOLDER.is_dir():
         pytest.skip(ABSENT)
     lines = (FOLDER / detector / name).read_text().splitlines()[1:]
     state = {}
     for tensor, shape, dtype, *more in (line.split("\t") for line in lines):
-        if only is not None and more != [only]:
+        if (only is not None and more != [only]) or re.match(skip, tensor):
             continue
         sides = [] if shape == "scalar" else [int(side) for side in shape.split("x")]
         state[tensor] = torch.zeros(sides, dtype=getattr(torch, dtype))
@@ -125,9 +130,11 @@ class Case:
         """What the case says beside its tensors."""
         return json.loads(self.path.with_suffix(".json").read_text())
 
-    def table(self, *keys: str) -> PixelTable:
-        """Pictures as a table of whole images: those of some keys, or all."""
+    def table(self, *keys: str, resize: Resize | None = None) -> PixelTable:
+        """Pictures as a table of whole images, resized where asked for: those of some keys, or all."""
         images = [self.stored[key] for key in keys or [f"picture_{number}" for number in self.pictures]]
+        if resize is not None:
+            images = [torch.from_numpy(resized(image.numpy(), **plain(resize)).copy()) for image in images]
         heights, widths = (torch.tensor([image.shape[axis] for image in images]) for axis in (0, 1))
         counts = heights * widths
         pixels = torch.cat([image.flatten(0, 1) for image in images])

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import open_clip
+import pytest
 import torch
+from baseline_cases import Case
 from safetensors.torch import load_file, save_file
 from small_runs import plan_of, scored, trained
-from torch import Tensor
+from torch import Tensor, nn
 
+from tellsign.detectors.on_clip import ClipMethod
+from tellsign.errors import UserError
 from tellsign.networks.backbones.backbone import Backbone, Clip, Standardise
 from tellsign.networks.backbones.open_clip import CLIP_MEAN, CLIP_STD, two_towers
 from tellsign.networks.determinism import seeded
+from tellsign.networks.state import load_strictly
+from tellsign.schema.training import Resize
 
 NAME = "ViT-tiny-for-tests"
 SIDE, WIDTH, LAYERS, DIM = 32, 16, 6, 12
@@ -83,6 +92,60 @@ def check_what_moved(folder: Path, start: dict[str, Tensor], moves: str) -> None
     assert moved == {name for name in after if re.search(moves, name)}
 
 
+def check_crops(case: Case, method: ClipMethod, resize: Resize | None = None, *, exact: bool = True) -> Tensor:
+    """Compare the crops of a case and what the network sees of them; the latter.
+
+    Args:
+        case: The case.
+        method: Cuts and prepares them.
+        resize: Resizing before that.
+        exact: What the network sees is the same to the bit.
+    """
+    crops = method.views(case.table(resize=resize), torch.arange(len(case.pictures)))[:, 0]
+    x = method.preprocess(crops)
+    for number in case.pictures:
+        case.compare(f"crop_{number}", crops[number].permute(1, 2, 0), exact=True)
+        case.compare(f"input_{number}", x[number, :, 3::8, 5::8], exact=exact)
+    return x
+
+
+@contextlib.contextmanager
+def outputs_of(**modules: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """The last outputs of some modules by name, filled while the block computes."""
+    found: dict[str, Tensor] = {}
+
+    def keep(name: str, _module: nn.Module, _inputs: Any, output: Any) -> None:
+        found[name] = output
+
+    handles = [one.register_forward_hook(functools.partial(keep, name)) for name, one in modules.items()]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def check_published_names(network: nn.Module, method: type[ClipMethod], state: dict[str, Tensor], last: str) -> None:
+    """A published state loads with nothing missing or unknown; with a tensor less or more it does not.
+
+    Args:
+        network: Of the state's size.
+        method: Knows the names.
+        state: The published state.
+        last: One of its names.
+    """
+
+    def load(stored: dict[str, Tensor]) -> None:
+        tensors = method.published(stored)
+        load_strictly(network, tensors | dict(method.added(network.state_dict(), tensors)), "the file")
+
+    load(state)
+    with pytest.raises(UserError, match=r"does not fit: 1 tensors differ.\n  missing"):
+        load({name: value for name, value in state.items() if name != last})
+    with pytest.raises(UserError, match=r"does not fit: 1 tensors differ.\n  unknown: extra"):
+        load({**state, "extra": state[last]})
+
+
 # ------------------------------------------------------------------------------------------------- slow code
 
 
@@ -131,3 +194,17 @@ def perceived(x: np.ndarray, block: dict[str, np.ndarray]) -> np.ndarray:
     hidden = read @ block["mlp.c_fc.weight"].T + block["mlp.c_fc.bias"]
     hidden = hidden / (1 + np.exp(-1.702 * hidden))
     return x + hidden @ block["mlp.c_proj.weight"].T + block["mlp.c_proj.bias"]
+
+
+def embedding(state: dict[str, np.ndarray], image: np.ndarray, layers: int = LAYERS) -> np.ndarray:
+    """The normed class token of the image tower, before its projection."""
+    x = embedded(state, image)
+    for number in range(layers):
+        block = block_of(state, number)
+        x = perceived(attended(x, block), block)
+    return norm(x[0], state["ln_post.weight"], state["ln_post.bias"])
+
+
+def slow_image() -> np.ndarray:
+    """A prepared image of noise."""
+    return np.random.default_rng(4).normal(size=(3, SIDE, SIDE))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -37,6 +37,16 @@ def tower_of(settings: Mapping[str, Any]) -> Backbone:
     """
     network = settings["backbone"]
     tower = load_backbone(network["name"], network["weights"], settings["seed"], network.get("front"))
+    return checked_size(tower, settings)
+
+
+def checked_size(tower: Backbone, settings: Mapping[str, Any]) -> Backbone:
+    """An image tower that takes a recipe's crops.
+
+    Raises:
+        UserError: it needs crops of another size.
+    """
+    network = settings["backbone"]
     if tower.size not in (None, settings["crop"]):
         raise UserError(f"{network['name']} needs crops of {tower.size} pixels, not {settings['crop']}; set crop so.")
     return tower
@@ -130,20 +140,35 @@ class ClipMethod(CropMethod):
 
     def phases(self, sample: Sample, validation: Sample | None, generator: torch.Generator) -> Iterator[Phase]:
         """See `Method.phases`: one phase, or none where the recipe has no epochs; frozen parameters stay."""
-        settings = self.settings
-        if settings["epochs"] == 0:
-            return
+        if self.settings["epochs"]:
+            yield self.phase(sample, validation, generator, self.settings, self.loss)
+
+    def phase(
+        self,
+        sample: Sample,
+        validation: Sample | None,
+        generator: torch.Generator,
+        settings: Mapping[str, Any],
+        loss: Callable[[UInt8[Tensor, "b 3 s s"], Int64[Tensor, " b"], torch.Generator], Float[Tensor, ""]],
+    ) -> Phase:
+        """A phase that trains what is not frozen.
+
+        Args:
+            sample, validation, generator: See `Method.phases`.
+            settings: The recipe, or what of it holds for this phase.
+            loss: As `CropMethod.loss`.
+        """
         crops = TrainingCrops(sample.inputs["crops"], sample.rows("crops"), settings, generator, self.device)
 
-        def loss(batch: Batch) -> Float[Tensor, ""]:
+        def loss_of(batch: Batch) -> Float[Tensor, ""]:
             pixels, labels = crops.pixels(batch), sample.labels[batch.positions].to(self.device)
             seed = int(torch.randint(2**31, (), generator=generator))  # dropout draws from the global generator
             with seeded(seed), arithmetic(settings["precision"], self.device):
-                return self.loss(pixels, labels, generator)
+                return loss(pixels, labels, generator)
 
         self.model.train()
-        yield Phase(
-            loss=loss,
+        return Phase(
+            loss=loss_of,
             batches=crops.batches,
             optimiser=build_optimiser([p for p in self.model.parameters() if p.requires_grad], settings["optimiser"]),
             epochs=settings["epochs"],

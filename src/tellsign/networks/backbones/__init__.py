@@ -65,6 +65,7 @@ CLIPS = Registry(
         "demo-clip-rn": _demo("clip", kind="rn"),
         **{name: _open_clip("clip", **options) for name, options in _CLIPS.items()},
         "open-clip": _open_clip("clip_in_folder"),
+        "open_clip:": Record(f"{_BUILDERS}.open_clip_pair", "clip_by_name"),
     },
 )
 """``build()`` → `tellsign.networks.backbones.backbone.Clip`."""

@@ -9,6 +9,9 @@ SCHEDULES = Registry(
     {
         "step": Record("tellsign.training.schedules.step", "step", settings="StepSchedule"),
         "constant": Record("tellsign.training.schedules.constant", "constant", settings="ConstantSchedule"),
+        "cosine_waves": Record(
+            "tellsign.training.schedules.cosine_waves", "cosine_waves", settings="CosineWavesSchedule"
+        ),
         "cosine": Record("tellsign.training.schedules.cosine", "cosine", settings="CosineSchedule"),
     },
 )
