@@ -134,6 +134,7 @@ def fredect(case: Case) -> None:
     x = network[0](logarithms)
     case.compare("fredect_input", x[0])
     case.compare("fredect_logit", network(logarithms))
+    case.compare("fredect_logit64", network[1:].double()(x.double()))
 
 
 # ------------------------------------------------------------------------------------------------ published files
