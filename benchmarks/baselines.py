@@ -26,17 +26,7 @@ from tellsign.schema.strict_yaml import read_yaml
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "baselines.md"
-METHODS = {
-    "tiny-ladeda": {"method": "tiny-ladeda", "teacher": "run:NAME"},
-    "patchfor": {"method": "patchfor"},
-    "lgrad": {"method": "lgrad"},
-    "safe": {"method": "safe"},
-    "gandetect": {"method": "gandetect"},
-    "deit-s": {"method": "deit-s"},
-    "frank": {"method": "frank"},
-    "fredect": {"method": "fredect"},
-    "spec": {"method": "spec"},
-}
+METHODS = {"tiny-ladeda": {"method": "tiny-ladeda", "teacher": "run:NAME"}}
 """Recipes that no paper's run starts from: all of them are defaults of their method."""
 
 ON_CLIP = ("rine", "c2pclip", "effort", "drct")
@@ -87,12 +77,18 @@ def training_images(fields: Fields) -> Iterator[str]:
     augment = fields.pop("augment", {"name": "none"})
     if augment["name"] != "none":
         yield f"`{augment['name']}`{beside(augment, 'name')}"
-    yield f"{'crop' if fields['epochs'] else 'centre crop'} {fields.pop('crop')}"
+    if "crop" in fields:
+        yield f"{'crop' if fields['epochs'] else 'centre crop'} {fields.pop('crop')}"
+    else:
+        yield "whole images"
     yield from (word for key, word in (("flip", "flip"), ("rotate", "rotation")) if fields.pop(key, False))
 
 
 def training(fields: Fields) -> Iterator[str]:
-    """Optimiser, schedule, batches and length."""
+    """Optimiser, schedule, batches and length; of a classifier that is fitted at once none of these."""
+    if "optimiser" not in fields:
+        yield "fitted at once"
+        return
     optimiser, schedule, stop = (fields.pop(key) for key in ("optimiser", "schedule", "stop"))
     epochs, batch = fields.pop("epochs"), fields.pop("batch_size")
     if not epochs:
@@ -108,7 +104,8 @@ def training(fields: Fields) -> Iterator[str]:
 def test_images(fields: Fields) -> Iterator[str]:
     """What is done to the test images."""
     yield from resizing(fields.pop("resize_test"))
-    yield f"centre crop {fields.pop('crop_test') or fields['crop']}"
+    side = fields.pop("crop_test", None) or fields.get("crop")
+    yield "whole images" if side is None else f"centre crop {side}"
 
 
 def recipes() -> Iterator[str]:
