@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from tellsign.detectors.on_clip import ClipMethod
 from tellsign.errors import UserError
 from tellsign.networks.backbones.backbone import Backbone, Clip, Standardise
-from tellsign.networks.backbones.open_clip import CLIP_MEAN, CLIP_STD, two_towers
+from tellsign.networks.backbones.open_clip_towers import CLIP_MEAN, CLIP_STD, two_towers
 from tellsign.networks.determinism import seeded
 from tellsign.networks.state import load_strictly
 from tellsign.schema.training import Resize

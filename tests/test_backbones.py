@@ -13,7 +13,7 @@ from tellsign.errors import UserError
 from tellsign.networks.backbones import BACKBONES, CLIPS
 from tellsign.networks.backbones.backbone import Backbone, Standardise
 from tellsign.networks.backbones.loading import load_backbone, load_clip
-from tellsign.networks.backbones.open_clip import normalisation
+from tellsign.networks.backbones.open_clip_towers import normalisation
 from tellsign.networks.detector import Detector
 from tellsign.networks.heads.linear_layer import Linear
 from tellsign.networks.state import load_strictly, read_state

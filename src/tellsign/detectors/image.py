@@ -8,29 +8,25 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from tellsign.data.augmentations import AUGMENTATIONS
-from tellsign.data.pixels import PixelTable, augment
+from tellsign.data.pixels import PixelTable
 from tellsign.detectors.build import build_detector, load_encoder, shaped_detector
 from tellsign.detectors.checkpoints import load_weights
 from tellsign.detectors.protocol import Phase, Sample
-from tellsign.errors import UserError
+from tellsign.detectors.training_crops import Batch, TrainingCrops
 from tellsign.methods.losses import binary_cross_entropy
 from tellsign.methods.masks import MASKS
 from tellsign.networks.detector import Detector
 from tellsign.networks.heads.bank import Bank
 from tellsign.networks.inference import features_of, score_images
-from tellsign.system.devices import loader_threads
 from tellsign.training.early_stopping import EarlyStop
-from tellsign.training.fit import shuffled_batches
 from tellsign.training.optimisers.build import build_optimiser
 from tellsign.training.precision import arithmetic
 from tellsign.training.schedules.warm_up import rate_by_epoch
@@ -65,67 +61,6 @@ def accuracy_of(detector: Detector, sample: Sample, size: int, batch_norm: str) 
     scores = torch.from_numpy(score_images(detector, sample.inputs["crops"], sample.rows("crops"), size, EVALUATED))
     set_batch_norm(detector, batch_norm)
     return float(((scores > 0.5) == (sample.labels == 1)).double().mean())
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One batch of training images.
-
-    Attributes:
-        positions: Positions among the training images.
-        crops: Their crops.
-    """
-
-    positions: Int64[Tensor, " b"]
-    crops: UInt8[Tensor, "b 3 size size"]
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-
-@dataclass(frozen=True)
-class TrainingCrops:
-    """Random crops of labelled images, augmented and flipped as a recipe says.
-
-    Attributes:
-        table: Decoded images.
-        rows: Row of the table of each image.
-        settings: The recipe.
-        generator: Source of every draw.
-        device: Where batches are computed.
-    """
-
-    table: PixelTable
-    rows: Int64[Tensor, " n"]
-    settings: Mapping[str, Any]
-    generator: torch.Generator
-    device: torch.device
-
-    def batches(self) -> Iterator[Batch]:
-        """The batches of one epoch: every image once, in random order, or the first ``epoch_steps`` of these batches.
-
-        Raises:
-            UserError: there are fewer batches.
-        """
-        positions = list(shuffled_batches(len(self.rows), self.settings["batch_size"], self.generator))
-        if (steps := self.settings["epoch_steps"]) is not None:
-            if steps > len(positions):
-                raise UserError(
-                    f"epoch_steps is {steps}, but {len(self.rows)} training images make {len(positions)} batches. Ask "
-                    "for fewer steps, or raise data.count."
-                )
-            positions = positions[:steps]
-        rows = [self.rows[batch] for batch in positions]
-        options = dict(self.settings["augment"])
-        augmented = AUGMENTATIONS.load(options.pop("name"))
-        workers = loader_threads(self.device)
-        crops = augmented(self.table, rows, self.settings["crop"], self.generator, workers, **options)
-        yield from map(Batch, positions, crops)
-
-    def pixels(self, batch: Batch) -> UInt8[Tensor, "b 3 size size"]:
-        """The crops of a batch, flipped and rotated, on the device."""
-        flip, rotate = self.settings["flip"], self.settings["rotate"]
-        return augment(batch.crops, self.generator, flip=flip, rotate=rotate).to(self.device)
 
 
 class ImageMethod:

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from tellsign.data.canvases import on_black, on_tiles
 from tellsign.data.pixels import PixelTable
-from tellsign.detectors.image import Batch, TrainingCrops
 from tellsign.detectors.on_crops import CropMethod
 from tellsign.detectors.protocol import Phase, Sample
+from tellsign.detectors.training_crops import Batch, TrainingCrops
 from tellsign.errors import UserError
 from tellsign.networks.backbones.backbone import Backbone
 from tellsign.networks.backbones.loading import load_backbone

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import Float
-from torch import Tensor, nn
-
-from tellsign.errors import UserError, choose, near_miss
+from tellsign.errors import UserError, near_miss
 from tellsign.networks.backbones.backbone import Backbone, Clip, Standardise
-from tellsign.networks.backbones.maps import map_layer_of
-
-CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-"""OpenAI's, which open_clip's models keep unless their configuration says otherwise."""
+from tellsign.networks.backbones.open_clip_towers import CLIP_MEAN, CLIP_STD, map_layer_in, normalisation, two_towers
 
 
 def clip(configuration: str, dim: int) -> Clip:
@@ -34,18 +27,6 @@ def clip(configuration: str, dim: int) -> Clip:
 def image_tower(configuration: str, dim: int) -> Backbone:
     """The image tower of `clip`."""
     return clip(configuration, dim).image
-
-
-def two_towers(model: Any, tokenise: Callable[..., Tensor], dim: int, size: int, front: Standardise) -> Clip:
-    """open_clip's model as ours."""
-    visual: Any = model.visual
-    del model.visual  # it lives in the image tower alone
-
-    def encode(text: nn.Module, texts: list[str]) -> Float[Tensor, "b d"]:
-        device = text.get_parameter("text_projection").device
-        return text.encode_text(tokenise(texts).to(device))  # pyright: ignore[reportCallIssue]
-
-    return Clip(Backbone(visual, front, dim=dim, size=size, map_layer=map_layer_in(visual)), model, encode)
 
 
 def clip_in_folder(folder: Path) -> Clip:
@@ -112,35 +93,3 @@ def image_tower_by_name(name: str) -> Backbone:
     visual: Any = open_clip.create_model(model_name, pretrained=None, precision="fp32").visual
     size = settings["vision_cfg"].get("image_size", 224)
     return Backbone(visual, front, dim=settings["embed_dim"], size=size, map_layer=map_layer_in(visual))
-
-
-def normalisation(model: str, tag: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of a model of open_clip under a tag of its weights; without a tag, what all tags share.
-
-    Raises:
-        UserError: unknown tag, or tags that differ.
-    """
-    import open_clip
-
-    tags = {one: open_clip.get_pretrained_cfg(model, one) for one in open_clip.list_pretrained_tags_by_model(model)}
-    if tag:
-        tags = {tag: choose(tags, tag, f"tag of {model}")}
-    normalisations = {
-        (tuple(one.get("mean") or CLIP_MEAN), tuple(one.get("std") or CLIP_STD)) for one in (tags or {"": {}}).values()
-    }
-    if len(normalisations) > 1:
-        raise UserError(
-            f"the published weights of {model} were trained with different normalisations; say which is meant: "
-            f"open_clip:{model}/TAG, TAG being one of {', '.join(tags)}."
-        )
-    return normalisations.pop()
-
-
-def map_layer_in(visual: Any) -> str | None:
-    """The layer of an image tower whose output is its last spatial map; None where it is not known."""
-    if hasattr(visual, "trunk"):  # timm's
-        layer = map_layer_of(visual.trunk)
-        return None if layer is None else f"trunk.{layer}"
-    if hasattr(visual, "transformer"):
-        return f"transformer.resblocks.{len(visual.transformer.resblocks) - 1}.ln_1"
-    return "layer4" if hasattr(visual, "layer4") else None

@@ -6,7 +6,7 @@ from typing import Any
 
 from tellsign.errors import UserError
 from tellsign.networks.backbones.backbone import Clip, Standardise
-from tellsign.networks.backbones.open_clip import normalisation, two_towers
+from tellsign.networks.backbones.open_clip_towers import normalisation, two_towers
 
 
 def clip_by_name(name: str) -> Clip:

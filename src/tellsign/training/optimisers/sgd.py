@@ -49,7 +49,7 @@ def sgd(
     weight_decay: float,
     momentum: float,
     nesterov: bool,
-    dampening: float = 0.0,
+    dampening: float,
 ) -> Sgd:
     """Stochastic gradient descent with momentum (Sutskever et al. 2013).
 
