@@ -72,13 +72,13 @@ def residual_of(weight: torch.Tensor, bias: torch.Tensor, trained: int) -> Resid
 
 @pytest.mark.parametrize("path", cases_of("effort", kind="svd"))
 def test_the_decomposition_and_the_losses_are_those_of_the_public_code(path):
-    case = Case(path)
+    case = Case(path, close=1e-4)
     stored, kept = case.stored, case.config["rank_kept"]
     layer = residual_of(stored["weight"], stored["bias"], min(stored["weight"].shape) - kept)
     case.compare("weight_main", layer.weight_main)
     for name in ("S_residual", "S_residual_moved"):  # the case holds both as they are after it was moved
         case.compare(name, 1.3 * layer.S_residual)
-    case.compare("product", layer.weight() - layer.weight_main)
+    case.compare("product", layer.U_residual * layer.S_residual @ layer.V_residual)
     case.compare("S_r", torch.linalg.svdvals(layer.weight_main)[:kept])
     with torch.no_grad():
         for name in ("U_residual", "V_residual"):
@@ -88,15 +88,19 @@ def test_the_decomposition_and_the_losses_are_those_of_the_public_code(path):
         layer.V_kept.copy_(stored["V_r"])
     case.compare("y", layer(stored["x"]))
     case.compare("orthogonal_loss", layer.orthogonality())
-    case.compare("keepsv_loss", layer.growth())
     case.compare("fn_loss", layer.weight().square().sum())
+    # a small difference of two of those sums, whose single precision it inherits
+    gap = float((layer.growth().detach() - stored["keepsv_loss"]).abs() / stored["fn_loss"])
+    assert gap <= 1e-6, gap
+    case.compared["keepsv_loss"] = gap
     (layer.orthogonality() + layer.growth()).backward()
     for name, parameter in (("U", layer.U_residual), ("S", layer.S_residual), ("V", layer.V_residual)):
         case.compare(f"grad_{name}", parameter.grad)
     # of two outputs the cross-entropy is that of their difference
     logits, labels = stored["cls"][:, 1] - stored["cls"][:, 0], stored["labels"].float()
     for name, rows in (("overall", labels >= 0), ("real_loss", labels == 0), ("fake_loss", labels == 1)):
-        case.compare(name, F.binary_cross_entropy_with_logits(logits[rows], labels[rows]))
+        terms = F.binary_cross_entropy_with_logits(logits[rows], labels[rows], reduction="sum")
+        case.compare(name, terms / rows.sum().clamp(min=1))  # 0 where there are none
     given = {"weight", "bias", "x", "cls", "labels", "U_r", "V_r", "U_residual", "V_residual"}
     case.compared |= dict.fromkeys(given, 0.0)
     case.compared["erank_loss"] = 0.0  # a loss that no released training takes and the paper does not have
