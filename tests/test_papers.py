@@ -53,15 +53,15 @@ def made_up_metrics(plan: Plan, artifact: Artifact) -> list[dict]:
     for _, metrics in artifact.needs["metrics"]:
         facts, tests = metrics.settings, {}
         run = plan.runs[f"{facts['paper']}/{facts['run']}"]
-        recipe: Any = run.recipe  # each method's has epochs
+        recipe, last = run.recipe, getattr(run.recipe, "epochs", 1)  # a classifier fitted at once has no epochs
         for name, test in facts["tests"].items():
             split = plan.config.splits[dict(plan.score(run).needs["splits"])[name].name]
             benchmark = plan.config.benchmarks[split.benchmark]
             known = split.subsets or benchmark.subsets or tuple(benchmark.folders)
             tests.setdefault((test["benchmark"], test["perturbation"]), []).extend(known)
-        epochs = range(recipe.epochs - recipe.keep + 1, recipe.epochs + 1)
-        checkpoints = [("last", recipe.epochs), *(("epoch", e) for e in epochs)]
-        checkpoints += [("mean", recipe.epochs)] if recipe.keep > 1 else []
+        epochs = range(last - recipe.keep + 1, last + 1)
+        checkpoints = [("last", last), *(("epoch", e) for e in epochs)]
+        checkpoints += [("mean", last)] if recipe.keep > 1 else []
         for (benchmark, perturbation), subsets in tests.items():
             for subset in (*subsets, "mean"):
                 for metric in ("accuracy", "accuracy_oracle", "ap_fake", "ap_real"):
