@@ -99,7 +99,7 @@ def test_own_files_of_backbone_detector_and_clip_load(tmp_path):
     detector = Detector(clip.image, Linear(clip.image.dim))
     for module in (clip, clip.image, clip.image.net, detector):
         file = tmp_path / "weights.safetensors"
-        save_file(module.state_dict(), file)
+        save_file({name: value.contiguous() for name, value in module.state_dict().items()}, file)
         loaded = load_backbone("demo-clip-rn", str(file), 0).state_dict()
         assert all(torch.equal(loaded[key], value) for key, value in clip.image.state_dict().items())
     torch.save({"state_dict": {f"module.{k}": v for k, v in clip.state_dict().items()}}, tmp_path / "weights.pt")
