@@ -29,7 +29,7 @@ PAGE = ROOT / "docs" / "baselines.md"
 METHODS = {"tiny-ladeda": {"method": "tiny-ladeda", "teacher": "run:NAME"}}
 """Recipes that no paper's run starts from: all of them are defaults of their method."""
 
-ON_CLIP = ("rine", "c2pclip", "effort", "drct")
+ON_CLIP = ("rine", "c2pclip", "effort", "drct", "fatformer", "forgelens")
 """Methods on a CLIP that no paper's run starts from, likewise."""
 
 USE = {"baseline", "data", "tests", "seeds", "over"}
