@@ -252,7 +252,7 @@ def test_a_table_narrows_it(project, capsys):
     assert out.startswith("config/paper.yaml: 1 table, 0 figures: 0 ready, 1 lack data, 1 lack weights (1 lack both).")
     assert "datasets/GenImage" in out and "ForenSynths/test" not in out and "blip2" not in out
     assert "mpft-table2" not in out and "all, shared" not in out
-    assert "    tellsign weights --only clip-vit-l14 resnet50 swin-t --fetch\n" in out
+    assert "    tellsign weights --only clip-vit-l14 legacy-xception resnet50 swin-t --fetch\n" in out
 
 
 def test_tables_may_be_named_one_by_one(project, capsys):

@@ -122,7 +122,8 @@ def _check_openai(network: str, path: Path, model: str) -> None:
     """Refuse OpenAI's archive of another model than the network's."""
     due = f"{model}-quickgelu"
     if clip_configuration(network) != due:
-        takers, own = [name for name in CLIPS if clip_configuration(name) == due], f"open_clip:{due}"
+        names = [name for name in CLIPS if not name.endswith(":")]  # those of one network
+        takers, own = [name for name in names if clip_configuration(name) == due], f"open_clip:{due}"
         raise UserError(
             f"{str(path)!r} is OpenAI's {model}, which {network} is not. It fits {' and '.join([*takers, own])}."
         )
