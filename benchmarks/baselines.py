@@ -29,9 +29,6 @@ PAGE = ROOT / "docs" / "baselines.md"
 METHODS = {"tiny-ladeda": {"method": "tiny-ladeda", "teacher": "run:NAME"}}
 """Recipes that no paper's run starts from: all of them are defaults of their method."""
 
-ON_CLIP = ("rine", "c2pclip", "effort", "drct", "fatformer", "forgelens")
-"""Methods on a CLIP that no paper's run starts from, likewise."""
-
 USE = {"baseline", "data", "tests", "seeds", "over"}
 """What a run says that is not of its recipe."""
 
@@ -116,8 +113,7 @@ def recipes() -> Iterator[str]:
     default = plain(read_recipe({"backbone": {"name": "resnet50"}}, "default"))
     yield "| recipe | network | training images | training | test images |"
     yield "|---|---|---|---|---|"
-    on_clip = {name: {"method": name} for name in ON_CLIP}
-    for name, spec in (read_yaml(ROOT / "config" / "papers" / "baselines.yaml") | on_clip | METHODS).items():
+    for name, spec in (read_yaml(ROOT / "config" / "papers" / "baselines.yaml") | METHODS).items():
         fields = plain(read_recipe(spec, name))
         tests = list(test_images(fields))
         cells = [list(network(fields, parameters)), list(training_images(fields)), list(training(fields))]

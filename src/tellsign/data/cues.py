@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from tellsign.data.images import DAMAGE, FORMATS
-from tellsign.data.jpeg import jpeg_quality
-from tellsign.data.kinds import kind_of_bytes
+from tellsign.data.image_files import opened
+from tellsign.data.images import header_of
 from tellsign.data.leaks import bits_per_pixel
 
 if TYPE_CHECKING:
@@ -58,28 +56,18 @@ def cues_of(path: Path) -> Cues:
     """The cues of an image file.
 
     Raises:
-        ValueError: it has no header that tellsign reads; the message says what is the matter.
-        OSError: the file cannot be read at all.
+        ValueError, OSError: see `opened`.
     """
-    try:
-        with Image.open(path, formats=FORMATS) as picture:
-            tables = getattr(picture, "quantization", None)
-            return Cues(
-                format=picture.format or "",
-                width=picture.width,
-                height=picture.height,
-                quality=jpeg_quality(tables) if tables else -1,
-                bytes=path.stat().st_size,
-                metadata=frozenset(METADATA[key] for key in picture.info if key in METADATA),
-            )
-    except UnidentifiedImageError:
-        with path.open("rb") as stream:
-            start = stream.read(32)
-        raise ValueError(kind_of_bytes(start) or "no image that tellsign reads") from None
-    except DAMAGE as problem:
-        if isinstance(problem, OSError) and problem.errno is not None:
-            raise
-        raise ValueError(f"unreadable header: {problem}") from None
+    with opened(path) as picture:
+        header = header_of(picture)
+        return Cues(
+            format=header.format,
+            width=header.width,
+            height=header.height,
+            quality=header.quality,
+            bytes=path.stat().st_size,
+            metadata=frozenset(METADATA[key] for key in picture.info if key in METADATA),
+        )
 
 
 TOGETHER = "all together"

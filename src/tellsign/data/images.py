@@ -117,7 +117,8 @@ def _open(data: bytes) -> Image.Image:
         raise RefusedError("corrupt", f"unreadable header: {error}") from error
 
 
-def _header(picture: Image.Image) -> Header:
+def header_of(picture: Image.Image) -> Header:
+    """What an opened file says of itself."""
     tables = getattr(picture, "quantization", None)
     return Header(
         width=picture.width,
@@ -209,7 +210,7 @@ def decode(source: Path | bytes, *, min_side: int = 1, max_pixels: int | None = 
     """
     data = source if isinstance(source, bytes) else source.read_bytes()
     picture = _open(data)
-    header = _header(picture)
+    header = header_of(picture)
     _check_size(header, min_side, max_pixels)
     with _damage_refused():
         picture, notes = _loaded(picture)
@@ -228,7 +229,7 @@ def inspect(source: Path | bytes, *, min_side: int = MIN_SIDE, max_pixels: int =
     header = Header()
     try:
         picture = _open(data)
-        header = _header(picture)
+        header = header_of(picture)
         _check_size(header, min_side, max_pixels)
         with _damage_refused():
             picture, notes = _loaded(picture)

@@ -55,6 +55,18 @@ def kind_of_suffix(name: str) -> str:
     return SUFFIXES.get(PurePath(name).suffix.lower(), "")
 
 
+def kind_passed_over(why: str) -> str:
+    """What files that were passed over as ``suffix .heic`` are; empty for other reasons, or where that says nothing."""
+    reason, _, suffix = why.partition(" ")
+    return SUFFIXES.get(suffix.lower(), "") if reason == "suffix" else ""
+
+
+def with_kind(why: str) -> str:
+    """A reason for passing over files, with what they are in brackets, where that can be told."""
+    kind = kind_passed_over(why)
+    return f"{why} ({kind})" if kind else why
+
+
 def kind_of_bytes(start: bytes) -> str:
     """What a file is, by its first bytes (32 are enough); empty where they say nothing."""
     if start[4:8] == b"ftyp":

@@ -7,12 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from PIL import Image, UnidentifiedImageError
-
 from tellsign.data.benchmarks import passed_over
-from tellsign.data.images import DAMAGE, FORMATS
+from tellsign.data.image_files import opened
 from tellsign.data.inventory import image_folders, images_in
-from tellsign.data.kinds import kind_of_bytes, kind_of_suffix
+from tellsign.data.kinds import with_kind
 from tellsign.data.layouts.base import Placed
 from tellsign.data.layouts.labels import label_of, placed, unlabelled
 
@@ -96,21 +94,10 @@ def head_of(path: Path) -> Head:
     """The header of an image file.
 
     Raises:
-        ValueError: it has none that tellsign reads; the message says what the file is, where that can be told.
-        OSError: the file cannot be read at all.
+        ValueError, OSError: see `opened`.
     """
-    try:
-        with Image.open(path, formats=FORMATS) as picture:
-            return Head(picture.format or "", picture.width, picture.height)
-    except UnidentifiedImageError:
-        with path.open("rb") as stream:
-            start = stream.read(32)
-        kind = kind_of_bytes(start) or f"begins with {start[:8]!r}, which no supported format does"
-        raise ValueError(kind if start else "the file has zero bytes") from None
-    except DAMAGE as problem:
-        if isinstance(problem, OSError) and problem.errno is not None:
-            raise
-        raise ValueError(f"unreadable header: {problem}") from None
+    with opened(path) as picture:
+        return Head(picture.format or "", picture.width, picture.height)
 
 
 def survey(root: Path, exclude: Sequence[str], most: int | None) -> Survey:
@@ -136,12 +123,7 @@ def survey(root: Path, exclude: Sequence[str], most: int | None) -> Survey:
         del skipped[f"excluded folder {name}"]
     groups = [_group(root, key, own, held, most) for key, own in _by_group(folders)]
     inside = {name: sum(image_folders(root / name)[0].values()) for name in exclude if (root / name).is_dir()}
-    return Survey(groups, bare, {f"{why}{_named(why)}": count for why, count in sorted(skipped.items())}, inside)
-
-
-def _named(why: str) -> str:
-    kind = kind_of_suffix(f"x{why.removeprefix('suffix ')}") if why.startswith("suffix ") else ""
-    return f" ({kind})" if kind else ""
+    return Survey(groups, bare, {with_kind(why): count for why, count in sorted(skipped.items())}, inside)
 
 
 def _by_group(folders: Iterable[Placed]) -> Iterator[tuple[tuple[str, int], list[Placed]]]:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
@@ -23,7 +22,6 @@ from tellsign.networks.backbones.backbone import Backbone
 from tellsign.networks.backbones.loading import load_backbone
 from tellsign.networks.determinism import seeded
 from tellsign.networks.state import State, load_strictly, read_state
-from tellsign.system.progress import progress
 from tellsign.training.optimisers.build import build_optimiser
 from tellsign.training.precision import arithmetic
 from tellsign.training.schedules.warm_up import rate_by_epoch
@@ -182,13 +180,7 @@ class ClipMethod(CropMethod):
             return on_black(table, rows, self.crop, down=self.down)[:, None]
         return on_tiles(table, rows, self.crop, self.view["canvas"] or self.crop)[:, None]
 
-    @torch.no_grad()
-    def scores(self, inputs: Mapping[str, Any], ids: Sequence[str], batch_size: int) -> Float[np.ndarray, " n"]:
-        """See `Method.scores`: the sigmoid of the mean logit of an image's views."""
-        table, parts = inputs["crops"], []
-        batches = table.rows_of(ids).split(batch_size)
-        for batch in progress(batches, len(batches), "batches scored"):
-            views = self.views(table, batch).to(self.device)
-            logits = self.model(self.preprocess(views.flatten(0, 1))).unflatten(0, views.shape[:2])
-            parts.append(logits.mean(1).sigmoid().cpu())
-        return torch.cat(parts).numpy()
+    def logits_of(self, table: PixelTable, rows: Int64[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """See `CropMethod.logits_of`: the mean over an image's views."""
+        views = self.views(table, rows).to(self.device)
+        return self.model(self.preprocess(views.flatten(0, 1))).unflatten(0, views.shape[:2]).mean(1)

@@ -145,6 +145,10 @@ class CropMethod(ABC):
         """Logits of fake for preprocessed images: what the network gives, where it gives no more."""
         return self.model(x)
 
+    def logits_of(self, table: PixelTable, rows: Int64[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """Logits of fake of one batch of images, as they are scored."""
+        return self.logits(self.preprocess(self.scored_crops(table, rows).to(self.device)))
+
     def early_stop(self, validation: Sample | None) -> EarlyStop | None:
         """The early stopping of the recipe, if it has any, by the accuracy at 0.5 on centre crops."""
         if validation is None:
@@ -164,6 +168,5 @@ class CropMethod(ABC):
         table, parts = inputs["crops"], []
         batches = table.rows_of(ids).split(batch_size)
         for batch in progress(batches, len(batches), "batches scored"):
-            pixels = self.scored_crops(table, batch).to(self.device)
-            parts.append(self.logits(self.preprocess(pixels)).sigmoid().cpu())
+            parts.append(self.logits_of(table, batch).sigmoid().cpu())
         return torch.cat(parts).numpy()

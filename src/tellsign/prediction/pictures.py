@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tellsign.data.inventory import image_folders, images_in
-from tellsign.data.kinds import HEIC, JXL, RAW, VIDEO, kind_of_suffix
+from tellsign.data.kinds import HEIC, JXL, RAW, VIDEO, kind_passed_over, with_kind
 from tellsign.errors import UserError
 
 LIST = "-"
@@ -79,12 +79,10 @@ def _in_folder(folder: Path) -> tuple[list[Path], Counter[str]]:
     skipped: Counter[str] = Counter()
     for below, reasons in strays.items():
         for why, count in reasons.items():
-            suffix = why.removeprefix("suffix ")
-            kind = kind_of_suffix(f"x{suffix}") if suffix != why else ""
-            if kind in PICTURES:
-                files += _with_suffix(folder / below, suffix)
+            if kind_passed_over(why) in PICTURES:
+                files += _with_suffix(folder / below, why.removeprefix("suffix "))
             else:
-                skipped[f"{why} ({kind})" if kind else why] += count
+                skipped[with_kind(why)] += count
     return sorted(files), skipped
 
 
