@@ -52,6 +52,8 @@ def test_imagenets_deit_starts_all_but_the_last_layer(tmp_path):
     loaded = DeitMethod.begin(recipe_settings("deit-s", str(tmp_path / "deit.pth")), None, None, CPU).model.state_dict()
     assert torch.equal(loaded["head.weight"], own["head.weight"])
     assert all(value.eq(0.5).all() for name, value in loaded.items() if not name.startswith("head."))
+    with pytest.raises(UserError, match="holds ImageNet's classes, not a published deit-s"):
+        DeitMethod.begin(recipe_settings("deit-s", str(tmp_path / "deit.pth"), epochs=0), None, None, CPU)
 
 
 def test_mixed_images_are_sums_and_cut_ones_have_a_rectangle():

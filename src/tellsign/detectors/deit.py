@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,9 +19,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tellsign.data.pixels import PixelTable, augment
-from tellsign.detectors.on_crops import IMAGENET_MEAN, CropMethod
+from tellsign.detectors.from_imagenet import FromImageNet
+from tellsign.detectors.on_crops import IMAGENET_MEAN
 from tellsign.networks.determinism import seeded
-from tellsign.networks.state import State
 
 HEAD = "head."
 
@@ -83,8 +83,11 @@ def mixed(
     return x, share * wanted + (1 - share) * wanted.flip(0)
 
 
-class DeitMethod(CropMethod):
+class DeitMethod(FromImageNet):
     """timm's DeiT-S on crops."""
+
+    classifier: ClassVar[str] = HEAD
+    own: ClassVar[tuple[str, ...]] = (HEAD,)
 
     @staticmethod
     def network(settings: Mapping[str, Any]) -> nn.Module:
@@ -93,13 +96,6 @@ class DeitMethod(CropMethod):
 
         name = "deit_small_patch16_224"
         return timm.create_model(name, pretrained=False, num_classes=2, drop_path_rate=settings["drop_path"])
-
-    @classmethod
-    def starting_state(cls, stored: State, own: State) -> State:
-        """See `CropMethod.starting_state`; of ImageNet's network all but the last layer is taken."""
-        if f"{HEAD}weight" not in stored or len(stored[f"{HEAD}weight"]) != 1000:
-            return stored
-        return {name: own[name] if name.startswith(HEAD) and name in own else value for name, value in stored.items()}
 
     def logits(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
         """See `CropMethod.logits`: the first output less the second, whose sigmoid is the softmax."""

@@ -17,18 +17,25 @@ CLASSIFIER = "fc."
 """Prefix of the last layer's tensors in files of torchvision's and timm's ResNets."""
 
 
-def is_imagenet(state: State) -> bool:
-    """Whether a state is that of a ResNet for ImageNet's 1,000 classes."""
-    return f"{CLASSIFIER}weight" in state and len(state[f"{CLASSIFIER}weight"]) == 1000
+def is_imagenet(state: State, classifier: str = CLASSIFIER) -> bool:
+    """Whether a state is that of a network for ImageNet's 1,000 classes.
+
+    Args:
+        state: Its tensors.
+        classifier: Prefix of its last layer's.
+    """
+    return f"{classifier}weight" in state and len(state[f"{classifier}weight"]) == 1000
 
 
 class FromImageNet(CropMethod):
-    """A detector whose ``weights`` may be those of ImageNet's ResNet; only its own layers then start anew.
+    """A detector whose ``weights`` may be those of its network for ImageNet; only its own layers then start anew.
 
     Attributes:
+        classifier: Prefix of the last layer's tensors in the file for ImageNet.
         own: Prefixes of the tensors that ImageNet's network lacks or has for other classes.
     """
 
+    classifier: ClassVar[str] = CLASSIFIER
     own: ClassVar[tuple[str, ...]] = (CLASSIFIER,)
 
     @classmethod
@@ -39,7 +46,7 @@ class FromImageNet(CropMethod):
             UserError: ImageNet's weights are to be scored without a training.
         """
         weights = settings["network"]["weights"]
-        if settings["epochs"] == 0 and is_imagenet(read_state(Path(weights))):
+        if settings["epochs"] == 0 and is_imagenet(read_state(Path(weights)), cls.classifier):
             raise UserError(
                 f"{weights!r} holds ImageNet's classes, not a published {settings['method']}; with epochs: 0 its last "
                 "layers would be random. Train it: give epochs, or the weights of a published checkpoint."
@@ -49,7 +56,7 @@ class FromImageNet(CropMethod):
     @classmethod
     def starting_state(cls, stored: State, own: State) -> State:
         """See `CropMethod.starting_state`; of ImageNet's network all but the last layer is taken."""
-        if not is_imagenet(stored):
+        if not is_imagenet(stored, cls.classifier):
             return stored
         new = {name: value for name, value in own.items() if name.startswith(cls.own)}
-        return new | {name: value for name, value in stored.items() if not name.startswith(CLASSIFIER)}
+        return new | {name: value for name, value in stored.items() if not name.startswith(cls.classifier)}
