@@ -40,7 +40,7 @@ from tellsign.demo.layers import (
     spectral_loss,
     to_device,
 )
-from tellsign.networks.determinism import seeded
+from tellsign.networks.determinism import drawn_from
 from tellsign.training.optimisers.adam_steps import Adam
 
 
@@ -70,7 +70,7 @@ class OneShot(Generator):
 
     def learn(self, crops: Callable[[], Photos], steps: int, generator: torch.Generator) -> list[float]:
         """Train; the discriminator starts at a quarter of the steps and is listened to from 0.4 on."""
-        with seeded(int(torch.randint(2**31, (), generator=generator))):
+        with drawn_from(generator):
             critic = to_device(discriminator(), next(self.parameters()).device)
         mine = Adam(self.parameters(), lr=3e-3, betas=(0.5, 0.99))
         its = Adam(critic.parameters(), lr=1e-3, betas=(0.5, 0.99))

@@ -20,7 +20,7 @@ from tellsign.detectors.training_crops import Batch, TrainingCrops
 from tellsign.errors import UserError
 from tellsign.networks.backbones.backbone import Backbone
 from tellsign.networks.backbones.loading import load_backbone
-from tellsign.networks.determinism import seeded
+from tellsign.networks.determinism import drawn_from, seeded
 from tellsign.networks.state import State, load_strictly, read_state
 from tellsign.training.optimisers.build import build_optimiser
 from tellsign.training.precision import arithmetic
@@ -160,8 +160,7 @@ class ClipMethod(CropMethod):
 
         def loss_of(batch: Batch) -> Float[Tensor, ""]:
             pixels, labels = crops.pixels(batch), sample.labels[batch.positions].to(self.device)
-            seed = int(torch.randint(2**31, (), generator=generator))  # dropout draws from the global generator
-            with seeded(seed), arithmetic(settings["precision"], self.device):
+            with drawn_from(generator), arithmetic(settings["precision"], self.device):
                 return loss(pixels, labels, generator)
 
         self.model.train()
