@@ -24,7 +24,8 @@ LOCK, PAGE = ROOT / "requirements.lock", ROOT / "docs" / "licences.md"
 HEAD = """# Licences of the dependencies
 
 The licences that the packages pinned in `requirements.lock` state in their own metadata. Written by `make licences`,
-checked by `make audit`.
+checked by `make audit`. A wheel may carry libraries whose licences differ: pillow-heif's has libheif and libde265
+(LGPL-3) and x265 (GPL-2).
 
 | package | licence |
 |---|---|

@@ -100,13 +100,13 @@ def test_a_row_states_the_facts_of_its_file(root, tmp_path):
 def test_the_index_carries_what_was_passed_over(root, tmp_path):
     index(root, tmp_path / "whole.parquet")
     assert read_notes(tmp_path / "whole.parquet") == {PASSED_OVER: "{}"}
-    for name in ("sd/1_fake/a.heic", "sd/1_fake/b.heic", "sd/0_real/.hidden.png", "sd/elsewhere/c.png"):
+    for name in ("sd/1_fake/a.jxl", "sd/1_fake/b.jxl", "sd/0_real/.hidden.png", "sd/elsewhere/c.png"):
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_bytes(b"")
     rows = index(root, tmp_path / "more.parquet")
     assert len(rows) == 8
     places = json.loads(read_notes(tmp_path / "more.parquet")[PASSED_OVER])
-    assert places["root/sd/1_fake"] == {"suffix .heic": 2}
+    assert places["root/sd/1_fake"] == {"suffix .jxl": 2}
     assert sorted(passed_over([places, places]).values()) == [1, 1, 2]  # two indexes that look at one place
 
 

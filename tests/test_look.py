@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tellsign.__main__ import run
-from tellsign.data.kinds import HEIC, PAGE, VIDEO, kind_of_bytes
+from tellsign.data.kinds import JXL, PAGE, VIDEO, kind_of_bytes
 from tellsign.data.survey import Head, head_of, survey
 
 
@@ -23,7 +23,7 @@ def root(tmp_path: Path) -> Path:
         picture(tmp_path / f"sd/Real/{i}.jpg", (20 + i, 12))
         picture(tmp_path / f"sd/FAKE/{i}.png")
     picture(tmp_path / "photos/a.jpg")
-    (tmp_path / "sd/FAKE/phone.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (tmp_path / "sd/FAKE/new.jxl").write_bytes(b"\xff\x0a")
     return tmp_path
 
 
@@ -40,7 +40,7 @@ def test_a_sample_is_spread_over_the_files(root):
 
 def test_what_is_passed_over_is_named(root):
     seen = survey(root, ["photos"], None)
-    assert seen.skipped == {f"suffix .heic ({HEIC})": 1} and seen.excluded == {"photos": 1}
+    assert seen.skipped == {f"suffix .jxl ({JXL})": 1} and seen.excluded == {"photos": 1}
 
 
 def test_misnamed_and_broken_files(root):

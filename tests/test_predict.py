@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pillow_heif
 import pytest
 import yaml
 from conftest import demo_config, make_plan
@@ -20,7 +21,7 @@ from small_runs import plan_of, train_and_val, trained
 import tellsign
 from tellsign.__main__ import run
 from tellsign.commands import predict
-from tellsign.data.kinds import HEIC, RAW
+from tellsign.data.kinds import JXL, RAW
 from tellsign.errors import UserError
 from tellsign.plan.plan import Plan
 from tellsign.prediction.evidence import metadata_of
@@ -37,6 +38,9 @@ BASE = {
     "optimiser": {"name": "adam", "lr": 1e-3},
 }
 CONTROLLED = {"control": "jpeg+size", "quality": 80, "size": 100}
+
+
+pillow_heif.register_heif_opener()  # to write with
 
 
 class World(NamedTuple):
@@ -164,8 +168,11 @@ def test_sizes_outside_those_of_the_training(there):
 def test_unreadable_files_are_named_and_counted(there, capsys):
     folder = there.folder / "mixed"
     picture(folder / "good.png", (80, 80), 3)
-    (folder / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
-    (folder / "renamed.jpg").write_bytes(b"\0\0\0\x18ftypheic")
+    picture(folder / "phone.HEIC", (80, 90), 3, format="HEIF")
+    (folder / "called.jpg").write_bytes((folder / "phone.HEIC").read_bytes())
+    (folder / "cut.heic").write_bytes((folder / "phone.HEIC").read_bytes()[:99])
+    (folder / "new.jxl").write_bytes(b"\xff\x0a")
+    (folder / "renamed.jpg").write_bytes(b"\xff\x0a")
     (folder / "raw.dng").write_bytes(b"II*\0")
     (folder / "notes.txt").write_text("x")
     (folder / "cut.png").write_bytes((folder / "good.png").read_bytes()[:3000])
@@ -173,10 +180,13 @@ def test_unreadable_files_are_named_and_counted(there, capsys):
     assert status == 1
     problems = {Path(row["path"]).name: row["problem"] for row in rows}
     assert problems["good.png"] == "" and problems["cut.png"].startswith("corrupt")
-    assert problems["phone.HEIC"] == problems["renamed.jpg"] == f"not an image: {HEIC}" and problems["raw.dng"] == RAW
+    assert problems["phone.HEIC"] == problems["called.jpg"] == "" and problems["cut.heic"].startswith("corrupt")
+    assert problems["new.jxl"] == problems["renamed.jpg"] == f"not an image: {JXL}" and problems["raw.dng"] == RAW
     assert all(row["score"] is None for row in rows if row["problem"])
+    scores = {Path(row["path"]).name: row["score"] for row in rows}
+    assert scores["phone.HEIC"] == pytest.approx(scores["called.jpg"], rel=1e-5)
     said = capsys.readouterr().out
-    assert "5 files" in said and "4 unreadable" in said and "passed over: 1 × suffix .txt (a list or text)." in said
+    assert "8 files" in said and "5 unreadable" in said and "passed over: 1 × suffix .txt (a list or text)." in said
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])

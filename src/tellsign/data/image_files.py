@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from tellsign.data.images import DAMAGE, FORMATS
+from tellsign.data.formats import DAMAGE, open_picture
 from tellsign.data.kinds import kind_of_bytes
 
 
@@ -21,7 +21,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
         OSError: the file cannot be read at all.
     """
     try:
-        with Image.open(path, formats=FORMATS) as picture:
+        with path.open("rb") as stream, open_picture(stream) as picture:
             yield picture
     except UnidentifiedImageError:
         with path.open("rb") as stream:

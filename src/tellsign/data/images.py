@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import struct
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +19,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
+from tellsign.data.formats import DAMAGE, HEIF, begins_as_picture, open_picture
 from tellsign.data.jpeg import jpeg_quality
 from tellsign.data.opencv import resize_bilinear
 from tellsign.errors import UserError, choose
@@ -34,27 +33,10 @@ Image.MAX_IMAGE_PIXELS = None
 
 MIN_SIDE = 8
 MAX_PIXELS = 100_000_000
-# raster formats only: to read an EPS, Pillow would run a program
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
-SIGNATURES = (b"\xff\xd8", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 STATUSES = ("ok", "empty", "corrupt", "not an image", "too small", "too large")
 
 ALWAYS_RGB = ("RGB", "L")
 """Modes whose pixels, once decoded, are made RGB without anything that could fail."""
-
-# What Pillow's plugins raise on damaged bytes.
-DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    OverflowError,
-    struct.error,
-    zlib.error,
-)
 
 
 class RefusedError(Exception):
@@ -108,10 +90,10 @@ def _open(data: bytes) -> Image.Image:
     if not data:
         raise RefusedError("empty", "the file has zero bytes")
     try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        return open_picture(io.BytesIO(data))
     except Image.UnidentifiedImageError:
-        if data.startswith(SIGNATURES):
-            raise RefusedError("corrupt", f"begins as an image ({data[:4]!r}) but has no whole header") from None
+        if begins_as_picture(data):
+            raise RefusedError("corrupt", f"begins as an image ({data[:12]!r}) but has no whole header") from None
         raise RefusedError("not an image", f"begins with {data[:8]!r}, which no supported format does") from None
     except DAMAGE as error:
         raise RefusedError("corrupt", f"unreadable header: {error}") from error
@@ -140,20 +122,25 @@ def _check_size(header: Header, min_side: int, max_pixels: int | None) -> None:
         )
 
 
-def _sixteen_bits(picture: Image.Image) -> bool:
-    """Whether the file stores 16 bits a channel; Pillow's raw modes name it (``I;16``, ``RGB;16B``)."""
-    tiles = getattr(picture, "tile", ())
-    return "16" in picture.mode or any(";16" in str(tile[3]) for tile in tiles)
+def _bits(picture: Image.Image) -> int:
+    """How many bits a channel the file stores; 8 also stands for less."""
+    if picture.format == HEIF:
+        return picture.info["bit_depth"]
+    tiles = getattr(picture, "tile", ())  # Pillow's raw modes name 16 (``I;16``, ``RGB;16B``)
+    return 16 if "16" in picture.mode or any(";16" in str(tile[3]) for tile in tiles) else 8
 
 
 def _loaded(picture: Image.Image) -> tuple[Image.Image, list[str]]:
-    """The first frame, upright, its pixels decoded but not yet made RGB; and notes of what is and will be changed."""
+    """One frame, upright, its pixels decoded but not yet made RGB; and notes of what is and will be changed.
+
+    The frame is the first; of a HEIF, the one that it calls its primary image.
+    """
     notes = []
     frames = getattr(picture, "n_frames", 1)
     if frames > 1:
-        notes.append(f"first of {frames} frames")
-    if _sixteen_bits(picture):
-        notes.append("16 bits a channel reduced to the upper 8")
+        notes.append(f"{f'number {at + 1}' if (at := picture.tell()) else 'first'} of {frames} frames")
+    if (bits := _bits(picture)) > 8:
+        notes.append(f"{bits} bits a channel reduced to the upper 8")
     picture.load()
     orientation = picture.getexif().get(0x0112, 1)
     if orientation != 1:
@@ -197,7 +184,7 @@ def decode(source: Path | bytes, *, min_side: int = 1, max_pixels: int | None = 
     - 16 bits a channel keep the upper 8, which is what Pillow does for 16-bit RGB; greyscale follows it.
     - Alpha is composited over white: colours under transparent pixels are arbitrary and no viewer shows them.
       Where the image is opaque this equals dropping alpha, which is what the papers' public loaders do.
-    - Of several frames the first is taken. The EXIF orientation is applied.
+    - Of several frames the first is taken, of a HEIF the primary one. The orientation is applied.
 
     Args:
         source: a file, or its bytes.

@@ -14,34 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tellsign.data.suffixes import SUFFIXES
 from tellsign.errors import choose
 from tellsign.system.files import file_beside
 from tellsign.system.integrity import SETTLED_NS, sha256_of_file
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".mpo",
-        ".png",
-        ".webp",
-        ".gif",
-        ".bmp",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".jp2",
-        ".j2k",
-        ".avif",
-    ]
-)
 VERSION = 1
 
 Folder = tuple[str, str, tuple[tuple[int, int], ...]]  # path, path below the root, (device, inode) of all above

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-HEIC = "HEIC, the format of an iPhone's pictures: export them as JPEG, or convert them"
 JXL = "JPEG XL: convert it to PNG"
 RAW = "a camera's raw file: develop it to JPEG or TIFF"
 VIDEO = "a video: take frames out of it"
@@ -15,7 +14,6 @@ ARCHIVE = "an archive: unpack it"
 TEXT = "a list or text"
 
 SUFFIXES = {
-    **dict.fromkeys((".heic", ".heif", ".hif"), HEIC),
     ".jxl": JXL,
     **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"), RAW),
     **dict.fromkeys((".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm"), VIDEO),
@@ -28,7 +26,6 @@ SUFFIXES = {
 """Suffix in lower case → what such a file is, and what to do about it."""
 
 BRANDS = {
-    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), HEIC),
     b"crx ": RAW,
     **dict.fromkeys((b"qt  ", b"isom", b"iso2", b"iso5", b"mp41", b"mp42", b"M4V ", b"avc1"), VIDEO),
 }

@@ -13,20 +13,7 @@ from tellsign.data.inventory import image_folders, images_in
 from tellsign.data.kinds import with_kind
 from tellsign.data.layouts.base import Placed
 from tellsign.data.layouts.labels import label_of, placed, unlabelled
-
-SUFFIXES_OF = {
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "MPO": (".mpo", ".jpg", ".jpeg", ".jpe"),
-    "PNG": (".png",),
-    "WEBP": (".webp",),
-    "GIF": (".gif",),
-    "BMP": (".bmp",),
-    "TIFF": (".tif", ".tiff"),
-    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
-    "JPEG2000": (".jp2", ".j2k"),
-    "AVIF": (".avif",),
-}
-"""Format as Pillow calls it → the suffixes that go with it. MPO is a JPEG with further ones behind it."""
+from tellsign.data.suffixes import SUFFIXES_OF
 
 ROOT = "images"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from tellsign.data.images import DAMAGE, FORMATS
+from tellsign.data.formats import DAMAGE, open_picture
 
 LONGEST = 120
 """Characters of a text that are told."""
@@ -41,7 +41,7 @@ def metadata_of(data: bytes) -> tuple[str, ...]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged EXIF: nothing is told then
-            picture = Image.open(io.BytesIO(data), formats=FORMATS)
+            picture = open_picture(io.BytesIO(data))
             return tuple(f"{name}: {shortened(text)}" for name, text in _facts(picture) if shortened(text))
     except DAMAGE:
         return ()

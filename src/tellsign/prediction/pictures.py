@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tellsign.data.inventory import image_folders, images_in
-from tellsign.data.kinds import HEIC, JXL, RAW, VIDEO, kind_passed_over, with_kind
+from tellsign.data.kinds import JXL, RAW, VIDEO, kind_passed_over, with_kind
 from tellsign.errors import UserError
 
 LIST = "-"
 """What stands for a list on standard input, a path a line."""
 
-PICTURES = (HEIC, JXL, RAW, VIDEO)
+PICTURES = (JXL, RAW, VIDEO)
 """Kinds that a person takes for pictures, though tellsign reads none of them."""
 
 
