@@ -173,6 +173,16 @@ def test_what_tables_share_is_counted_once_and_what_is_made_takes_no_time(tmp_pa
     (tmp_path / train.path).mkdir(parents=True)
     rows, whole = examine(artifacts, costs, lambda _: [], tmp_path)
     assert rows[0].made == whole.made == 1
+    (score,) = (a for a in ancestors([artifacts["mpft-table1"]]).values() if a.stage == "score" and train in a.inputs)
+    (tmp_path / train.path).rmdir()
+    (tmp_path / score.path).parent.mkdir(parents=True)
+    (tmp_path / score.path).touch()
+    scored, _ = examine(artifacts, costs, lambda _: [], tmp_path)
+    assert scored[0].made == len(score.needs["checkpoints"])  # their work is done: they are not trained again
+    assert (
+        scored[0].cost.trained == rows[0].cost.trained
+        and scored[0].to_write["data"].value < rows[0].to_write["data"].value
+    )
 
 
 def test_rows_stand_in_aligned_columns():

@@ -61,19 +61,14 @@ class House:
             folder / "split.parquet",
             folder / "m.parquet",
         )
-        self.checkpoints = {}
-        for seed in sorted(set(rows["seed"])):
-            place = folder / f"tam-s{seed}"
-            place.mkdir()
-            (place / "provenance.json").write_text(json.dumps({"images_seen": 10.0 + seed}))
-            self.checkpoints[str(seed)] = place
+        self.seen = {str(seed): 10.0 + seed for seed in sorted(set(rows["seed"]))}
         first = pa.table(rows).filter((pc.field("seed") == 0) & (pc.field("epoch") == rows["epoch"][-1]))
         write_rows(self.split, first.select(["subset", "id", "label"]))
 
     def run(self, **change: object) -> pa.Table:
-        write_rows(self.scores, self.rows)
+        write_rows(self.scores, self.rows, {"images_seen": json.dumps(self.seen)})
         given = {"settings": SETTINGS, "scores": [self.scores], "splits": {"test": self.split}} | change
-        evaluate.main(**given, checkpoints=self.checkpoints, out=self.out)  # type: ignore[arg-type]
+        evaluate.main(**given, out=self.out)  # type: ignore[arg-type]
         return read_rows(self.out)
 
 
@@ -211,7 +206,7 @@ def test_a_missing_seed_and_a_missing_test_set_are_named(house: House) -> None:
     both = {"test": SETTINGS["tests"]["test"], "noise": {"benchmark": "demo", "perturbation": "noise"}}
     with pytest.raises(UserError, match="demo / noise: there are no scores"):
         house.run(settings=SETTINGS | {"tests": both}, splits={"test": house.split, "noise": house.split})
-    house.checkpoints["2"] = house.checkpoints["0"]
+    house.seen["2"] = 10.0
     with pytest.raises(UserError, match=r"trainings of seeds \[0, 1, 2\]"):
         house.run()
 
@@ -232,7 +227,16 @@ def test_splits_that_make_one_test_set_give_the_numbers_of_one_split(tmp_path: P
         house.run(settings=SETTINGS | {"tests": tests}, splits=splits)
 
 
+def test_scores_without_a_note_of_their_trainings_are_refused(house: House) -> None:
+    write_rows(house.scores, house.rows)
+    with pytest.raises(UserError, match="how many images its trainings saw"):
+        evaluate.main(settings=SETTINGS, scores=[house.scores], splits={"test": house.split}, out=house.out)
+
+
 # ------------------------------------------------------------------------------------------------ protocols
+
+SEEN = {"images_seen": '{"0": 10}'}
+"""The note of a file of scores of one training."""
 
 
 class Bench:
@@ -249,8 +253,6 @@ class Bench:
              "label": np.array([r[2] for r in rows], np.int8)},
         )  # fmt: skip
         self.ids = ids
-        (folder / "run").mkdir(exist_ok=True)
-        (folder / "run" / "provenance.json").write_text("{}")
 
     def scores(self, epoch: int = 1, right: list[bool] | None = None) -> dict:
         size = len(self.rows)
@@ -271,14 +273,14 @@ def evaluated(folder: Path, benches: list[Bench], scores: list[dict], **protocol
     """(metric, subset, checkpoint) of the last bench to its value."""
     paths = []
     for number, rows in enumerate(scores):
-        write_rows(folder / f"s{number}.parquet", rows)
+        write_rows(folder / f"s{number}.parquet", rows, SEEN)
         paths.append(folder / f"s{number}.parquet")
     tests = {bench.name: {"benchmark": bench.name, "perturbation": "none"} for bench in benches}
     reading = build(Evaluate, {"resamples": 5, **protocol}, "protocol")
     settings = SETTINGS | plain(reading) | {"tests": tests, "protocol": differences(reading, Evaluate(resamples=5))}
     splits = {bench.name: bench.split for bench in benches}
     out = folder / "out.parquet"
-    evaluate.main(settings=settings, scores=paths, splits=splits, checkpoints={"0": folder / "run"}, out=out)
+    evaluate.main(settings=settings, scores=paths, splits=splits, out=out)
     rows = [row for row in read_rows(out).to_pylist() if row["benchmark"] == benches[-1].name]
     assert {row["protocol"] for row in rows} == {settings["protocol"]}
     return {(row["metric"], row["subset"], row["checkpoint"]): row["value"] for row in rows}
@@ -345,12 +347,12 @@ def test_reals_of_another_split_of_the_test_set_are_not_pooled(tmp_path: Path) -
     )
     scores = [bench.scores() | {"benchmark": ["one+two"] * len(bench.rows)} for bench in (one, two)]
     for number, rows in enumerate(scores):
-        write_rows(tmp_path / f"s{number}.parquet", rows)
+        write_rows(tmp_path / f"s{number}.parquet", rows, SEEN)
     tests = {f"t.{bench.name}": {"benchmark": "one+two", "perturbation": "none"} for bench in (one, two)}
     settings = SETTINGS | {"tests": tests, "resamples": 5, "pooled_reals": "all", "validation": "t"}
     evaluate.main(
         settings=settings, scores=[tmp_path / "s0.parquet", tmp_path / "s1.parquet"], out=tmp_path / "out.parquet",
-        splits={"t.one": one.split, "t.two": two.split}, checkpoints={"0": tmp_path / "run"},
+        splits={"t.one": one.split, "t.two": two.split},
     )  # fmt: skip
     found = {
         row["subset"]: row for row in pick(read_rows(tmp_path / "out.parquet"), metric="accuracy", checkpoint="best")

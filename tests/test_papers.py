@@ -18,6 +18,7 @@ from tellsign.commands.coverage import as_markdown, made_for, trainings_of
 from tellsign.errors import UserError
 from tellsign.plan.artifact import Artifact, ancestors
 from tellsign.plan.plan import Plan
+from tellsign.plan.presentation import cells
 from tellsign.results.figures.drawing import Inputs
 from tellsign.results.figures.kinds import FIGURE_KINDS, is_made_from_metrics
 from tellsign.results.published import load
@@ -93,6 +94,23 @@ def made_up_metrics(plan: Plan, artifact: Artifact) -> list[dict]:
                                 }
                             )
     return rows
+
+
+def test_no_run_keeps_epochs_that_nothing_shows(paper: Plan) -> None:
+    shown: dict[str, set[str | None]] = {}
+    for name, held in paper.papers.items():
+        for table in held.tables:
+            for cell in cells(paper.table(name, table).settings):
+                for run in cell.runs:
+                    full = run if "/" in run else f"{name}/{run}"
+                    shown.setdefault(full, set()).add(dict(cell.wanted)["checkpoint"])
+        for figure, spec in held.figures.items():
+            settings = paper.figure(name, figure).settings
+            rule = "epoch" if spec["kind"] == "steps_curve" else settings.get("checkpoint")
+            for run in paper.runs_in(name, spec):
+                shown.setdefault(run.full_name, set()).add(rule)
+    many = {full for full, run in paper.runs.items() if run.recipe.epochs_kept() > 1}
+    assert len(many) > 20 and {full for full in many if shown.get(full, set()) <= {"last", None}} == set()
 
 
 @pytest.mark.parametrize("name", ["paper.yaml", "paper-small.yaml", "folder-tidy.yaml"])

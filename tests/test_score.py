@@ -8,6 +8,7 @@ from torch import nn
 
 from tellsign.detectors.checkpoints import save_weights, write_provenance
 from tellsign.detectors.registry import METHODS
+from tellsign.evaluation.scores import seen_by_training
 from tellsign.registry import Record
 from tellsign.stages import score
 from tellsign.system.integrity import write_manifest
@@ -38,7 +39,7 @@ def checkpoint(tmp_path, monkeypatch):
         nn.init.constant_(method.model.weight, epoch / 10)
         save_weights(method.model, tmp_path / f"{name}.safetensors")
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({"method": "constant", "epochs": 4}))
-    write_provenance(tmp_path, {"epoch": 4})
+    write_provenance(tmp_path, {"epoch": 4, "images_seen": 48})
     write_manifest(tmp_path)
     return tmp_path
 
@@ -57,5 +58,6 @@ def test_a_run_looks_at_its_own_last_epochs_of_a_training_that_keeps_more(checkp
         device="cpu",
     )
     found = read_rows(checkpoint / "scores.parquet")
+    assert seen_by_training(checkpoint / "scores.parquet") == {0: 48}
     assert found["epoch"].to_pylist() == epochs
     assert torch.allclose(torch.tensor(found["score"].to_pylist()), torch.tensor(epochs) / 10)

@@ -23,7 +23,9 @@ from conftest import ROOT
 from PIL import Image
 from pipeline import BIN, copy_of_tree, planned, snakemake
 
+from tellsign.commands.prune import spent
 from tellsign.errors import UserError
+from tellsign.plan.artifact import Artifact
 from tellsign.sharing.artifacts import covering, damage, files_below, merged, unit_of
 from tellsign.sharing.dvc import entries_of
 from tellsign.system.files import folder_beside, write_text
@@ -372,6 +374,24 @@ def test_prune_lists_then_removes_what_no_plan_names(team):
 
 
 # ------------------------------------------------------------------------------------------------ the parts
+
+
+def test_a_checkpoint_has_done_its_work_when_all_that_reads_it_is_made(tmp_path):
+    base, other = (Artifact("train", f"p/{name}-s0", {"n": name}, {}) for name in ("base", "other"))
+    child = Artifact("train", "p/child-s0", {}, {"start": [("", base)]})
+    score = Artifact("score", "p/child", {}, {"checkpoints": [("0", child), ("1", other)]})
+    figure = Artifact("figure", "p/fig", {}, {"checkpoints": [("other", other)]})
+    everything = [base, child, other, score, figure]
+    for made in (base, child, other):
+        (tmp_path / made.path).mkdir(parents=True)
+    assert spent(everything, tmp_path) == [base.path]
+    (tmp_path / score.path).parent.mkdir(parents=True)
+    (tmp_path / score.path).touch()
+    assert spent(everything, tmp_path) == sorted([base.path, child.path])
+    (tmp_path / child.path).rmdir()
+    assert spent(everything, tmp_path) == [base.path]
+    (tmp_path / score.path).unlink()
+    assert spent(everything, tmp_path) == []
 
 
 def test_of_what_both_branches_made_one_is_taken_whole():

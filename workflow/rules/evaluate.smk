@@ -62,7 +62,6 @@ rule evaluate:
     input:
         scores=inputs_for("evaluate", "scores"),
         splits=inputs_for("evaluate", "splits"),
-        checkpoints=inputs_for("evaluate", "checkpoints"),
     output:
         metrics="data/evaluate/{name}.{fp}.parquet",
     log:
@@ -71,12 +70,10 @@ rule evaluate:
     params:
         settings=settings("evaluate"),
         splits=key_path_pairs("evaluate", "splits"),
-        checkpoints=key_path_pairs("evaluate", "checkpoints"),
     shell:
         "tellsign evaluate"
         " --settings {params.settings:q}"
         " --scores {input.scores:q}"
         " --splits {params.splits:q}"
-        " --checkpoints {params.checkpoints:q}"
         " --out {output.metrics:q}"
         " > {log:q} 2>&1"

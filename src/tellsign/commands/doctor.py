@@ -41,7 +41,7 @@ from tellsign.commands.supply import needed_folders, short_report, shortfalls
 from tellsign.data.inventory import FileDigests
 from tellsign.errors import UserError, choose
 from tellsign.networks.weights import open_catalogue, shopping_list
-from tellsign.plan.artifact import Artifact, ancestors
+from tellsign.plan.artifact import Artifact, ancestors, unmade
 from tellsign.plan.missing import missing_weights
 from tellsign.plan.networks import FindWeights
 from tellsign.plan.plan import Plan
@@ -181,21 +181,24 @@ def examine(
         folder: Where artifacts live.
     """
     there: dict[str, bool] = {}
+
+    def is_made(artifact: Artifact) -> bool:
+        if artifact.path not in there:
+            there[artifact.path] = (folder / artifact.path).exists()
+        return there[artifact.path]
+
     facts: dict[str, tuple[Cost, set[str], set[str], list[str]]] = {}
 
     def look(artifact: Artifact) -> None:
-        made = (folder / artifact.path).exists()
-        cost = costs.of(artifact)
         lines = short(artifact) if artifact.stage == "split" else []
-        there[artifact.path] = made
         facts[artifact.path] = (
-            cost.without_hours() if made else cost,
+            costs.of(artifact),
             absent_folders(artifact),
             missing_weights(artifact.settings),
             lines,
         )
 
-    def row(name: str, needed: Mapping[str, Artifact], done: bool) -> Row:
+    def row(name: str, needed: Mapping[str, Artifact], left: Mapping[str, Artifact]) -> Row:
         for path in needed.keys() - facts.keys():
             look(needed[path])
         row_facts = [facts[path] for path in sorted(needed)]
@@ -203,10 +206,10 @@ def examine(
         cost, disk_of, to_write = Cost(), {}, {}
         for path, artifact in needed.items():
             own, what = facts[path][0], STAGES[artifact.stage].disk
-            cost += own
+            cost += own if path in left else own.without_hours()
             if what:
                 disk_of[what] = disk_of.get(what, Amount()) + own.bytes
-            if not there[path]:
+            if path in left:
                 place = Path(path).parts[0]
                 to_write[place] = to_write.get(place, Amount()) + own.bytes
         return Row(
@@ -214,8 +217,8 @@ def examine(
             tuple(sorted(set().union(*(f[1] for f in row_facts)))),
             tuple(dict.fromkeys(line for f in row_facts for line in f[3])),
             tuple(sorted(set().union(*(f[2] for f in row_facts)))),
-            done,
-            sum(there[path] for path in trainings),
+            not left,
+            sum(path not in left for path in trainings),
             len(trainings),
             cost,
             disk_of,
@@ -227,8 +230,8 @@ def examine(
     for name, artifact in artifacts.items():
         needed = ancestors([artifact])
         everything |= needed
-        rows.append(row(name, needed, (folder / artifact.path).exists()))
-    return rows, row("all, shared ones once", everything, all(r.done for r in rows))
+        rows.append(row(name, needed, unmade([artifact], is_made)))
+    return rows, row("all, shared ones once", everything, unmade(artifacts.values(), is_made))
 
 
 def fitting_machine(rates: Rates, artifacts: Iterable[Artifact]) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +13,7 @@ import pyarrow as pa
 from jaxtyping import Float
 
 from tellsign.errors import UserError
-from tellsign.system.parquet import column
+from tellsign.system.parquet import column, read_notes, write_rows
 
 
 def rows_of_subset(split: pa.Table, subset: str) -> pa.Table:
@@ -43,3 +46,31 @@ def join_scores(
     columns["score"] = np.array([of[name] for name in names], dtype=np.float32)
     order = ["paper", "run", "seed", "epoch", "benchmark", "subset", "perturbation", "id", "label", "score"]
     return pa.Table.from_arrays([column(columns[key]) for key in order], names=order)
+
+
+SEEN = "images_seen"
+"""Images times epochs of a training: a fact of its provenance, and the note that a file of scores has of it."""
+
+
+def write_scores(path: Path, rows: pa.Table, checkpoints: Mapping[str, Path]) -> None:
+    """Write a file of scores, with a note of how many images its trainings saw, so that metrics need no checkpoint.
+
+    Args:
+        path: The file.
+        rows: Those of `join_scores`.
+        checkpoints: Seed to checkpoint folder.
+    """
+    facts = {seed: json.loads((folder / "provenance.json").read_bytes()) for seed, folder in checkpoints.items()}
+    seen = {seed: float(known.get(SEEN, math.nan)) for seed, known in facts.items()}
+    write_rows(path, rows, {SEEN: json.dumps(seen, sort_keys=True)})
+
+
+def seen_by_training(path: Path) -> dict[int, float]:
+    """Images times epochs of the training of each seed in a file of scores; NaN where it was not noted.
+
+    Raises:
+        UserError: the file is missing or damaged, or has no such note.
+    """
+    if (note := read_notes(path).get(SEEN)) is None:
+        raise UserError(f"{path} does not say how many images its trainings saw. `rm` it and score again.")
+    return {int(seed): seen for seed, seen in json.loads(note).items()}

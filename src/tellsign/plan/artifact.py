@@ -104,6 +104,21 @@ def ancestors(artifacts: Iterable[Artifact]) -> dict[str, Artifact]:
     return known
 
 
+def unmade(artifacts: Iterable[Artifact], is_made: Callable[[Artifact], bool]) -> dict[str, Artifact]:
+    """What is left to make of artifacts, by path: those that are not made and, of what these need, what is not.
+
+    What only made artifacts were made from is not left, whether or not it is still there.
+    """
+    known: dict[str, Artifact] = {}
+    waiting = list(artifacts)
+    while waiting:
+        artifact = waiting.pop()
+        if artifact.path not in known and not is_made(artifact):
+            known[artifact.path] = artifact
+            waiting += artifact.inputs
+    return known
+
+
 def digest(value: Any) -> str:
     """Hex sha256 of plain data; the order of keys does not matter."""
     return hashlib.sha256(json.dumps(plain(value), sort_keys=True).encode()).hexdigest()

@@ -87,7 +87,7 @@ class ResultsPlan:
             "code": self._training.checkpoint(run, run.seeds[0]).recipe["code"],
             "data": digest([split.fingerprint for _, split in scores.needs["splits"]])[:12],
         }
-        needs = {"scores": [("", scores)], "splits": scores.needs["splits"], "checkpoints": scores.needs["checkpoints"]}
+        needs = {"scores": [("", scores)], "splits": scores.needs["splits"]}
         mark = f"-{digest(protocol)[:4]}" if settings["protocol"] else ""
         entries = tuple(METRICS.find(metric) for metric in protocol.metrics)
         return self._make("evaluate", f"{run.full_name}{mark}", settings, needs, entries=entries)

@@ -1,10 +1,10 @@
 """Compute a run's metrics from its scores.
 
 Reads:
-  --scores       Parquet files of score: seed, epoch, benchmark, subset, perturbation, id, label, score.
-  --splits       TEST=PATH: the split each test set was scored on; every listed image must have its score.
-  --checkpoints  SEED=FOLDER: the run's trainings; provenance.json there tells how many images they saw.
-  --baseline     scores of a second run on the same images, for the paired rows accuracy_gain and mcnemar_p.
+  --scores    Parquet files of score: seed, epoch, benchmark, subset, perturbation, id, label, score; their notes tell
+              how many images each training saw.
+  --splits    TEST=PATH: the split each test set was scored on; every listed image must have its score.
+  --baseline  scores of a second run on the same images, for the paired rows accuracy_gain and mcnemar_p.
 
 Settings: paper, run; tests {TEST: {benchmark, perturbation}}; the fields of tellsign.schema.evaluation.Evaluate
 (metrics, threshold, resamples, seed, batch, sampler, sample, classes, pooled_reals, validation); protocol, the name of
@@ -21,7 +21,6 @@ Writes:
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -55,6 +54,7 @@ from tellsign.evaluation.measuring import (
 )
 from tellsign.evaluation.metrics import described
 from tellsign.evaluation.parts import Part, parts_of
+from tellsign.evaluation.scores import seen_by_training
 from tellsign.evaluation.tally import Numbers, Threshold
 from tellsign.system.parquet import write_rows
 
@@ -91,7 +91,6 @@ def main(
     settings: dict,
     scores: list[Path],
     splits: dict[str, Path],
-    checkpoints: dict[str, Path],
     out: Path,
     baseline: Path | None = None,
 ) -> None:
@@ -105,7 +104,7 @@ def main(
     if baseline and "accuracy" not in settings["metrics"]:
         raise UserError(f"{settings['run']}: a comparison with a baseline needs accuracy among the metrics.")
     written: list[tuple[Any, ...]] = []
-    images_seen = {int(seed): _images_seen(folder) for seed, folder in checkpoints.items()}
+    images_seen = {seed: seen for path in scores for seed, seen in seen_by_training(path).items()}
     tests = splits_by_test(settings["tests"], splits)
     rows_by_test = scores_by_test(scores)
     baseline_rows = scores_by_test([baseline]) if baseline else {}
@@ -130,11 +129,6 @@ def main(
             row = (*head, benchmark, subset, perturbation, rule, metric, *number, images_seen[seed], *digests)
             written.append(row)
     write_rows(out, {name: list(column) for name, column in zip(COLUMNS, zip(*written, strict=True), strict=True)})
-
-
-def _images_seen(folder: Path) -> float:
-    facts = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-    return float(facts.get("images_seen", math.nan))
 
 
 def _threshold_rule(metric: str, threshold: Threshold) -> str:

@@ -77,6 +77,8 @@ class Stage:
         return self.path.format(name=name, fp=fingerprint)
 
 
+CHECKPOINTS = "checkpoints (`tellsign prune --scored` frees those whose scores are made)"
+
 RECORDS = (
     Stage("demo_weights", "train the demo's tiny towers, captioner and grounder"),
     Stage(
@@ -145,7 +147,7 @@ RECORDS = (
         Job(megabytes=32000, cores=8),
         gpu=1,
         cost="pretraining",
-        disk="checkpoints",
+        disk=CHECKPOINTS,
     ),
     Stage(
         "train",
@@ -154,7 +156,7 @@ RECORDS = (
         Job(megabytes=16000),
         gpu=1,
         cost="training",
-        disk="checkpoints",
+        disk=CHECKPOINTS,
     ),
     Stage(
         "train_head",

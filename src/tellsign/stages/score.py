@@ -2,7 +2,8 @@
 
 Reads   the checkpoint folder of each seed (of a frozen backbone also the weights' own file), and for each test set its
         split and the inputs that the method looks at, by role and test set (crops@test)
-Writes  one Parquet file: paper, run, seed, epoch, benchmark, subset, perturbation, id, label, score = p(fake)
+Writes  one Parquet file: paper, run, seed, epoch, benchmark, subset, perturbation, id, label, score = p(fake); its
+        notes tell how many images each training saw
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import pyarrow as pa
 from tellsign.detectors.protocol import Method
 from tellsign.detectors.registry import METHODS
 from tellsign.detectors.restoring import restored_methods
-from tellsign.evaluation.scores import join_scores, rows_of_subset
+from tellsign.evaluation.scores import join_scores, rows_of_subset, write_scores
 from tellsign.networks.determinism import pick_device
-from tellsign.system.parquet import read_rows, write_rows
+from tellsign.system.parquet import read_rows
 
 
 def inputs_by_test(inputs: Mapping[str, Path], method_class: type[Method]) -> dict[str, dict[str, Any]]:
@@ -60,4 +61,4 @@ def main(
                 scores = method.scores(opened[test], ids, batch_size)
                 labels = {"paper": settings["paper"], "run": settings["run"], "seed": int(seed), "epoch": epoch} | facts
                 pieces.append(join_scores(wanted, ids, scores, labels))
-    write_rows(out, pa.concat_tables(pieces))
+    write_scores(out, pa.concat_tables(pieces), checkpoints)
