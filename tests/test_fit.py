@@ -255,7 +255,7 @@ def test_an_optimisers_bytes_are_those_of_torch_optim(name):
     ours, torchs = ([nn.Parameter(torch.full(shape, 0.3)) for shape in shapes] for _ in range(2))
     mine = build_optimiser(ours, SECTIONS[name])
     kind, options = TORCHS[name]
-    theirs = kind(torchs, lr=0.01, weight_decay=0.02, **options)
+    theirs = kind(torchs, lr=0.01, weight_decay=0.02, fused=True, **options)
     for step in range(5):
         lr = 0.01 / (step + 1)
         theirs.param_groups[0]["lr"] = lr
@@ -266,6 +266,21 @@ def test_an_optimisers_bytes_are_those_of_torch_optim(name):
         mine.step(lr)
         theirs.step()
     assert all(torch.equal(p, q) for p, q in zip(ours, torchs, strict=True))
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_a_step_is_the_same_whatever_the_memory_layout(name):
+    draws = torch.Generator().manual_seed(7)
+    start, gradients = torch.randn(4, 3, 5, 5, generator=draws), torch.randn(3, 4, 3, 5, 5, generator=draws)
+    rows = nn.Parameter(start.clone())
+    channels_last = nn.Parameter(start.clone(memory_format=torch.channels_last))
+    for p in (rows, channels_last):
+        optimiser = build_optimiser([p], SECTIONS[name])
+        for gradient in gradients:
+            (p * gradient).sum().backward()
+            optimiser.step()
+            optimiser.zero_grad()
+    assert torch.equal(rows, channels_last) and not torch.allclose(rows, start)
 
 
 @pytest.mark.gpu

@@ -6,9 +6,10 @@ from typing import get_args
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from tellsign.errors import UserError
-from tellsign.networks.backbones.fronts import FRONTS, HighPass
+from tellsign.networks.backbones.fronts import FRONTS, HighPass, mean_of_nine
 from tellsign.networks.backbones.loading import load_backbone
 from tellsign.schema.networks import Encoder
 
@@ -30,3 +31,9 @@ def test_a_front_stands_for_the_networks_own_normalisation_and_its_weights_stay(
         assert all(torch.equal(a, b) for a, b in states)
     with pytest.raises(UserError, match="unknown front 'low_pass'"):
         load_backbone("demo-xception", "none", 0, "low_pass")
+
+
+def test_the_mean_of_nine_pixels_is_what_pooling_gives():
+    x = PIXELS.double() / 127.5 - 1
+    pooled = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), 3, 1)
+    torch.testing.assert_close(mean_of_nine(x), pooled, rtol=0, atol=1e-14)

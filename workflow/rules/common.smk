@@ -192,6 +192,13 @@ if MAIN and "gpu" not in workflow.global_resources and visible_gpus():
     workflow.register_resource("gpu", len(visible_gpus()))
 
 
+# For its limit of 100 jobs a second, which limits nothing here, Snakemake wakes every second once for each job that has
+# ended: after some hundred jobs that keeps a core busy (its issue 3955). Limits that users set stay.
+onstart:
+    if (limiter := workflow.scheduler.job_rate_limiter) is not None and limiter.max_jobs == 100:
+        workflow.scheduler.job_rate_limiter = None
+
+
 onsuccess:
     logger.info(publish(PLAN, Path("results")))
 
