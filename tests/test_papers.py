@@ -255,6 +255,29 @@ def test_every_table_finds_its_numbers_and_every_quoted_row_says_so(which, reque
             assert ("Quoted only; not run here." in text) == bool(quoted), f"{name}/{table}"
 
 
+def test_released_checkpoints_stand_beside_the_papers_rows_and_train_nothing(paper):
+    plan = make_plan(config_of("paper-released.yaml"))
+    added = plan.runs.keys() - paper.runs.keys()
+    assert len(added) == 28 and not any(plan.runs[name].recipe.inputs() for name in added)
+    assert set(paper.runs) < set(plan.runs) and not paper.papers["mpft"].released
+    ours = [
+        p.checkpoint(p.runs[name], seed).path
+        for p in (paper, plan)
+        for name in paper.runs
+        for seed in p.runs[name].seeds
+    ]
+    assert ours[: len(ours) // 2] == ours[len(ours) // 2 :]
+    for name, held in plan.papers.items():
+        published = load(ROOT / "config" / "published" / f"{name}.csv")
+        for table, spec in held.tables.items():
+            if any("released" in row for row in spec["rows"]):
+                made = plan.table(name, table)
+                document = make_document(made.settings, made_up_metrics(plan, made), published)
+                told = {number.source for number in document.numbers}
+                assert {"released", "ours less released"} <= told, table
+                assert sum("the released file" in note for note in document.footnotes) > 1, table
+
+
 @pytest.mark.parametrize("which", ["paper", "small"])
 def test_every_figure_of_metrics_finds_its_numbers(which, request, tmp_path):
     plan = request.getfixturevalue(which)

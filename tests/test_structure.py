@@ -49,6 +49,7 @@ EXCEPTIONS = {
     ("networks.glip.grounder", "demo.grounder"): "the form of a grounder's answer",
     ("plan.data", "data.benchmarks"): "whose folders hold what must be known before any job",
     ("plan.data", "data.inventory"): "the same",
+    ("plan.released", "networks.catalogue"): "the catalogue says what released checkpoints were trained on",
     ("plan.presentation", "results.tables.specification"): "which numbers a table shows must be known before any job",
 }
 """(importer, imported) → why it may."""

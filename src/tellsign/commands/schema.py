@@ -73,14 +73,14 @@ def schemas() -> dict[str, JsonSchema]:
     # runs and the like say only what differs; `tellsign.schema.paper_files` merges them before they are checked
     paper["$defs"] |= recipes["$defs"] | tables["$defs"] | figures["$defs"]
     run = recipes["additionalProperties"]
-    for section in ("runs", "grids", "bases", "baselines"):
+    for section in ("runs", "grids", "bases", "baselines", "released"):
         paper["properties"][section] |= {"additionalProperties": run}
     paper["properties"]["base"] |= run
     for section, shown in (("tables", tables), ("figures", figures)):
         paper["properties"][section] |= {"additionalProperties": shown["additionalProperties"]}
-    paper["properties"]["baselines"]["properties"] = {
-        "include": {"type": "string", "description": "A file of recipes."}
-    }
+    for section in ("baselines", "released"):
+        included = {"include": {"type": "string", "description": "A file of recipes."}}
+        paper["properties"][section]["properties"] = included
     return {
         "configuration": configuration,
         "paper": paper,

@@ -12,6 +12,7 @@ from typing import Any
 
 from tellsign.errors import UserError, choose
 from tellsign.plan.recipes import Run, read_recipe
+from tellsign.plan.released import released_runs, without_released
 from tellsign.schema.config import Config
 from tellsign.schema.data import Split
 from tellsign.schema.loading import build, merge, plain
@@ -197,9 +198,11 @@ class Configuration:
 
     def _add_paper(self, entry: PaperFile | str, given: Mapping[str, str]) -> None:
         file = Path(entry if isinstance(entry, str) else entry.file).name
-        paper = build(Paper, fill(read_paper_file(entry, self.folder), given), file)
+        data = read_paper_file(entry, self.folder)
+        paper = build(Paper, fill(data if self.config.released else without_released(data), given), file)
         self.papers[paper.paper] = paper
-        runs = {run.full_name: run for run in runs_of(paper, file)}
+        own = list(runs_of(paper, file))
+        runs = {run.full_name: run for run in [*own, *released_runs(paper, own, file)]}
         self.runs.update(runs)
         if isinstance(entry, PaperFile) and not (entry.tables is None and entry.figures is None):
             for unused in runs.keys() - self._shown(paper):
@@ -253,7 +256,9 @@ class Configuration:
             yield from self.lineage(self.run(run.paper, start.name))
 
     def runs_in(self, paper: str, spec: Any) -> list[Run]:
-        """Runs that a table or figure names anywhere under ``run``, ``runs`` or ``grid``, in order, once each."""
+        """Runs that a table or figure names anywhere under ``run``, ``runs``, ``grid`` or ``released``, in order, once
+        each.
+        """
         return list(dict.fromkeys(self._named_runs(paper, spec)))
 
     def _named_runs(self, paper: str, node: Any) -> Iterator[Run]:
@@ -262,7 +267,7 @@ class Configuration:
                 yield from self._named_runs(paper, value)
         elif isinstance(node, Mapping):
             for key, value in node.items():
-                if key == "run":
+                if key in ("run", "released"):
                     yield self.run(paper, value)
                 elif key == "runs":
                     yield from (self.run(paper, name) for name in value)

@@ -14,6 +14,7 @@ from tellsign.results.tables.specification import (
     left_out,
     numbers_of_cell,
     read_spec,
+    released,
     runs_of,
     subtracted,
 )
@@ -52,9 +53,8 @@ def cells(settings: Mapping[str, Any]) -> Iterator[Cell]:
 
 
 def sides(select: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What a cell selects, and what is subtracted from it if anything is."""
-    other = subtracted(select)
-    return [select] if other is None else [select, other]
+    """What a cell selects, what is subtracted from it, and the released checkpoint beside it, where there are such."""
+    return [select, *(side for side in (subtracted(select), released(select)) if side is not None)]
 
 
 def check_cell(cell: Cell, numbers: Mapping[str, Sequence[Mapping[str, str | None]]], paper: str, where: str) -> None:

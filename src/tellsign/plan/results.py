@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from tellsign.plan.configuration import Configuration, located, named_under
 from tellsign.plan.data import DataPlan
 from tellsign.plan.presentation import RUNS, cells, check_cell, sides
 from tellsign.plan.recipes import Run
+from tellsign.plan.released import released_notes, training_images
 from tellsign.plan.shown import numbers_to_come
 from tellsign.plan.training import TrainingPlan, frozen_networks
 from tellsign.registry import Record
@@ -63,6 +65,7 @@ class ResultsPlan:
     ) -> None:
         self._configuration, self._config, self._papers = configuration, configuration.config, configuration.papers
         self._make, self._file_digest = workshop.make, file_digest
+        self._training_images = functools.cache(functools.partial(training_images, configuration.folder))
         self._data, self._training = data, training
 
     # -------------------------------------------------------------------------------------------- metrics
@@ -179,6 +182,10 @@ class ResultsPlan:
         where = f"{paper}: table {name}"
         presented = self._presented(paper, name, self._named_protocols(spec, where), where)
         settings = table_settings({"comparable": self._config.comparable} | presented)
+        beside = [row for row in _mappings(spec.get("rows")) if row.get("released")]
+        runs_in = functools.partial(self._configuration.runs_in, paper)
+        if beside:
+            settings["footnotes"] += released_notes(beside, runs_in, self._training_images())
         table_cells = dict.fromkeys(cells(settings))
         published = self._configuration.folder / "config" / "published" / f"{paper}.csv"
         raw = {"published": self._file_digest(published)} if spec.get("quoted") else {}
@@ -219,7 +226,9 @@ class ResultsPlan:
         return list(seen.items())
 
     def _splits_seen_by(self, run: Run) -> list[tuple[str, Artifact]]:
-        """The splits that a run itself is trained on, with what it takes them for."""
+        """The splits that a run itself is trained on, with what it takes them for; none where nothing is trained."""
+        if not run.recipe.inputs():
+            return []
         data = run.recipe.data
         seen = [("training split", self._data.split(data.split, tuple(data.subsets)))]
         if (validation := run.recipe.validation()) is not None:

@@ -52,6 +52,7 @@ class Config(Settings):
         splits: By name.
         banner: Stands above every table and figure; empty for none.
         comparable: The test sets are those of the papers, so that a difference from a quoted number means something.
+        released: Tables have a column of the released checkpoints that their rows name, which are scored for it.
         on_bad: What a bad image does: ``fail`` (list them all and stop) or ``drop`` (list them and go on).
         evaluate: How metrics are computed.
         demo: The embedded world, if any.
@@ -68,6 +69,7 @@ class Config(Settings):
     splits: Named[Split]
     banner: str = ""
     comparable: bool = False
+    released: bool = False
     on_bad: Literal["fail", "drop"] = "fail"
     evaluate: Evaluate = Evaluate()
     demo: Demo | None = None

@@ -97,6 +97,8 @@ class Line(RunsOrGrid):
     Attributes:
         metric: Name of a metric, where the columns are metrics.
         less: Its numbers are subtracted; what it does not say is as the row says it.
+        released: A released checkpoint of the same detector, a name under ``released`` of the paper file; the table
+            then has a column with it, where the configuration says ``released: true``.
         why: Of a row that is only quoted: why nothing is run for it.
         label: What it is called; default what it selects.
         group: Neighbours of the same group stand under one heading.
@@ -106,6 +108,7 @@ class Line(RunsOrGrid):
 
     metric: str | None = None
     less: RunsOrGrid | None = None
+    released: str | None = None
     why: str = ""
     label: str | None = None
     group: str = ""

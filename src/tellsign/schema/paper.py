@@ -38,6 +38,8 @@ class Paper(Settings):
             ``baseline``) with them.
         baselines: Recipes of other methods; a run that says ``baseline: NAME`` starts from one of them instead of from
             ``base``. ``include: FILE`` reads them from a file, so that papers share them.
+        released: Recipes of released checkpoints, by the names that rows of tables give under ``released``; ``include:
+            FILE`` reads them from a file. Each is a run of its own where the configuration says ``released: true``.
         artifacts: Every table and figure of the printed paper, by its number.
     """
 
@@ -48,6 +50,7 @@ class Paper(Settings):
     runs: Named[Any]
     bases: Named[Any] = Field(default_factory=dict)
     baselines: Named[Any] = Field(default_factory=dict)
+    released: Named[Any] = Field(default_factory=dict)
     artifacts: Named[PaperCoverage] = Field(default_factory=dict)
     grids: Named[Any] = Field(default_factory=dict)
     annotate: Named[Annotate] = Field(default_factory=dict)

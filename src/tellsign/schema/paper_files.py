@@ -14,12 +14,12 @@ from tellsign.schema.loading import expand_grid, merge
 from tellsign.schema.paper import Paper, PaperFile
 from tellsign.schema.strict_yaml import read_yaml
 
-GROUPS = ("runs", "grids", "tables", "figures", "tests", "annotate", "pretrain", "bases", "baselines")
+GROUPS = ("runs", "grids", "tables", "figures", "tests", "annotate", "pretrain", "bases", "baselines", "released")
 """Sections of a paper file whose keys are names of its own: a change may name only what is there."""
 
 
 def read_paper_file(entry: PaperFile | str, folder: Path) -> dict[str, Any]:
-    """Read a paper file as plain data, with its baselines, the changes to it and only the tables and figures wanted.
+    """Read a paper file as plain data, with what it includes, the changes to it and only the tables and figures wanted.
 
     Args:
         entry: What stands under ``papers`` of a configuration.
@@ -34,9 +34,10 @@ def read_paper_file(entry: PaperFile | str, folder: Path) -> dict[str, Any]:
     if not isinstance(data, Mapping):
         raise UserError(f"{where}: expected a mapping, got {data!r}.")
     data = dict(data)
-    if isinstance(data.get("baselines"), Mapping) and "include" in data["baselines"]:
-        own = dict(data["baselines"])
-        data["baselines"] = merge(read_yaml(folder / str(own.pop("include"))), own)
+    for section in ("baselines", "released"):
+        if isinstance(data.get(section), Mapping) and "include" in data[section]:
+            own = dict(data[section])
+            data[section] = merge(read_yaml(folder / str(own.pop("include"))), own)
     for group in GROUPS:
         for name in chosen.changes.get(group) or {}:
             choose(data.get(group) or {}, name, f"name in changes.{group} of {where}")

@@ -104,6 +104,9 @@ class PlannedTable(Table):
 SELECTION = frozenset({*Selection.model_fields, "metric"})
 """What is said of cells, as the keys of ``select``."""
 
+WITHOUT_RELEASED = ("claims", "methods")
+"""Kinds of tables that show no released checkpoints beside ours."""
+
 Slice = dict[str, Any]
 """A completed row or column: label, group, select, quoted, and why nothing is run for it."""
 
@@ -158,6 +161,8 @@ def _select(said: RunsOrGrid | Table, known: Sequence[str]) -> dict[str, Any]:
     select = {key: list(value) if isinstance(value, tuple) else value for key, value in chosen.items()}
     if isinstance(said, RunsOrGrid) and said.grid is not None:
         select["runs"] = [*runs_of_grids(known, as_list(said.grid)), *said.runs]
+    if isinstance(said, Line) and said.released is not None:
+        select["released"] = said.released
     if isinstance(said, Line) and said.less is not None:
         select["less"] = _select(said.less, known)
     return select
@@ -180,6 +185,8 @@ def _rows(table: PlannedTable, where: str) -> list[Slice]:
     """A row's printed number needs a name of its own."""
     if isinstance(table.rows, Axis):
         raise UserError(f"{where}: the rows of kind {table.kind} are a list; only a grid's are a field of the recipes.")
+    if table.kind in WITHOUT_RELEASED and any(isinstance(row, Line) and row.released for row in table.rows):
+        raise UserError(f"{where}: kind {table.kind} has no column for released checkpoints; leave out 'released'.")
     plain, _ = plain_names(table.kind)
     known = list(table.recipes)
     return [

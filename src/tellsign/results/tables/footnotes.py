@@ -12,14 +12,15 @@ from tellsign.results.tables.specification import Spec
 def explanations(spec: Spec, numbers: Sequence[Number]) -> list[str]:
     """Footnotes that hold for the whole table."""
     ours = [number for number in numbers if number.source == "ours"]
+    scored = [number for number in numbers if number.source in ("ours", "released")]
     return [
         *_deviation(spec),
         *_checkpoint(ours),
-        *_threshold(ours),
-        *_protocols(spec, ours),
+        *_threshold(scored),
+        *_protocols(spec, scored),
         *_average_precision(numbers),
         *_several_metrics(spec),
-        *_test_images(ours),
+        *_test_images(scored),
     ]
 
 
@@ -49,18 +50,18 @@ def _checkpoint(ours: Sequence[Number]) -> list[str]:
     return [f"Checkpoint: {', '.join(texts)}."]
 
 
-def _threshold(ours: Sequence[Number]) -> list[str]:
-    rules = sorted({number.threshold_rule for number in ours} - {"none", "oracle"})
+def _threshold(scored: Sequence[Number]) -> list[str]:
+    rules = sorted({number.threshold_rule for number in scored} - {"none", "oracle"})
     return [f"Accuracy: fake means a score above {' or '.join(rules)}."] if rules else []
 
 
-def _protocols(spec: Spec, ours: Sequence[Number]) -> list[str]:
+def _protocols(spec: Spec, scored: Sequence[Number]) -> list[str]:
     places_by_protocol: dict[str, list[str]] = {}
-    for number in ours:
+    for number in scored:
         place = number.row if spec.kind == "protocols" else f"{number.row}, {number.column}"
         if number.protocol:
             places_by_protocol.setdefault(number.protocol, []).append(place)
-    everywhere = len({number.protocol for number in ours}) == 1
+    everywhere = len({number.protocol for number in scored}) == 1
     return [
         f"Protocol{'' if everywhere else ' of ' + '; '.join(distinct(places))}: {protocol}."
         for protocol, places in places_by_protocol.items()
@@ -78,7 +79,7 @@ def _several_metrics(spec: Spec) -> list[str]:
     return ["Cells of two numbers are without deviation and interval; table.csv holds them."]
 
 
-def _test_images(ours: Sequence[Number]) -> list[str]:
-    tested = sorted({(n.benchmark, n.n_real, n.n_fake) for n in ours if n.subset == "mean" and n.n_real})
+def _test_images(scored: Sequence[Number]) -> list[str]:
+    tested = sorted({(n.benchmark, n.n_real, n.n_fake) for n in scored if n.subset == "mean" and n.n_real})
     parts = [f"{benchmark}, {real} real and {fake} fake images" for benchmark, real, fake in tested]
     return [f"Tested on {'; '.join(parts)}."] if parts else []

@@ -14,6 +14,9 @@ from tellsign.results.tables.specification import Slice, Spec
 EMPTY = f"{DASH}{TIMES} /"
 """What a cell without content is made of: a dash, or one for each of its metrics."""
 
+RELEASED_DELTAS = ("released − quoted", "ours − released")
+"""Headings of the columns that set a released checkpoint against the printed number, and ours against it."""
+
 
 @dataclass
 class Draft:
@@ -55,26 +58,50 @@ def quoted_text(draft: Draft, cell: Cell) -> str:
     return text + (draft.marks.sign(f"Quoted: {note}.") if note.startswith(("as printed", "not printed")) else "")
 
 
+def released_text(cell: Cell) -> str:
+    """``94.5 (91.0–95.0)``: the released checkpoint's number with its interval; a dash where there is none."""
+    if cell.released is None:
+        return DASH
+    return f"{digits(cell.released.value)} ({digits(cell.released.low)}{DASH}{digits(cell.released.high)})"
+
+
 def delta_text(draft: Draft, cell: Cell) -> str:
     """Ours less quoted, where they may be compared; else the mark of the footnote that says why not."""
-    if cell.ours is None or cell.quoted is None:
+    return _less_quoted(draft, cell.ours, cell.quoted, cell.delta)
+
+
+def released_delta_text(draft: Draft, cell: Cell) -> str:
+    """The same of the released checkpoint."""
+    return _less_quoted(draft, cell.released, cell.quoted, cell.released_delta)
+
+
+def signed(value: float) -> str:
+    """``+1.2`` or ``−1.2``; a dash for NaN."""
+    return DASH if math.isnan(value) else f"{value:+.1f}".replace("-", "−")
+
+
+def _less_quoted(draft: Draft, own: Number | None, quoted: Quoted | None, delta: float) -> str:
+    if own is None or quoted is None:
         return DASH
-    why = why_not_compared(draft, cell.ours, cell.quoted)
-    return f"n/a{draft.marks.sign(why)}" if why else f"{cell.delta:+.1f}".replace("-", "−")
+    why = why_not_compared(draft, own, quoted)
+    return f"n/a{draft.marks.sign(why)}" if why else signed(delta)
 
 
-def why_not_compared(draft: Draft, ours: Number, quoted: Quoted) -> str:
-    """Why our number is not set against the printed one; empty where it is."""
+def why_not_compared(draft: Draft, own: Number, quoted: Quoted) -> str:
+    """Why a number that was measured here is not set against the printed one; empty where it is."""
     if not draft.spec.comparable:
         return draft.spec.why or (
-            f"Not compared: ours is measured on {ours.benchmark}, the quoted number on the paper's benchmark."
+            f"Not compared: ours is measured on {own.benchmark}, the quoted number on the paper's benchmark."
         )
     return "Not compared: the paper itself contradicts the quoted number." if quoted.contradicted else ""
 
 
 def label_text(draft: Draft, row: Slice, ran: bool) -> str:
     """A row's label; rows that were not run are marked."""
-    return row.label + ("" if ran else draft.marks.sign(row.why or "Quoted only; not run here."))
+    if ran:
+        return row.label
+    scored = "Not trained here; the released checkpoint is scored." if row.select.get("released") else ""
+    return row.label + draft.marks.sign(row.why or scored or "Quoted only; not run here.")
 
 
 def range_text(counts: Sequence[int]) -> str:
@@ -122,13 +149,13 @@ def without_empty_columns(whole: Section) -> Section:
 
 
 def side_by_side(draft: Draft, columns: Sequence[tuple[Slice, str, str]], heading: str) -> Section:
-    """Quoted, ours, interval and delta side by side for each column; cost and seeds at the end.
+    """Quoted, released, ours, interval and deltas side by side for each column; cost and seeds at the end.
 
     Where ours stands with the deviation over epochs, that over seeds and the lowest epoch stand beside it.
 
     Args:
         draft: the table.
-        columns: what each selects, the metric it shows, and the heading of its four columns.
+        columns: what each selects, the metric it shows, and the heading of its columns.
         heading: stands above the section.
     """
     spec = draft.spec
@@ -136,7 +163,7 @@ def side_by_side(draft: Draft, columns: Sequence[tuple[Slice, str, str]], headin
     epochs = spec.spread == "epochs"
     ours_names = [f"ours {TIMES} sd of epochs", "sd of seeds", "worst epoch"] if epochs else [f"ours {TIMES} sd"]
     for _, _, group in columns:
-        names = ["quoted", *ours_names, "95 % interval", "delta"]
+        names = ["quoted", "released (95 % interval)", *ours_names, "95 % interval", "delta", *RELEASED_DELTAS]
         heads += [Column(group, name, quoted=name == "quoted") for name in names]
     heads += [Column("", "images seen")] if spec.cost else []
     heads += [Column("", "seeds")]
@@ -146,10 +173,11 @@ def side_by_side(draft: Draft, columns: Sequence[tuple[Slice, str, str]], headin
         ours = [cell.ours for cell in cells if cell.ours]
         texts = [label_text(draft, row, bool(ours))]
         for cell in cells:
-            texts += [quoted_text(draft, cell), ours_text(draft, cell)]
+            texts += [quoted_text(draft, cell), released_text(cell), ours_text(draft, cell)]
             texts += [digits(cell.ours.sd), digits(cell.ours.least_epoch)] if epochs and cell.ours else []
             texts += [DASH, DASH] if epochs and not cell.ours else []
             texts += [interval_text(cell), delta_text(draft, cell)]
+            texts += [released_delta_text(draft, cell), signed(cell.retraining)]
         texts += [images_seen_text(ours)] if spec.cost else []
         return [*texts, range_text([number.seeds for number in ours])]
 

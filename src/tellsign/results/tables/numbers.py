@@ -12,7 +12,7 @@ from tellsign.errors import UserError
 from tellsign.results.published import KEYS, Quoted, lookup, mean
 from tellsign.results.tables.document import Number
 from tellsign.results.tables.measured import Measured, Rows, differences, of_seeds
-from tellsign.results.tables.specification import Slice, Spec, left_out, runs_of, subtracted
+from tellsign.results.tables.specification import Slice, Spec, left_out, released, runs_of, subtracted
 
 PRINTED = {"accuracy": "accuracy", "ap_fake": "ap", "ap_real": "ap"}
 """Name of a metric among the printed numbers. The papers do not say for which class they compute AP."""
@@ -95,17 +95,45 @@ def _subset_text(select: Mapping[str, Any], other: Mapping[str, Any] | None) -> 
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands at a row, column and metric: ours, the printed number, or neither."""
+    """What stands at a row, column and metric, each as far as there is one.
+
+    Attributes:
+        ours: The number of what is trained here.
+        quoted: The printed one.
+        released: That of a released checkpoint, scored here.
+    """
 
     ours: Number | None
     quoted: Quoted | None
+    released: Number | None = None
 
     @property
     def delta(self) -> float:
         """Ours less the printed number in percentage points; NaN without one, or where the paper contradicts it."""
-        if self.ours is None or self.quoted is None or self.quoted.contradicted:
+        return self._less_printed(self.ours)
+
+    @property
+    def released_delta(self) -> float:
+        """The same of the released checkpoint."""
+        return self._less_printed(self.released)
+
+    @property
+    def retraining(self) -> float:
+        """Ours less the released checkpoint's in percentage points; NaN unless both come from the same test images."""
+        if self.ours is None or self.released is None or not _same_test(self.ours, self.released):
             return math.nan
-        return self.ours.value - self.quoted.number
+        return self.ours.value - self.released.value
+
+    def _less_printed(self, own: Number | None) -> float:
+        if own is None or self.quoted is None or self.quoted.contradicted:
+            return math.nan
+        return own.value - self.quoted.number
+
+
+def _same_test(one: Number, other: Number) -> bool:
+    """Whether two numbers come from as many images of the same test set, and from the same protocol."""
+    keys = ("benchmark", "subset", "perturbation", "n_real", "n_fake", "protocol", "threshold_rule")
+    return all(getattr(one, key) == getattr(other, key) for key in keys)
 
 
 @dataclass
@@ -123,15 +151,27 @@ class Cells:
         if self.spec.run_at:
             select["run"] = self.spec.run_at.get((row.label, column.group or column.label))
         ours = summarise(self.measured, select, metric) if runs_of(select) else None
-        cell = Cell(ours, self.printed(row, column, metric))
-        if ours:
-            self.keep(row, column, ours)
+        beside = released(select)
+        theirs = replace(summarise(self.measured, beside, metric), source="released") if beside else None
+        cell = Cell(ours, self.printed(row, column, metric), theirs)
+        for number in filter(None, (ours, theirs)):
+            self.keep(row, column, number)
         if cell.quoted:
             self.keep_printed(row, column, cell.quoted, metric)
-        if ours and self.spec.comparable and not math.isnan(cell.delta):
-            unknown = dict.fromkeys(("sd", "sd_epochs", "least_epoch", "low", "high"), math.nan)
-            self.keep(row, column, replace(ours, source="delta", value=cell.delta, by_seed=(), **unknown))
+        self.keep_differences(row, column, cell)
         return cell
+
+    def keep_differences(self, row: Slice, column: Slice, cell: Cell) -> None:
+        """Keep what a cell's numbers differ by, those from printed numbers where they may be compared."""
+        unknown = dict.fromkeys(("sd", "sd_epochs", "least_epoch", "low", "high"), math.nan)
+        printed = self.spec.comparable
+        for source, of, value in (
+            ("delta", cell.ours, cell.delta if printed else math.nan),
+            ("released delta", cell.released, cell.released_delta if printed else math.nan),
+            ("ours less released", cell.ours, cell.retraining),
+        ):
+            if of and not math.isnan(value):
+                self.keep(row, column, replace(of, source=source, value=value, by_seed=(), **unknown))
 
     def keep(self, row: Slice, column: Slice, number: Number) -> None:
         """Keep a number, once."""

@@ -102,6 +102,15 @@ def subtracted(select: Mapping[str, Any]) -> dict[str, Any] | None:
     return {**{key: value for key, value in select.items() if key not in replaced}, **less}
 
 
+def released(select: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The selection of the released checkpoint beside a cell, which has one epoch; None where none is named."""
+    if not select.get("released"):
+        return None
+    replaced = {"released", "less", *RUNS}
+    kept = {key: value for key, value in select.items() if key not in replaced}
+    return {**kept, "run": select["released"], "checkpoint": "last"}
+
+
 NUMBER_KEYS = ("protocol", "perturbation", "benchmark", "checkpoint", "subset")
 """What a cell says of its numbers, in the order in which they are looked up."""
 

@@ -13,6 +13,7 @@ from tellsign.results.tables.layout import (
     metric_labels,
     ours_text,
     quoted_text,
+    released_text,
     section,
     side_by_side,
 )
@@ -63,6 +64,7 @@ def _ours_and_delta(draft: Draft, columns: Sequence[Slice]) -> list[Section]:
 
     ran = [row for row in spec.rows if runs_of(row.select)]
     sections = [section(f"Ours, by subset: {metric_labels(draft)}", _heads(columns), ran, ours_of)]
+    sections += _released(draft, columns)
     sections += _quoted(draft)
     matched = [column for column in columns if column.quoted]
     both = [row for row in ran if row.quoted]
@@ -74,6 +76,19 @@ def _ours_and_delta(draft: Draft, columns: Sequence[Slice]) -> list[Section]:
         return [row.label, *(" / ".join(delta_text(draft, cell) for cell in pair) for pair in pairs)]
 
     return [*sections, section(f"Delta, by subset: {metric_labels(draft)}", _heads(matched), both, delta_of)]
+
+
+def _released(draft: Draft, columns: Sequence[Slice]) -> list[Section]:
+    """The released checkpoints by subset, where rows name any."""
+    spec = draft.spec
+    rows = [row for row in spec.rows if row.select.get("released")]
+
+    def released_of(row: Slice) -> list[str]:
+        pairs = ([draft.cells.at(row, column, metric) for metric in spec.metrics] for column in columns)
+        return [row.label, *(" / ".join(map(released_text, pair)) for pair in pairs)]
+
+    heading = f"Released checkpoints, by subset: {metric_labels(draft)} (95 % interval)"
+    return [section(heading, _heads(columns), rows, released_of)] if rows else []
 
 
 def _quoted(draft: Draft) -> list[Section]:
