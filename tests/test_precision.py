@@ -5,6 +5,7 @@ from torch import nn
 from tellsign.detectors.recipes.freqnet import FreqNetRecipe
 from tellsign.detectors.recipes.image import ImageRecipe
 from tellsign.detectors.recipes.ladeda import LadedaRecipe
+from tellsign.detectors.registry import recipe_class
 from tellsign.errors import UserError
 from tellsign.schema.loading import build
 from tellsign.training.precision import arithmetic
@@ -36,3 +37,8 @@ def test_recipes_default_to_auto_and_freqnet_takes_fp32_alone():
     assert build(LadedaRecipe, {}, "x").precision == "auto" and build(FreqNetRecipe, {}, "x").precision == "fp32"
     with pytest.raises(UserError, match="write precision: fp32"):
         build(FreqNetRecipe, {"precision": "bf16"}, "x")
+
+
+def test_what_looks_at_spectra_defaults_to_fp32():
+    for method in ("spec", "frank", "fredect", "lgrad", "f3net", "freqnet", "gramnet"):
+        assert build(recipe_class(method, "x"), {}, "x").precision == "fp32"

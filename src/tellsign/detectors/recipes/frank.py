@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from tellsign.detectors.recipes.on_crops import CropRecipe
 from tellsign.schema.fields import NonNegative, Positive
-from tellsign.schema.training import OPTIMISER_SETTINGS, Optimiser, Resize
+from tellsign.schema.training import OPTIMISER_SETTINGS, Optimiser, Precision, Resize
 
 SMALL, LARGE = Resize(mode="shorter", size=128), Resize(mode="shorter", size=256)
 
@@ -19,6 +19,8 @@ class CosineRecipe(CropRecipe):
     Attributes:
         crop, crop_test: Statistics are those of coefficients of one side, so both are the same.
     """
+
+    precision: Precision = "fp32"
 
     @model_validator(mode="after")
     def _one_side(self) -> Self:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from tellsign.detectors.recipes.on_crops import CropRecipe
 from tellsign.schema.fields import NonNegative, Positive
-from tellsign.schema.training import OPTIMISER_SETTINGS, Optimiser, Resize
+from tellsign.schema.training import OPTIMISER_SETTINGS, Optimiser, Precision, Resize
 
 SQUARE = Resize(mode="squash", size=256, filter="opencv")
 
@@ -29,3 +29,4 @@ class SpecRecipe(CropRecipe):
     optimiser: Optimiser = OPTIMISER_SETTINGS["sgd"](lr=0.01, weight_decay=1e-4, dampening=0.9)
     epochs: NonNegative[int] = 9
     batch_size: Positive[int] = 16
+    precision: Precision = "fp32"
