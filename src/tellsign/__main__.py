@@ -38,6 +38,7 @@ COMMANDS = {
     "doctor": "say what each table and figure needs, what is missing, and what it costs",
     "audit": "say what image files give away of their labels without a pixel",
     "compare": "compare two detectors on the same images: differences, intervals, tests",
+    "rank": "rank detectors on the same images: how surely one is above another",
     "coverage": "list the papers' tables and figures, and what is run for each",
     "weights": "list the weights that a configuration needs, and fetch them",
     "scores": "write one CSV of every tested image with the score of every run",

@@ -1,7 +1,8 @@
-"""Two detectors' scores of a test set, brought to the same images; what only one of them has is kept apart."""
+"""Detectors' scores of a test set, brought to the same images; what only some of them have is kept apart."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -39,6 +40,27 @@ class Matched:
     second: Mapping[int, Float[np.ndarray, " rows"]]
     only_first: list[Place]
     only_second: list[Place]
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """The images that all of several detectors scored, and their scores in the same order.
+
+    Attributes:
+        subsets: Names of the subsets, in order of first appearance.
+        subset: Number of each row's subset.
+        image: Number of each row's image, 0 .. images-1; an image may stand in several subsets.
+        label: 0 real, 1 fake.
+        scores: p(fake) of each row, by detector and seed.
+        left_out: How many rows of each detector some other has not.
+    """
+
+    subsets: list[str]
+    subset: Int[np.ndarray, " rows"]
+    image: Int[np.ndarray, " rows"]
+    label: Int[np.ndarray, " rows"]
+    scores: dict[str, dict[int, Float[np.ndarray, " rows"]]]
+    left_out: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -93,6 +115,41 @@ def match(first: ScoreRows, second: ScoreRows, names: tuple[str, str]) -> Matche
         second={seed: scores[other_at] for seed, scores in other.scores.items()},
         only_first=_places(np.setdiff1d(one.keys, keys), subsets, images),
         only_second=_places(np.setdiff1d(other.keys, keys), subsets, images),
+    )
+
+
+def align(detectors: Mapping[str, ScoreRows]) -> Aligned:
+    """Bring several detectors' rows to the same subsets and images; of each seed the last epoch counts.
+
+    Args:
+        detectors: Scores of the same test set, by what messages call each detector.
+
+    Raises:
+        UserError: as `match`, of any of them; or labels that differ.
+    """
+    subsets = list(dict.fromkeys(name for rows in detectors.values() for name in rows.subsets))
+    images = list(dict.fromkeys(name for rows in detectors.values() for name in rows.images))
+    sides = {name: _side(rows, subsets, images, name) for name, rows in detectors.items()}
+    keys = functools.reduce(np.intersect1d, (side.keys for side in sides.values()))
+    if not len(keys):
+        raise UserError(f"{', '.join(sides)} share no image. Were the same files scored?")
+    at = {name: np.searchsorted(side.keys, keys) for name, side in sides.items()}
+    first, *others = sides
+    label = sides[first].labels[at[first]]
+    for name in others:
+        if apart := int(np.count_nonzero(sides[name].labels[at[name]] != label)):
+            raise UserError(
+                f"{apart} images have one label in {first} and the other in {name}. Give both the same labels."
+            )
+    subset, image = np.divmod(keys, len(images))
+    used, number = np.unique(subset, return_inverse=True)
+    return Aligned(
+        subsets=[subsets[k] for k in used],
+        subset=number,
+        image=np.unique(image, return_inverse=True)[1],
+        label=label,
+        scores={name: {s: own[at[name]] for s, own in side.scores.items()} for name, side in sides.items()},
+        left_out={name: len(side.keys) - len(keys) for name, side in sides.items()},
     )
 
 
