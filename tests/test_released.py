@@ -10,7 +10,7 @@ import torch
 from baseline_cases import ABSENT, FOLDER, Case, cases_of, listed
 from small_runs import plan_of, scored, train_and_val, trained
 
-from tellsign.data.images import resized
+from tellsign.data.images import center_window, resized
 from tellsign.detectors.registry import RECIPES
 from tellsign.detectors.released import ReleasedMethod, detector_state
 from tellsign.errors import UserError
@@ -67,6 +67,47 @@ def test_a_case_of_the_public_code_comes_out_the_same(path, tmp_path):
         case.compare(f"features_{number}", features[0])
         case.compare(f"logit_{number}", method.model(x))
     assert {key.partition("_")[0] for key in case.compared} == {"prepared", "features", "logit"}
+
+
+@pytest.mark.parametrize("path", cases_of("swin-t"))
+@torch.no_grad()
+def test_genimages_swin_has_two_outputs_of_which_the_first_is_fake(path, tmp_path):
+    case = Case(path)
+    state = listed("swin-t", only="filled")
+    torch.save({"model": state, "epoch": 3}, tmp_path / "published.pth")
+    settings = settings_of("swin-t", tmp_path / "published.pth") | {"fake_class": 0}
+    method = ReleasedMethod.begin(settings, None, None, CPU)
+    swin, seen = method.model.eval().backbone.net, {}
+    # timm counts a downsampling to the stage that it opens, the public code to the one that it closes
+    for name, layer in {
+        "patch_embed": "patch_embed",
+        "layers_0": "layers.1.downsample",
+        "layers_3": "layers.3",
+    }.items():
+        hook = lambda _layer, _inputs, output, name=name: seen.update({name: output[0].flatten(0, 1)})  # noqa: E731
+        swin.get_submodule(layer).register_forward_hook(hook)
+    for number in case.pictures:
+        pixels = resized(case.stored[f"picture_{number}"].numpy(), mode="shorter", size=256, filter="bicubic")
+        x = method.preprocess(torch.from_numpy(center_window(pixels, 224).copy()).permute(2, 0, 1)[None])
+        case.compare(f"prepared_{number}", x[0], exact=True)
+        fake, real = case.stored[f"logits_{number}"]
+        torch.testing.assert_close(method.model(x)[0], fake - real, rtol=1e-5, atol=1e-5)
+        case.compared[f"logits_{number}"] = 0.0
+        for name, tokens in seen.items():
+            case.compare(f"{name}_{number}", tokens)
+    case.check_all_compared()
+
+
+def test_two_outputs_become_one_logit_and_more_are_refused():
+    draws = torch.Generator().manual_seed(0)
+    weight, bias, x = (torch.randn(shape, generator=draws) for shape in ((2, 5), (2,), (3, 5)))
+    own = {"backbone.net.x": torch.zeros(1)}
+    for fake in (0, 1):
+        state = detector_state({"head.weight": weight, "head.bias": bias}, own, fake)
+        logit = x @ state["head.layer.weight"].T + state["head.layer.bias"]
+        torch.testing.assert_close(logit.sigmoid()[:, 0], (x @ weight.T + bias).softmax(1)[:, fake])
+    with pytest.raises(UserError, match=r"its layer fc\.weight has 3 outputs"):
+        detector_state({"fc.weight": torch.zeros(3, 5), "fc.bias": torch.zeros(3)}, own)
 
 
 def test_unifds_released_layer_gives_the_released_numbers():

@@ -72,16 +72,16 @@ def draw_blur_jpeg(
 
 
 def blur(image: Pixels, sigma: float) -> Pixels:
-    """Gaussian blur, cut at 4 σ, borders mirrored with their pixel repeated, rounded to 8 bits.
+    """Gaussian blur, cut at 4 σ, borders mirrored with their pixel repeated.
+
+    The fraction is cut off after each of the two directions, so that a blurred image is about one level in 255 darker.
 
     Source:
-        CNNDet's filter is scipy's, with these defaults; its code cuts the fraction off after each of the two
-        directions, which darkens an image by up to one level in 255.
+        CNNDet's code: scipy's filter with these defaults, whose result goes into the image of 8 bits itself.
     """
     from scipy.ndimage import gaussian_filter
 
-    smooth = gaussian_filter(image.astype(np.float32), sigma=(sigma, sigma, 0))
-    return np.clip(np.rint(smooth), 0, 255).astype(np.uint8)
+    return gaussian_filter(image, sigma=(sigma, sigma, 0), output=np.uint8)
 
 
 def blur_jpeg(image: Pixels, sigma: float, quality: int) -> Pixels:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
@@ -23,10 +23,13 @@ class ReleasedRecipe(CropRecipe):
     Attributes:
         backbone: Network, and weights where the published file holds the linear layer alone; else ``none``.
         weights: The published file: ``DETECTOR-NAME`` of ``config/detectors.yaml``, or a path.
+        fake_class: Where its layer has two outputs, the one that means fake: 0 in GenImage's code, whose folders are
+            ``ai`` and ``nature``.
     """
 
     method: str = "released"
     backbone: Encoder
+    fake_class: Literal[0, 1] = 1
     resize: Resize | None = None
     resize_test: Resize | None = None
     crop_test: Positive[int] = 224
