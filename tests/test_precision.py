@@ -7,7 +7,7 @@ from tellsign.detectors.recipes.image import ImageRecipe
 from tellsign.detectors.recipes.ladeda import LadedaRecipe
 from tellsign.detectors.registry import recipe_class
 from tellsign.errors import UserError
-from tellsign.schema.loading import build
+from tellsign.schema.loading import build, plain
 from tellsign.training.precision import arithmetic
 
 EXPECTED = {("auto", "cuda"): True, ("auto", "cpu"): False, ("bf16", "cpu"): True, ("fp32", "cuda"): False}
@@ -41,4 +41,4 @@ def test_recipes_default_to_auto_and_freqnet_takes_fp32_alone():
 
 def test_what_looks_at_spectra_defaults_to_fp32():
     for method in ("spec", "frank", "fredect", "lgrad", "f3net", "freqnet", "gramnet"):
-        assert build(recipe_class(method, "x"), {}, "x").precision == "fp32"
+        assert plain(build(recipe_class(method, "x"), {}, "x"))["precision"] == "fp32"

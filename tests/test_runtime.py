@@ -5,9 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from tellsign.errors import UserError, choose
-from tellsign.networks.determinism import pick_device, seeded
+from tellsign.networks.determinism import pick_device, placed, seeded
+from tellsign.networks.inference import brought_back
 from tellsign.system import integrity
 from tellsign.system.files import add_to_manifest, file_beside, folder_beside, host, owner, write_text
 from tellsign.system.integrity import check_files, sha256_once
@@ -89,6 +92,36 @@ def test_a_missing_device_is_an_error():
         pytest.skip("this machine has a CUDA device")
     with pytest.raises(UserError, match="--device cpu"):
         pick_device("cuda")
+
+
+def test_single_precision_is_not_rounded_to_tf32():
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    pick_device("cpu")
+    assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
+
+
+def test_a_result_is_fetched_after_the_next_was_asked_for():
+    asked: list[int] = []
+
+    def results():
+        for number in range(3):
+            asked.append(number)
+            yield torch.tensor(number)
+
+    assert [(int(result), list(asked)) for result in brought_back(results())] == [
+        (0, [0, 1]), (1, [0, 1, 2]), (2, [0, 1, 2]),
+    ]  # fmt: skip
+    assert not list(brought_back(iter(())))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_cuda_convolutional_networks_lie_channels_last_and_others_as_they_are():
+    device = torch.device("cuda")
+    convolution = placed(nn.Conv2d(3, 8, 3), device)
+    assert convolution.weight.is_contiguous(memory_format=torch.channels_last)
+    mostly_linear = placed(nn.Sequential(nn.Conv2d(3, 2, 3), nn.Linear(9, 9)), device)
+    assert next(mostly_linear.parameters()).is_contiguous()
 
 
 def test_choose_names_the_near_miss():

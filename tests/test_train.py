@@ -16,6 +16,7 @@ from tellsign.detectors import image
 from tellsign.detectors.build import build_detector, load_detector
 from tellsign.detectors.checkpoints import weight_files
 from tellsign.detectors.recipes.image import ImageRecipe
+from tellsign.detectors.training_crops import near
 from tellsign.errors import UserError
 from tellsign.methods.losses import binary_cross_entropy
 from tellsign.methods.masks.random_box import random_box
@@ -283,3 +284,21 @@ def test_an_epoch_of_so_many_steps_takes_the_first_batches_of_a_new_order(data, 
         trained(data, tmp_path / "long", short | {"epoch_steps": 4})
     with pytest.raises(UserError, match="write none with shots"):
         settings_of(network | {"epoch_steps": 2, "shots": 4, "start": "run:a"})
+
+
+def crops_table(sides: int = 40) -> PixelTable:
+    side = torch.full((2,), sides)
+    pixels = torch.zeros((2 * sides * sides, 3), dtype=torch.uint8)
+    return PixelTable(("a", "b"), pixels, torch.arange(2) * sides * sides, side, side)
+
+
+@pytest.mark.parametrize(("augment", "free", "moved"), [("none", 20_000, True), ("none", 19_000, False),
+                                                        ("blur_jpeg", 20_000, False)])  # fmt: skip
+def test_training_images_move_to_a_gpu_where_they_take_half_of_its_free_memory(augment, free, moved, monkeypatch):
+    table, asked = crops_table(), []  # 9,600 bytes
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 80_000))
+    monkeypatch.setattr(PixelTable, "to", lambda self, device: asked.append(device) or self)
+    settings = {"augment": {"name": augment}}
+    assert near(table, settings, torch.device("cpu")) is table and not asked
+    near(table, settings, torch.device("cuda"))
+    assert bool(asked) is moved

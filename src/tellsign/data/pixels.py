@@ -12,6 +12,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from tellsign.errors import UserError
+from tellsign.system.devices import sent
 from tellsign.system.parquet import read_rows
 
 
@@ -45,9 +46,8 @@ class PixelTable:
         return len(self.ids)
 
     def to(self, device: torch.device) -> PixelTable:
-        """The table with all its pixels on a device; crops are then cut there."""
-        moved = {name: getattr(self, name).to(device) for name in ("pixels", "offsets", "heights", "widths")}
-        return replace(self, **moved)
+        """The table with all its pixels on a device; crops are then cut there, by sides that stay on the CPU."""
+        return replace(self, pixels=self.pixels.to(device))
 
     def rows_of(self, ids: Sequence[str]) -> Int64[Tensor, " n"]:
         """Row numbers of image ids, on the CPU.
@@ -95,19 +95,17 @@ class PixelTable:
         self, rows: Int64[Tensor, " b"], tops: Int64[Tensor, " b"], lefts: Int64[Tensor, " b"], size: int
     ) -> UInt8[Tensor, "b 3 size size"]:
         """`windows` by one gather for the batch, with indices modulo the images' sides."""
-        device = self.pixels.device
-        rows, tops, lefts = rows.to(device), tops.to(device), lefts.to(device)
-        steps = torch.arange(size, device=device)
-        widths = self.widths[rows, None]
-        y = (tops[:, None] + steps) % self.heights[rows, None]
-        x = (lefts[:, None] + steps) % widths
-        index = (self.offsets[rows, None] + y * widths)[:, :, None] + x[:, None, :]
+        facts = torch.stack([self.offsets[rows], self.heights[rows], self.widths[rows], tops, lefts])
+        offsets, heights, widths, tops, lefts = sent(facts[:, :, None], self.pixels.device)
+        steps = torch.arange(size, device=self.pixels.device)
+        x = (lefts + steps) % widths
+        index = (offsets + (tops + steps) % heights * widths)[:, :, None] + x[:, None, :]
         flat = self.pixels.index_select(0, index.flatten())
         return flat.view(len(rows), size, size, 3).permute(0, 3, 1, 2).contiguous()
 
     def slack(self, rows: Int64[Tensor, " b"], size: int) -> Int64[Tensor, "b 2"]:
         """How far a crop may move down and right within the tiled image, in pixels; on the CPU."""
-        sides = torch.stack([self.heights, self.widths], dim=1)[rows.to(self.heights.device)].cpu()
+        sides = torch.stack([self.heights, self.widths], dim=1)[rows]
         return sides * -(-size // sides) - size
 
     def random_crops(
@@ -145,11 +143,11 @@ def augment(
         raise ValueError(f"rotation by 90° needs square images, got {tuple(x.shape)}")
     out = x.clone()
     if flip:
-        chosen = (torch.rand(len(x), generator=generator) < 0.5).nonzero()[:, 0].to(x.device)
+        chosen = sent((torch.rand(len(x), generator=generator) < 0.5).nonzero()[:, 0], x.device)
         out[chosen] = out[chosen].flip(-1)
     if rotate:
         quarters = torch.randint(0, 4, (len(x),), generator=generator)
         for k in (1, 2, 3):
-            chosen = (quarters == k).nonzero()[:, 0].to(x.device)
+            chosen = sent((quarters == k).nonzero()[:, 0], x.device)
             out[chosen] = out[chosen].rot90(k, (-2, -1))
     return out

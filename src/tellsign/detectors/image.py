@@ -20,12 +20,14 @@ from tellsign.data.pixels import PixelTable
 from tellsign.detectors.build import build_detector, load_encoder, shaped_detector
 from tellsign.detectors.checkpoints import load_weights
 from tellsign.detectors.protocol import Phase, Sample
-from tellsign.detectors.training_crops import Batch, TrainingCrops
+from tellsign.detectors.training_crops import Batch, TrainingCrops, near
 from tellsign.methods.losses import binary_cross_entropy
 from tellsign.methods.masks import MASKS
 from tellsign.networks.detector import Detector
+from tellsign.networks.determinism import placed
 from tellsign.networks.heads.bank import Bank
 from tellsign.networks.inference import features_of, score_images
+from tellsign.system.devices import sent
 from tellsign.training.early_stopping import EarlyStop
 from tellsign.training.optimisers.build import build_optimiser
 from tellsign.training.precision import arithmetic
@@ -81,12 +83,12 @@ class ImageMethod:
     @classmethod
     def begin(cls, settings: Mapping[str, Any], sample: Sample, start: Path | None, device: torch.device) -> Self:
         """See `Method.begin`."""
-        return cls(starting_detector(settings, start).to(device), settings, settings["crop"], device)
+        return cls(placed(starting_detector(settings, start), device), settings, settings["crop"], device)
 
     @classmethod
     def restore(cls, settings: Mapping[str, Any], view: Mapping[str, Any], device: torch.device) -> Self:
         """See `Method.restore`; ``view`` holds ``crop``, the side of the centre crop."""
-        return cls(shaped_detector(settings).to(device), settings, view["crop"], device)
+        return cls(placed(shaped_detector(settings), device), settings, view["crop"], device)
 
     def shape(self) -> dict[str, Any]:
         """See `Method.shape`: a bank's length is its checkpoint's."""
@@ -105,7 +107,7 @@ class ImageMethod:
             detector.head.store(features, sample.labels)
             return
         set_batch_norm(detector, settings["batch_norm"])
-        crops = TrainingCrops(table, rows, settings, generator, self.device)
+        crops = TrainingCrops(near(table, settings, self.device), rows, settings, generator, self.device)
         options = dict(settings["mask"])
         mask = functools.partial(MASKS.load(options.pop("name")), generator=generator, **options)
         yield Phase(
@@ -125,7 +127,7 @@ class ImageMethod:
         x = x * mask(x)
         with arithmetic(self.settings["precision"], self.device):
             logits = self.model(x)
-        return binary_cross_entropy(logits.float(), labels[batch.positions].to(self.device))
+        return binary_cross_entropy(logits.float(), sent(labels[batch.positions], self.device))
 
     def early_stop(self, validation: Sample | None) -> EarlyStop | None:
         """The early stopping of the recipe, if it has any."""

@@ -16,12 +16,13 @@ from tellsign.data.canvases import on_black, on_tiles
 from tellsign.data.pixels import PixelTable
 from tellsign.detectors.on_crops import CropMethod
 from tellsign.detectors.protocol import Phase, Sample
-from tellsign.detectors.training_crops import Batch, TrainingCrops
+from tellsign.detectors.training_crops import Batch, TrainingCrops, near
 from tellsign.errors import UserError
 from tellsign.networks.backbones.backbone import Backbone
 from tellsign.networks.backbones.loading import load_backbone
 from tellsign.networks.determinism import drawn_from, seeded
 from tellsign.networks.state import State, load_strictly, read_state
+from tellsign.system.devices import sent
 from tellsign.training.optimisers.build import build_optimiser
 from tellsign.training.precision import arithmetic
 from tellsign.training.schedules.warm_up import rate_by_epoch
@@ -156,10 +157,11 @@ class ClipMethod(CropMethod):
             settings: The recipe, or what of it holds for this phase.
             loss: As `CropMethod.loss`.
         """
-        crops = TrainingCrops(sample.inputs["crops"], sample.rows("crops"), settings, generator, self.device)
+        table = near(sample.inputs["crops"], settings, self.device)
+        crops = TrainingCrops(table, sample.rows("crops"), settings, generator, self.device)
 
         def loss_of(batch: Batch) -> Float[Tensor, ""]:
-            pixels, labels = crops.pixels(batch), sample.labels[batch.positions].to(self.device)
+            pixels, labels = crops.pixels(batch), sent(sample.labels[batch.positions], self.device)
             with drawn_from(generator), arithmetic(settings["precision"], self.device):
                 return loss(pixels, labels, generator)
 
@@ -181,5 +183,5 @@ class ClipMethod(CropMethod):
 
     def logits_of(self, table: PixelTable, rows: Int64[Tensor, " b"]) -> Float[Tensor, " b"]:
         """See `CropMethod.logits_of`: the mean over an image's views."""
-        views = self.views(table, rows).to(self.device)
+        views = sent(self.views(table, rows), self.device)
         return self.model(self.preprocess(views.flatten(0, 1))).unflatten(0, views.shape[:2]).mean(1)

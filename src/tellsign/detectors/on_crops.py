@@ -20,8 +20,10 @@ from tellsign.data.pixels import PixelTable, augment
 from tellsign.detectors.protocol import Phase, Sample
 from tellsign.methods.losses import binary_cross_entropy
 from tellsign.networks.backbones.backbone import Standardise
-from tellsign.networks.determinism import seeded
+from tellsign.networks.determinism import placed, seeded
+from tellsign.networks.inference import brought_back
 from tellsign.networks.state import State, load_strictly, read_state
+from tellsign.system.devices import sent
 from tellsign.system.progress import progress
 from tellsign.training.early_stopping import EarlyStop
 from tellsign.training.fit import shuffled_batches
@@ -53,7 +55,7 @@ class CropMethod(ABC):
     std: ClassVar[Sequence[float]] = IMAGENET_STD
 
     def __init__(self, model: nn.Module, settings: Mapping[str, Any], crop: int, device: torch.device) -> None:
-        self.model, self.settings, self.crop, self.device = model.to(device), settings, crop, device
+        self.model, self.settings, self.crop, self.device = placed(model, device), settings, crop, device
         self.preprocess = self.front(settings).to(device)
 
     @staticmethod
@@ -106,7 +108,7 @@ class CropMethod(ABC):
         def loss(batch: Int64[Tensor, " b"]) -> Float[Tensor, ""]:
             pixels = self.training_crops(table, rows[batch], generator)
             with arithmetic(settings["precision"], self.device):
-                return self.loss(pixels.to(self.device), sample.labels[batch].to(self.device), generator)
+                return self.loss(sent(pixels, self.device), sent(sample.labels[batch], self.device), generator)
 
         self.model.train()
         yield Phase(
@@ -147,7 +149,7 @@ class CropMethod(ABC):
 
     def logits_of(self, table: PixelTable, rows: Int64[Tensor, " b"]) -> Float[Tensor, " b"]:
         """Logits of fake of one batch of images, as they are scored."""
-        return self.logits(self.preprocess(self.scored_crops(table, rows).to(self.device)))
+        return self.logits(self.preprocess(sent(self.scored_crops(table, rows), self.device)))
 
     def early_stop(self, validation: Sample | None) -> EarlyStop | None:
         """The early stopping of the recipe, if it has any, by the accuracy at 0.5 on centre crops."""
@@ -165,8 +167,7 @@ class CropMethod(ABC):
     @torch.no_grad()
     def scores(self, inputs: Mapping[str, Any], ids: Sequence[str], batch_size: int) -> Float[np.ndarray, " n"]:
         """See `Method.scores`: from each picture's centre crop."""
-        table, parts = inputs["crops"], []
+        table = inputs["crops"]
         batches = table.rows_of(ids).split(batch_size)
-        for batch in progress(batches, len(batches), "batches scored"):
-            parts.append(self.logits_of(table, batch).sigmoid().cpu())
-        return torch.cat(parts).numpy()
+        told = progress(batches, len(batches), "batches scored")
+        return torch.cat([*brought_back(self.logits_of(table, batch).sigmoid() for batch in told)]).numpy()

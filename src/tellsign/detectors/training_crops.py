@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,13 @@ from torch import Tensor
 from tellsign.data.augmentations import AUGMENTATIONS
 from tellsign.data.pixels import PixelTable, augment
 from tellsign.errors import UserError
-from tellsign.system.devices import loader_threads
+from tellsign.system.devices import loader_threads, sent
 from tellsign.training.fit import shuffled_batches
+
+log = logging.getLogger(__name__)
+
+SHARE = 0.5
+"""Of the memory that is free on a device, what training images may take: the rest is for the training."""
 
 
 @dataclass(frozen=True)
@@ -75,4 +81,19 @@ class TrainingCrops:
     def pixels(self, batch: Batch) -> UInt8[Tensor, "b 3 size size"]:
         """The crops of a batch, flipped and rotated, on the device."""
         flip, rotate = self.settings["flip"], self.settings["rotate"]
-        return augment(batch.crops, self.generator, flip=flip, rotate=rotate).to(self.device)
+        return sent(augment(batch.crops, self.generator, flip=flip, rotate=rotate), self.device)
+
+
+def near(table: PixelTable, settings: Mapping[str, Any], device: torch.device) -> PixelTable:
+    """The table where a training cuts its crops.
+
+    On CUDA its pixels are copied to the device if no augmentation asks for them on the CPU and they take at most half
+    of the memory that is free there; else, and on a CPU, it is used as it is.
+    """
+    if device.type != "cuda" or settings["augment"]["name"] != "none":
+        return table
+    needed, (free, _) = table.pixels.nbytes, torch.cuda.mem_get_info(device)
+    fits = needed <= free * SHARE
+    told = "on the device" if fits else "stay in memory"
+    log.info("training images: %.2f GB %s, of whose memory %.2f GB were free", needed / 1e9, told, free / 1e9)
+    return table.to(device) if fits else table

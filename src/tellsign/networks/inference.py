@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -12,7 +13,18 @@ from torch import Tensor
 from tellsign.data.pixels import PixelTable
 from tellsign.networks.backbones.backbone import Backbone
 from tellsign.networks.detector import Detector
+from tellsign.system.devices import sent
 from tellsign.system.progress import progress
+
+
+def brought_back(results: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Results on the CPU, each after the next has been asked for: so the host cuts a batch while a GPU computes one."""
+    waiting: deque[Tensor] = deque()
+    for result in results:
+        waiting.append(result)
+        if len(waiting) > 1:
+            yield waiting.popleft().cpu()
+    yield from (result.cpu() for result in waiting)
 
 
 @torch.no_grad()
@@ -38,11 +50,8 @@ def on_center_crops(
     """
     device = next(backbone.parameters()).device
     batches = rows.split(batch_size)
-    parts = []
-    for batch in progress(batches, len(batches), what):
-        pixels = table.center_crops(batch, size).to(device)
-        parts.append(compute(backbone.preprocess(pixels)).float().cpu())
-    return torch.cat(parts)
+    pixels = (sent(table.center_crops(batch, size), device) for batch in progress(batches, len(batches), what))
+    return torch.cat([*brought_back(compute(backbone.preprocess(x)).float() for x in pixels)])
 
 
 def score_images(

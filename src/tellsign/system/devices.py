@@ -29,6 +29,13 @@ def visible_gpus() -> list[str]:
     return [str(number) for number, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
 
 
+def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor on a device; a copy from the CPU to CUDA is one that the host does not wait for."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 def loader_threads(device: torch.device) -> int:
     """Threads that may make batches ahead of a device: a GPU's share of the cores; beside a CPU the job's own."""
     if device.type == "cpu":

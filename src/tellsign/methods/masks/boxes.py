@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tellsign.system.devices import sent
+
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int64
     from torch import Tensor
@@ -20,7 +22,7 @@ def boxes(
     import torch
 
     h, w = x.shape[-2:]
-    top, left, height, width = (v.to(x.device)[:, None] for v in (top, left, height, width))
+    top, left, height, width = sent(torch.stack([top, left, height, width]), x.device)[..., None]
     row, column = torch.arange(h, device=x.device), torch.arange(w, device=x.device)
     inside_rows: Bool[Tensor, "b h"] = (row >= top) & (row < top + height)
     inside_columns: Bool[Tensor, "b w"] = (column >= left) & (column < left + width)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from tellsign.methods.masks.draws import Range, integers, uniform
 from tellsign.schema.fields import Fraction, Interval
 from tellsign.schema.settings import Settings
+from tellsign.system.devices import sent
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +57,7 @@ def grid_mask(
     d = (min(h, w) * uniform(period, b, generator, what="grid period")).round().long().clamp(min=1)
     side = (d * r.sqrt()).round().long()
     shifts = integers(d - 1, generator), integers(d - 1, generator)
-    d, side, down, right = (v.to(x.device)[:, None] for v in (d, side, *shifts))
+    d, side, down, right = sent(torch.stack([d, side, *shifts]), x.device)[..., None]
     rows = (torch.arange(h, device=x.device) + down) % d < side
     columns = (torch.arange(w, device=x.device) + right) % d < side
     return (~(rows[:, None, :, None] & columns[:, None, None, :])).to(x.dtype)

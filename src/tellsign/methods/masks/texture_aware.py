@@ -8,6 +8,7 @@ from tellsign.errors import UserError, choose
 from tellsign.methods.masks.draws import Range, uniform
 from tellsign.schema.fields import Fraction, Interval, Positive
 from tellsign.schema.settings import Settings
+from tellsign.system.devices import sent
 
 if TYPE_CHECKING:
     import torch
@@ -97,7 +98,7 @@ def texture_aware(
     diversity = texture_diversity(x, patch_size)
     rows, columns = diversity.shape[1:]
     n = rows * columns
-    front, end = front_and_end(which, (r * n).long().to(x.device))
+    front, end = front_and_end(which, sent((r * n).long(), x.device))
     order = diversity.reshape(b, n).sort(dim=1, descending=True, stable=True).indices
     rank = torch.empty_like(order).scatter_(1, order, torch.arange(n, device=x.device).expand(b, n))
     hidden = (rank < front[:, None]) | (rank >= n - end[:, None])
