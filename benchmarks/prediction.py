@@ -1,7 +1,7 @@
 """The doctor's time for the trainings of a configuration, against the seconds that their provenance files hold.
 
-The configuration's tables must have been made. Pre-training counts too; stages that write no seconds do not. The
-doctor's rates are CPU seconds of one core that does nothing else, so that other work on the machine shows in the ratio.
+What of the configuration has been made counts, pre-training too; stages that write no seconds do not. On a CPU both are
+processor seconds, so that waiting for other work on the machine is in neither.
 Exit status 1 where the prediction is more than 20 % away. Run:
 
     python benchmarks/prediction.py [CONFIGFILE]
@@ -35,7 +35,8 @@ def main(configfile: str = "config/config.yaml") -> int:
             continue
         cost = costs.of(artifact)
         if cost.hours.whole:
-            measured = json.loads(provenance.read_text(encoding="utf-8"))["seconds"]
+            facts = json.loads(provenance.read_text(encoding="utf-8"))
+            measured = facts["processor_seconds" if facts["device"] == "cpu" else "seconds"]
             paper = artifact.name.partition("/")[0]
             seconds[f"{artifact.stage}, {paper}"].append((cost.hours.value * 3600, measured))
     sys.stdout.write("| trainings | predicted, s | measured, s | ratio |\n|---|---:|---:|---:|\n")

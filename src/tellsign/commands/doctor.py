@@ -242,12 +242,12 @@ def fitting_machine(rates: Rates, artifacts: Iterable[Artifact]) -> str:
 
 def networks_of(artifacts: Iterable[Artifact]) -> set[str]:
     """Names of the networks that are trained, or that annotate images."""
-    roles = {"backbone": "", "clip": "", "captioner": "caption/", "grounder": "ground/"}
+    roles = {"backbone": "", "network": "", "clip": "", "captioner": "caption/", "grounder": "ground/"}
     return {
         f"{prefix}{network['name']}"
         for artifact in ancestors(artifacts).values()
         for role, prefix in roles.items()
-        if isinstance(network := artifact.settings.get(role), Mapping)
+        if isinstance(network := artifact.settings.get(role), Mapping) and "name" in network
     }
 
 

@@ -234,7 +234,7 @@ def pretrain(
         return [own | measured for measured in learning.rows[len(resume.rows) :]]
 
     optimiser = settings["optimiser"]
-    began = time.monotonic()
+    began, worked = time.monotonic(), time.process_time()
     logs = fit(
         model,
         loss_of,
@@ -254,4 +254,5 @@ def pretrain(
         write_log(part / "log.csv", logs)
         write_text(part / "recipe.yaml", yaml.safe_dump(settings, sort_keys=True))
         facts = {"seconds": round(time.monotonic() - began, 2), "images": len(batches.photos), "device": str(device)}
-        write_provenance(part, facts | {"processes": world.size})
+        facts |= {"processor_seconds": round(time.process_time() - worked, 2), "processes": world.size}
+        write_provenance(part, facts)

@@ -232,7 +232,7 @@ def main(
         ids, labels = chosen_rows(validation_split, stop["subsets"], stop["count"])
         looked_at = {role: method_class.readers[role](path) for role, path in (validation_inputs or {}).items()}
         validation = Sample(ids, labels, looked_at)
-    began = time.monotonic()
+    began, worked = time.monotonic(), time.process_time()
     with exclusive_lock(work), folder_beside(out) as part:
         work.mkdir(exist_ok=True)
         results: list[TrainingResult] = []
@@ -247,6 +247,7 @@ def main(
         write_log(part / "log.csv", [row for result in results for row in result.log])
         write_text(part / "recipe.yaml", yaml.safe_dump({**settings, **results[-1].shape}, sort_keys=True))
         facts = {"seconds": round(time.monotonic() - began, 2), "device": str(target_device)}
+        facts |= {"processor_seconds": round(time.process_time() - worked, 2)}
         facts |= {"images_seen": sum(result.images_seen for result in results), "epoch": results[-1].epoch}
         write_provenance(part, facts)
         shutil.rmtree(work)
