@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from test_compare import csv_file, noisy, rows
 
 from tellsign.__main__ import run
-from tellsign.commands.rank import runs_of_table, stored_numbers
+from tellsign.commands.rank import runs_of_table, speed_of, stored_numbers
 from tellsign.errors import UserError
 from tellsign.evaluation.matching import align
 from tellsign.evaluation.ranks import places, ranks, shares_above
@@ -79,6 +79,18 @@ def test_files_are_ranked_and_written(tmp_path: Path, capsys: pytest.CaptureFixt
 )
 def test_mistakes_are_explained(flags: list[str], said: str, caplog: pytest.LogCaptureFixture) -> None:
     assert run(["rank", *flags]) == 2 and said in caplog.text
+
+
+def test_the_speed_is_that_of_the_scorings_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan, held = make_plan(demo_config()), {("demo", "none"): rows(noisy(0.8, 1, 40), seeds=(0, 1))}
+    assert math.isnan(speed_of(plan, "lol/lol", held))
+    made = plan.score(plan.run("lol", "lol"))
+    log = tmp_path / "logs" / "score" / f"{made.name}.{made.fingerprint}.log"
+    log.parent.mkdir(parents=True)
+    lines = ["10:00:00 INFO batches scored: 1/3, 0.1/s, 20 s left", "10:00:09 INFO batches scored: 3/3 in 1.5 s"]
+    log.write_text("\n".join([*lines, "10:00:12 INFO batches scored: 3/3 in 2.5 s"]))
+    assert speed_of(plan, "lol/lol", held) == 2 * 40 / 4.0
 
 
 def test_sizes_leave_out_running_statistics_and_name_what_lies_elsewhere(tmp_path: Path) -> None:

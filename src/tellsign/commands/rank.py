@@ -7,37 +7,34 @@
 A detector is a run, or a file or folder of scores, as `tellsign compare` takes it. For every test set that all of them
 have, each is ranked by the mean of the metric over subsets and seeds, with the 95 % intervals of the metric and of the
 rank and with how often it is above the next one: all under the same bootstrap resamples of the images that all of them
-scored. The size is the count of numbers in a run's weights, without running statistics of normalisation. --out FILE.csv
-has how often each is above each other.
+scored. The size is the count of numbers in a run's weights, without running statistics of normalisation; the speed is
+what the log of the run's scoring says, on whatever machine that was. --out FILE.csv has how often each is above each
+other.
 
 The exit status is 0 when they were ranked, 2 when they cannot be.
 """
 
 from __future__ import annotations
 
-import csv
 import functools
-import io
 import json
 import math
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from tellsign.commands.configuration import plan_of
+from tellsign.commands.rank_text import Ranking, as_csv, as_markdown
 from tellsign.commands.rates import RATES, read_rates
 from tellsign.commands.score_sources import scores_from
-from tellsign.commands.text_table import aligned, percent
 from tellsign.errors import UserError, choose
 from tellsign.evaluation.listing import ScoreRows, TestName
 from tellsign.evaluation.matching import align
-from tellsign.evaluation.metrics import described
 from tellsign.evaluation.paired import METRICS as RANKED_BY
-from tellsign.evaluation.ranks import Place, places
+from tellsign.evaluation.ranks import places
 from tellsign.evaluation.tally import Threshold
 from tellsign.plan.plan import Plan
 from tellsign.system.files import write_text
@@ -45,6 +42,8 @@ from tellsign.system.files import write_text
 RESAMPLES = 1000
 STATISTICS = re.compile(r".*\.(running_mean|running_var|num_batches_tracked)")
 """Tensors of weights that no training step moves."""
+SCORED_IN = re.compile(r" scored: (?:\d+)/(?:\d+) in ([\d.]+) s")
+"""What `tellsign.system.progress` says in the log of a scoring when it is through with a test set."""
 
 
 def main(
@@ -86,12 +85,14 @@ def main(
     scores = {name: scores_from(name, plan) for name in names}
     of_files = all(Path(name).exists() for name in names)
     rule: Threshold = threshold if threshold is not None else 0.5 if of_files else plan().config.evaluate.threshold
-    sizes = {name: math.nan if Path(name).exists() else size_of(plan(), name) for name in names}
+    runs = [name for name in names if not Path(name).exists()]
+    sizes = dict.fromkeys(names, math.nan) | {name: size_of(plan(), name) for name in runs}
+    speeds = dict.fromkeys(names, math.nan) | {name: speed_of(plan(), name, scores[name]) for name in runs}
     rankings = []
     for asked in common_tests(scores, test or []):
         held = align({name: tests[asked] for name, tests in scores.items()})
         found = places(held, metric, rule, resamples, np.random.default_rng(0))
-        rankings.append(Ranking("/".join(asked), metric, found, sizes, held.left_out))
+        rankings.append(Ranking("/".join(asked), metric, found, sizes, speeds, held.left_out))
     sys.stdout.write(as_markdown(rankings))
     if out:
         write_text(out, write(rankings))
@@ -151,77 +152,21 @@ def stored_numbers(path: Path) -> tuple[float, str | None]:
     return float(sum(math.prod(shape) for shape in shapes)), None if base is None else json.loads(base)["network"]
 
 
-# ------------------------------------------------------------------------------------------ text
+def speed_of(plan: Plan, name: str, scores: Mapping[TestName, ScoreRows]) -> float:
+    """Images a second of a run's scoring, as its log says; an image counts for each checkpoint and test set.
 
-
-@dataclass(frozen=True)
-class Ranking:
-    """A ranking on one test set, with what stands beside it.
-
-    Attributes:
-        test: Benchmark and perturbation.
-        metric: Name of the metric.
-        places: Best first.
-        sizes: Numbers in the weights of each detector; NaN where they are not known.
-        left_out: How many of each detector's rows some other has not.
+    Returns:
+        NaN where the log is not there, as where the scores were made elsewhere.
     """
-
-    test: str
-    metric: str
-    places: Sequence[Place]
-    sizes: Mapping[str, float]
-    left_out: Mapping[str, int]
-
-
-def as_markdown(rankings: Sequence[Ranking]) -> str:
-    """A table a test set, and what was left out."""
-    return "\n".join(_markdown(ranking) for ranking in rankings)
-
-
-def _markdown(ranking: Ranking) -> str:
-    record = described(ranking.metric)
-    assert record is not None
-    head = ["detector", f"{record.label} (%)", "95 %", "rank", "95 %", "first (%)", "above the next (%)", "size (M)"]
-    rows = []
-    for k, place in enumerate(ranking.places):
-        size = ranking.sizes[place.detector]
-        rows.append(
-            [
-                place.detector,
-                percent(place.value),
-                f"{percent(place.low)}–{percent(place.high)}",
-                f"{place.rank:g}",
-                f"{place.rank_low:g}–{place.rank_high:g}",
-                percent(place.first),
-                percent(place.above[k + 1]) if k + 1 < len(ranking.places) else "–",
-                "–" if math.isnan(size) else f"{size / 1e6:.1f}",
-            ]
-        )
-    notes = [
-        f"{count} images of {name} are not scored by all: left out."
-        for name, count in ranking.left_out.items()
-        if count
-    ]
-    return "\n".join([f"# {ranking.test}", "", aligned(head, rows), "", *notes])
-
-
-def as_csv(rankings: Sequence[Ranking]) -> str:
-    """Every number: a row a detector, and a column for how often it is above each of the others."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    for ranking in rankings:
-        names = [place.detector for place in ranking.places]
-        fields = ("value", "low", "high", "rank", "rank_low", "rank_high", "first")
-        writer.writerow(["test", "metric", "detector", *fields, "size", *(f"above {name}" for name in names)])
-        for place in ranking.places:
-            size = ranking.sizes[place.detector]
-            numbers = [f"{getattr(place, field):.6g}" for field in fields]
-            above = [
-                "" if name == place.detector else f"{share:.6g}" for name, share in zip(names, place.above, strict=True)
-            ]
-            told = "" if math.isnan(size) else f"{size:.0f}"
-            writer.writerow([ranking.test, ranking.metric, place.detector, *numbers, told, *above])
-    return stream.getvalue()
+    paper, _, short = name.partition("/")
+    made = plan.score(plan.run(paper, short))
+    log = Path("logs") / made.stage / f"{made.name}.{made.fingerprint}.log"
+    if not log.is_file():
+        return math.nan
+    seconds = sum(map(float, SCORED_IN.findall(log.read_text(encoding="utf-8", errors="replace"))))
+    of_tests = (np.stack([rows.seed, rows.epoch, rows.image]) for rows in scores.values())
+    images = sum(np.unique(one, axis=1).shape[1] for one in of_tests)
+    return images / seconds if seconds > 0 else math.nan
 
 
 WRITERS: dict[str, Callable[[Sequence[Ranking]], str]] = {".md": as_markdown, ".csv": as_csv}
