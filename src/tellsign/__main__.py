@@ -34,6 +34,7 @@ from tellsign.system.progress import log_to_stderr
 
 COMMANDS = {
     "predict": "score your own pictures by trained detectors",
+    "serve": "open a local page where you drop a picture and see what detectors say of it",
     "look": "say in a second what tellsign sees in a folder of images",
     "doctor": "say what each table and figure needs, what is missing, and what it costs",
     "audit": "say what image files give away of their labels without a pixel",

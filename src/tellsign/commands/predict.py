@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tellsign.commands.configuration import plan_of, unknown_fingerprints
@@ -96,7 +96,7 @@ def main(
     for predictor in predictors if explain else ():
         explaining.detector_of(predictor)  # whether there is anything to draw, before the work
     rows = list(progress(rows_of(found.files, predictors), len(found.files), "pictures"))
-    detectors = {p.source.name: f"checkpoint {p.digest}, {p.source.protocol}" for p in predictors}
+    detectors = {p.source.name: p.rests_on for p in predictors}
     banner = plan.config.banner if plan and run else ""
     answer = Answer(rows, detectors, threshold, banner, found.skipped)
     if out and write:
@@ -170,12 +170,22 @@ def making(paths: Sequence[str], configfile: Path, given: Sequence[str]) -> str:
     return " ".join(words + ([f"--config {' '.join(given)}"] if given else []))
 
 
-def what_there_is(plan: Plan, configfile: Path, given: Sequence[str]) -> str:
-    """What of a configuration can predict: the runs that are trained, or how the first is made."""
+def checkpoints_of(plan: Plan) -> dict[str, list[str]]:
+    """The runs that can be asked about any picture, with the checkpoint folders of their seeds, made or not."""
     able = [run for run in plan.runs.values() if can_predict(run)]
     known = [run for run in able if not unknown_fingerprints(plan, [plan.score(run)])]
-    paths = {run.full_name: [made.path for _, made in plan.score(run).needs["checkpoints"]] for run in known}
-    trained = [name for name, folders in paths.items() if all(Path(folder).exists() for folder in folders)]
+    return {run.full_name: [made.path for _, made in plan.score(run).needs["checkpoints"]] for run in known}
+
+
+def trained_runs(paths: Mapping[str, Sequence[str]]) -> list[str]:
+    """The runs all of whose checkpoint folders are there."""
+    return [name for name, folders in paths.items() if all(Path(folder).exists() for folder in folders)]
+
+
+def what_there_is(plan: Plan, configfile: Path, given: Sequence[str]) -> str:
+    """What of a configuration can predict: the runs that are trained, or how the first is made."""
+    paths = checkpoints_of(plan)
+    trained = trained_runs(paths)
     say = "Say with what: --run PAPER/NAME of a configuration, or --checkpoint FOLDER."
     if trained:
         more = f" and {len(trained) - LISTED} more" if len(trained) > LISTED else ""

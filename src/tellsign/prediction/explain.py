@@ -80,6 +80,12 @@ def panels(predictor: Predictor, crop: Pixels) -> list[Pixels]:
     return drawn
 
 
+def seen_by(predictor: Predictor, pixels: Pixels) -> list[Pixels]:
+    """What a detector sees of a decoded picture, and its `panels`."""
+    crop = predictor.prepared(pixels)
+    return [crop, *panels(predictor, crop)]
+
+
 def explain(rows: Iterable[Row], predictors: Sequence[Predictor], folder: Path, note: str) -> None:
     """Write a folder with a PNG for each picture, the crop beside what each detector looks at, and ``index.html``.
 
@@ -109,10 +115,7 @@ def explain(rows: Iterable[Row], predictors: Sequence[Predictor], folder: Path, 
 def side_by_side(path: Path, predictors: Sequence[Predictor]) -> Pixels:
     """What each detector sees of a picture, and what it looks at, from left to right."""
     pixels = pixels_of(path)
-    drawn = []
-    for predictor in predictors:
-        crop = predictor.prepared(pixels)
-        drawn += [crop, *panels(predictor, crop)]
+    drawn = [image for predictor in predictors for image in seen_by(predictor, pixels)]
     height = max(image.shape[0] for image in drawn)
     sheet = np.full((height, sum(image.shape[1] for image in drawn), 3), 255, np.uint8)
     left = 0

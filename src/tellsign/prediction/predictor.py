@@ -70,6 +70,11 @@ class Predictor:
         self.method: Method = restored[0][2]
         self._prepare = preparation(source.crops)
 
+    @property
+    def rests_on(self) -> str:
+        """What its scores rest on, in words: the weights, and what is done to a picture."""
+        return f"checkpoint {self.digest}, {self.source.protocol}"
+
     def predict(self, images: Iterable[Path | str | bytes | Image.Image | Pixels]) -> Float[np.ndarray, " n"]:
         """p(fake) of pictures, in [0, 1], in their order.
 

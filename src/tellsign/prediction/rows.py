@@ -67,11 +67,16 @@ def rows_of(files: Sequence[Path], predictors: Sequence[Predictor]) -> Iterator[
     """A row for every file, in their order; of pixels only a batch is held at a time."""
     looked = in_order(lambda path: look_at(path, predictors), files, threads())
     for batch in batched(looked, BATCH):
-        good = [one for one in batch if not one.row.problem]
-        scores = [p.scores([one.crops[key_of(p)] for one in good]).tolist() if good else [] for p in predictors]
-        by_picture = zip(*scores, strict=True)
-        for one in batch:
-            yield one.row if one.row.problem else replace(one.row, scores=next(by_picture))
+        yield from scored(batch, predictors)
+
+
+def scored(batch: Sequence[Looked], predictors: Sequence[Predictor]) -> Iterator[Row]:
+    """The rows of pictures that were read, with their scores."""
+    good = [one for one in batch if not one.row.problem]
+    scores = [p.scores([one.crops[key_of(p)] for one in good]).tolist() if good else [] for p in predictors]
+    by_picture = zip(*scores, strict=True)
+    for one in batch:
+        yield one.row if one.row.problem else replace(one.row, scores=next(by_picture))
 
 
 def key_of(predictor: Predictor) -> str:
@@ -81,14 +86,19 @@ def key_of(predictor: Predictor) -> str:
 
 def look_at(path: Path, predictors: Sequence[Predictor]) -> Looked:
     """Read and decode one file; one that cannot be used has its reason in the row."""
-    if kind_of_suffix(path.name) == RAW:  # Pillow would take the thumbnail in it for the picture
-        return Looked(Row(path, RAW), {})
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return Looked(Row(path, "there is no such file"), {})
     except OSError as problem:
         return Looked(Row(path, problem.strerror or str(problem)), {})
+    return looked_at(path, data, predictors)
+
+
+def looked_at(path: Path, data: bytes, predictors: Sequence[Predictor]) -> Looked:
+    """Decode the bytes of a file; of its path only the suffix is asked."""
+    if kind_of_suffix(path.name) == RAW:  # Pillow would take the thumbnail in it for the picture
+        return Looked(Row(path, RAW), {})
     try:
         decoded = decode(data, min_side=MIN_SIDE, max_pixels=MAX_PIXELS)
     except RefusedError as refused:
