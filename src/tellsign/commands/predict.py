@@ -4,13 +4,14 @@
     tellsign predict FOLDER 'more/*.png' --run lol/lol mpft/tam      several: a column each, and their mean
     tellsign predict FOLDER --run mpft/tam --configfile config/folder.yaml --config root=PATH train=SUBSET
     tellsign predict FOLDER --checkpoint data/train/lol/lol-s0.682286be92c9 --out scores.csv
+    tellsign predict FOLDER --detector npr-progan unifd-progan       published ones; `tellsign weights` fetches them
     tellsign predict FOLDER --run lol/lol --explain looked           also draws what the detector looks at
     find . -name '*.jpg' | tellsign predict - --run lol/lol          a list, a path a line
 
-Without --run and --checkpoint it says what there is to predict with. A score is p(fake), computed by the code that
-scores the test sets; a picture is called fake where the mean of the scores is greater than --threshold. A run has one
-detector for each of its seeds. What lowers the trust in a score stands beside it, and so does what the file says of its
-maker, which changes no score. docs/predict.md says what the numbers mean, and what they do not.
+Without --run, --checkpoint and --detector it says what there is to predict with. A score is p(fake), computed by the
+code that scores the test sets; a picture is called fake where the mean of the scores is greater than --threshold. A run
+has one detector for each of its seeds. What lowers the trust in a score stands beside it, and so does what the file
+says of its maker, which changes no score. docs/predict.md says what the numbers mean, and what they do not.
 
 The exit status is 0 when every file has a score, 1 when some cannot be read, 2 when the question itself is wrong.
 """
@@ -25,6 +26,7 @@ from pathlib import Path
 
 from tellsign.commands.configuration import plan_of, unknown_fingerprints
 from tellsign.commands.printing import print_table
+from tellsign.commands.released_detectors import released_sources
 from tellsign.detectors.recipes.base import Pixels
 from tellsign.errors import UserError, choose
 from tellsign.plan.artifact import Artifact
@@ -53,6 +55,7 @@ def main(
     *,
     run: list[str] | None = None,
     checkpoint: list[Path] | None = None,
+    detector: list[str] | None = None,
     configfile: Path = Path("config/config.yaml"),
     config: list[str] | None = None,
     threshold: float = 0.5,
@@ -66,6 +69,7 @@ def main(
         pictures: Files, folders, patterns; - for a list on standard input.
         run: PAPER/NAME of runs of the configuration.
         checkpoint: Checkpoint folders; pictures are seen through the centre crop of their training.
+        detector: Published detectors, as config/papers/released.yaml calls them, pictures seen as their authors do.
         configfile: The configuration that the runs are of.
         config: KEY=VALUE, as for snakemake.
         threshold: A mean score above it is called fake.
@@ -78,8 +82,8 @@ def main(
     write = writer_for(out) if out else None
     if explain and explain.exists():
         raise UserError(f"{explain} is there already; --explain wants the name of a new folder.")
-    plan = plan_of(configfile, config or []) if run or not checkpoint else None
-    if plan and not run and not checkpoint:
+    plan = plan_of(configfile, config or []) if run or not (checkpoint or detector) else None
+    if plan and not run:
         raise UserError(what_there_is(plan, configfile, config or []))
     found = find_pictures(pictures, sys.stdin)
     if not found.files:
@@ -91,7 +95,7 @@ def main(
     from tellsign.prediction.rows import rows_of
 
     sources = [one for name in run or () if plan for one in sources_of(plan, name, configfile, config or [])]
-    sources += [source_of(folder) for folder in checkpoint or ()]
+    sources += [*map(source_of, checkpoint or ()), *released_sources(detector or ())]
     predictors = [Predictor(source, device) for source in distinct(sources)]
     for predictor in predictors if explain else ():
         explaining.detector_of(predictor)  # whether there is anything to draw, before the work
@@ -186,7 +190,7 @@ def what_there_is(plan: Plan, configfile: Path, given: Sequence[str]) -> str:
     """What of a configuration can predict: the runs that are trained, or how the first is made."""
     paths = checkpoints_of(plan)
     trained = trained_runs(paths)
-    say = "Say with what: --run PAPER/NAME of a configuration, or --checkpoint FOLDER."
+    say = "Say with what: --run PAPER/NAME of a configuration, --checkpoint FOLDER, or --detector NAME."
     if trained:
         more = f" and {len(trained) - LISTED} more" if len(trained) > LISTED else ""
         return f"{say} Trained here, of {configfile}: {', '.join(trained[:LISTED])}{more}."

@@ -4,6 +4,7 @@
     tellsign serve --run lol/lol mpft/tam              these runs; a run has one detector for each of its seeds
     tellsign serve --run mpft/tam --configfile config/folder.yaml --config root=PATH train=SUBSET
     tellsign serve --checkpoint data/train/lol/lol-s0.682286be92c9
+    tellsign serve --detector npr-progan               a published detector; `tellsign weights` fetches its file
 
 The page shows what `tellsign predict --explain` does: score and verdict of each detector, what lowers the trust in
 them, what the file says of its maker, what the detectors see and where they look. It needs no network. The server
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from tellsign.commands.configuration import plan_of
 from tellsign.commands.predict import EXPLAINED, checkpoints_of, distinct, sources_of, trained_runs, what_there_is
+from tellsign.commands.released_detectors import released_sources
 from tellsign.errors import UserError
 from tellsign.plan.plan import Plan
 
@@ -30,6 +32,7 @@ def main(
     *,
     run: list[str] | None = None,
     checkpoint: list[Path] | None = None,
+    detector: list[str] | None = None,
     configfile: Path = Path("config/config.yaml"),
     config: list[str] | None = None,
     threshold: float = 0.5,
@@ -41,8 +44,9 @@ def main(
     """Serve the page; see the module.
 
     Args:
-        run: PAPER/NAME of runs of the configuration; without it, and without --checkpoint, the first of each paper.
+        run: PAPER/NAME of runs of the configuration; where nothing is named, the first of each paper.
         checkpoint: Checkpoint folders; pictures are seen through the centre crop of their training.
+        detector: Published detectors, as config/papers/released.yaml calls them.
         configfile: The configuration that the runs are of.
         config: KEY=VALUE, as for snakemake.
         threshold: A mean score above it is called fake.
@@ -55,7 +59,7 @@ def main(
         raise UserError(f"--threshold is {threshold}; a score is in [0, 1].")
     if not 0 < limit <= 1000:
         raise UserError(f"--limit is {limit:g} MB; a picture may have up to 1000 MB.")
-    plan = plan_of(configfile, config or []) if run or not checkpoint else None
+    plan = plan_of(configfile, config or []) if run or not (checkpoint or detector) else None
     runs = run or (first_runs(plan, configfile, config or []) if plan else [])
     os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
 
@@ -67,7 +71,7 @@ def main(
 
     with listener(host, port) as listening:
         sources = [one for name in runs if plan for one in sources_of(plan, name, configfile, config or [])]
-        sources += [source_of(folder) for folder in checkpoint or ()]
+        sources += [*map(source_of, checkpoint or ()), *released_sources(detector or ())]
         predictors = [Predictor(source, device) for source in distinct(sources)]
         banner, most = plan.config.banner if plan else "", round(limit * 1e6)
         asker = PictureAsker(predictors, threshold, banner, EXPLAINED, most)

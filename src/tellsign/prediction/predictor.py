@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from tellsign.data.images import MAX_PIXELS, MIN_SIDE, RefusedError, decode
 from tellsign.data.pixels import PixelTable
 from tellsign.data.preparation import preparation, shapes_before_crop
 from tellsign.detectors.checkpoints import read_recipe
-from tellsign.detectors.protocol import Method
+from tellsign.detectors.protocol import Method, Sample
 from tellsign.detectors.registry import METHODS
 from tellsign.detectors.restoring import restored_methods
 from tellsign.errors import UserError
@@ -51,7 +51,12 @@ class Predictor:
     """
 
     def __init__(self, source: Source, device: str = "auto") -> None:
-        self.recipe = read_recipe(source.folder)
+        self.source, self._prepare = source, preparation(source.crops)
+        if source.released is not None:
+            self.recipe, self.digest = dict(source.released), sha256_once(source.place)[:12]
+            self.method = released_method(source.released, source.view, pick_device(device))
+            return
+        self.recipe = read_recipe(source.place)
         method = self.recipe["method"]
         if set(METHODS.load(method).readers) != {"crops"}:
             needs = ", ".join(METHODS.load(method).readers)
@@ -59,21 +64,21 @@ class Predictor:
                 f"{source.name}: the method {method!r} looks at {needs}, which follow from captions and boxes. "
                 "`predict` makes none of these; test it on a folder by config/folder-tidy.yaml."
             )
-        restored = list(restored_methods(source.folder, 1, source.view, pick_device(device), source.networks))
+        restored = list(restored_methods(source.place, 1, source.view, pick_device(device), source.networks))
         if restored[0][1]:
             targets = ", ".join(target for _, target, _ in restored)
             raise UserError(
                 f"{source.name} has weights for each of {targets}, adapted to a few images of each. A picture of "
                 "unknown origin belongs to none; take the run that it starts from."
             )
-        self.source, self.digest = source, sha256_once(source.folder / "model.safetensors")[:12]
+        self.digest = sha256_once(source.place / "model.safetensors")[:12]
         self.method: Method = restored[0][2]
-        self._prepare = preparation(source.crops)
 
     @property
     def rests_on(self) -> str:
         """What its scores rest on, in words: the weights, and what is done to a picture."""
-        return f"checkpoint {self.digest}, {self.source.protocol}"
+        what = "checkpoint" if self.source.released is None else "released file"
+        return f"{what} {self.digest}, {self.source.protocol}"
 
     def predict(self, images: Iterable[Path | str | bytes | Image.Image | Pixels]) -> Float[np.ndarray, " n"]:
         """p(fake) of pictures, in [0, 1], in their order.
@@ -115,6 +120,20 @@ class Predictor:
             low, high = source.sides
             seen = f"{low}" if low == high else f"{low} to {high}"
             yield f"shorter side of {min(height, width)} px, in training {seen}"
+
+
+def released_method(settings: Mapping[str, Any], view: Mapping[str, Any], device: torch.device) -> Method:
+    """A published detector with the weights of its file, as the pipeline scores it: begun, then looked at by its view.
+
+    Raises:
+        UserError: the file is none of this detector.
+    """
+    kind = METHODS.load(settings["method"])
+    begun = kind.begin(settings, Sample([], torch.zeros(0, dtype=torch.int64), {}), None, device)
+    method = kind.restore({**settings, **begun.shape()}, view, device)
+    method.model.load_state_dict(begun.model.state_dict())
+    method.model.eval()
+    return method
 
 
 def load(checkpoint: str | Path, *, device: str = "auto") -> Predictor:
