@@ -17,7 +17,8 @@ from PIL import Image
 from timing import seconds
 from torchvision.io import ImageReadMode, decode_image
 
-from tellsign.data.images import FORMATS, decode, inspect
+from tellsign.data.formats import FORMATS
+from tellsign.data.images import decode, inspect
 
 SIDES, FILES, REPEATS = (256, 500, 1024), 10, 5
 
