@@ -73,7 +73,8 @@ def main(
         configfile: The configuration that the runs are of.
         config: KEY=VALUE, as for snakemake.
         threshold: A mean score above it is called fake.
-        out: A file to write instead of printing: .csv, .json or .parquet.
+        out: A file to write instead of printing: .csv, .json or .parquet. The same question, when it was interrupted,
+            goes on where it was.
         explain: A new folder for a PNG of each picture, with what the detectors look at, and index.html.
         device: auto, cpu, cuda or cuda:1.
     """
@@ -91,6 +92,7 @@ def main(
     os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
 
     from tellsign.prediction import explain as explaining
+    from tellsign.prediction.kept import kept_rows, place_beside
     from tellsign.prediction.predictor import Predictor, source_of
     from tellsign.prediction.rows import rows_of
 
@@ -99,12 +101,14 @@ def main(
     predictors = [Predictor(source, device) for source in distinct(sources)]
     for predictor in predictors if explain else ():
         explaining.detector_of(predictor)  # whether there is anything to draw, before the work
-    rows = list(progress(rows_of(found.files, predictors), len(found.files), "pictures"))
+    made = kept_rows(found.files, predictors, place_beside(out)) if out else rows_of(found.files, predictors)
+    rows = list(progress(made, len(found.files), "pictures"))
     detectors = {p.source.name: p.rests_on for p in predictors}
     banner = plan.config.banner if plan and run else ""
     answer = Answer(rows, detectors, threshold, banner, found.skipped)
     if out and write:
         write(answer, out)
+        place_beside(out).unlink()
     else:
         print_answer(answer)
     sys.stdout.write("\n".join(["", *summary(answer, found, out)]) + "\n")
