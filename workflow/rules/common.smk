@@ -20,6 +20,7 @@ from tellsign.sharing.publish import publish
 from tellsign.stages.registry import STAGES
 from tellsign.system.devices import visible_gpus
 from tellsign.system.fork_address import announce
+from tellsign.system.last_words import failures
 from tellsign.system.locks import clear_stale_lock
 
 FOLDER = Path(workflow.basedir)
@@ -205,3 +206,7 @@ onsuccess:
 
 onerror:
     logger.info(publish(PLAN, Path("results")))
+    failed = sorted(workflow.scheduler.failed, key=lambda job: job.jobid)
+    if failed:  # none where the user stopped it
+        named = [(" ".join([job.rule.name, *job.wildcards[:1]]), next(map(Path, job.log), None)) for job in failed]
+        logger.error(failures(named))
