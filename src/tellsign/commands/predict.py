@@ -5,6 +5,7 @@
     tellsign predict FOLDER --run mpft/tam --configfile config/folder.yaml --config root=PATH train=SUBSET
     tellsign predict FOLDER --checkpoint data/train/lol/lol-s0.682286be92c9 --out scores.csv
     tellsign predict FOLDER --detector npr-progan unifd-progan       published ones; `tellsign weights` fetches them
+    tellsign predict FOLDER --run lol/lol --calibrate LABELLED --sure 0.9   probabilities, "unsure" from 0.1 to 0.9
     tellsign predict FOLDER --run lol/lol --explain looked           also draws what the detector looks at
     find . -name '*.jpg' | tellsign predict - --run lol/lol          a list, a path a line
 
@@ -27,6 +28,7 @@ from pathlib import Path
 from tellsign.commands.configuration import plan_of, unknown_fingerprints
 from tellsign.commands.printing import print_table
 from tellsign.commands.released_detectors import released_sources
+from tellsign.data.layouts.labels import label_of
 from tellsign.detectors.recipes.base import Pixels
 from tellsign.errors import UserError, choose
 from tellsign.plan.artifact import Artifact
@@ -59,6 +61,8 @@ def main(
     configfile: Path = Path("config/config.yaml"),
     config: list[str] | None = None,
     threshold: float = 0.5,
+    calibrate: Path | None = None,
+    sure: float | None = None,
     out: Path | None = None,
     explain: Path | None = None,
     device: str = "auto",
@@ -73,6 +77,9 @@ def main(
         configfile: The configuration that the runs are of.
         config: KEY=VALUE, as for snakemake.
         threshold: A mean score above it is called fake.
+        calibrate: A folder of pictures of your own in label folders, real and fake, such as those that you ask about:
+            a probability is fitted to their scores.
+        sure: With --calibrate, at least 0.5: a picture is called what has this probability, and unsure without.
         out: A file to write instead of printing: .csv, .json or .parquet. The same question, when it was interrupted,
             goes on where it was.
         explain: A new folder for a PNG of each picture, with what the detectors look at, and index.html.
@@ -80,6 +87,8 @@ def main(
     """
     if not 0 <= threshold <= 1:
         raise UserError(f"--threshold is {threshold}; a score is in [0, 1].")
+    if sure is not None and (calibrate is None or not 0.5 <= sure < 1):
+        raise UserError(f"--sure is {sure}; it goes with --calibrate FOLDER, and is at least 0.5 and below 1.")
     write = writer_for(out) if out else None
     if explain and explain.exists():
         raise UserError(f"{explain} is there already; --explain wants the name of a new folder.")
@@ -89,9 +98,11 @@ def main(
     found = find_pictures(pictures, sys.stdin)
     if not found.files:
         raise UserError(f"no picture in {', '.join(pictures)}; {passed_over(found)}.")
+    known = labelled_pictures(calibrate) if calibrate else {}
     os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
 
     from tellsign.prediction import explain as explaining
+    from tellsign.prediction.calibration import calibrated
     from tellsign.prediction.kept import kept_rows, place_beside
     from tellsign.prediction.predictor import Predictor, source_of
     from tellsign.prediction.rows import rows_of
@@ -101,11 +112,16 @@ def main(
     predictors = [Predictor(source, device) for source in distinct(sources)]
     for predictor in predictors if explain else ():
         explaining.detector_of(predictor)  # whether there is anything to draw, before the work
+    calibration = None
+    if known:
+        told = list(progress(rows_of(list(known), predictors), len(known), "labelled pictures"))
+        good = [row for row in told if not row.problem]
+        calibration = calibrated([row.score for row in good], [known[row.path] for row in good])
     made = kept_rows(found.files, predictors, place_beside(out)) if out else rows_of(found.files, predictors)
     rows = list(progress(made, len(found.files), "pictures"))
     detectors = {p.source.name: p.rests_on for p in predictors}
     banner = plan.config.banner if plan and run else ""
-    answer = Answer(rows, detectors, threshold, banner, found.skipped)
+    answer = Answer(rows, detectors, threshold, banner, found.skipped, calibration, sure)
     if out and write:
         write(answer, out)
         place_beside(out).unlink()
@@ -117,6 +133,24 @@ def main(
         explaining.explain(drawn, predictors, explain, f"{EXPLAINED} {banner}")
         sys.stdout.write(f"Explained: {explain / 'index.html'}\n")
     return 1 if any(row.problem for row in rows) else 0
+
+
+def labelled_pictures(folder: Path) -> dict[Path, int]:
+    """The pictures of a folder that lie in label folders, wherever below it, with their labels: 0 real, 1 fake.
+
+    Raises:
+        UserError: it is no folder, or no picture in it has a label.
+    """
+    if not folder.is_dir():
+        raise UserError(f"--calibrate {folder} is no folder. It takes one with pictures in folders real and fake.")
+    labels = {path: label_of(path.relative_to(folder).parts[:-1]) for path in find_pictures([str(folder)], ()).files}
+    known = {path: label[0] for path, label in labels.items() if label}
+    if not known:
+        raise UserError(
+            f"no picture of --calibrate {folder} lies in a folder that says its label, such as real and fake; "
+            "`tellsign look FOLDER` says which names are understood."
+        )
+    return known
 
 
 def distinct(sources: Sequence[Source]) -> list[Source]:
@@ -218,11 +252,13 @@ def print_answer(answer: Answer) -> None:
     """The pictures that have a score, a row each."""
     several = list(answer.detectors) if len(answer.detectors) > 1 else []
     scores = [*several, "mean"] if several else ["p(fake)"]
+    scores += ["probability"] if answer.calibration else []
     heads = ["picture", *scores, "verdict", "warnings", "metadata"]
     rows = []
     for row in answer.rows:
         if not row.problem:
-            numbers = [f"{score:.3f}" for score in ([*row.scores, row.score] if several else row.scores)]
+            shown = [*row.scores, row.score] if several else [*row.scores]
+            numbers = [f"{score:.3f}" for score in shown + ([answer.probability(row)] if answer.calibration else [])]
             said = ["; ".join(row.warnings), "; ".join(row.metadata)]
             rows.append([str(row.path), *numbers, answer.verdict(row), *said])
     if rows:
@@ -232,17 +268,24 @@ def print_answer(answer: Answer) -> None:
 def summary(answer: Answer, found: Found, out: Path | None) -> Iterator[str]:
     """What the answer rests on, how many pictures have none, and why."""
     bad = [row for row in answer.rows if row.problem]
-    fakes = sum(answer.verdict(row) == "fake" for row in answer.rows)
-    yield (
-        f"{len(answer.rows)} files: {fakes} called fake, {len(answer.rows) - len(bad) - fakes} real at a threshold of "
-        f"{answer.threshold:g}, {len(bad)} unreadable." + (f" Written: {out}" if out else "")
-    )
+    verdicts = Counter(answer.verdict(row) for row in answer.rows)
+    called = f"{verdicts['fake']} called fake, {verdicts['real']} real at a threshold of {answer.threshold:g}"
+    if answer.sure is not None:
+        called = (
+            f"{verdicts['fake']} called fake, {verdicts['real']} real with {answer.sure:g}, {verdicts['unsure']} unsure"
+        )
+    yield f"{len(answer.rows)} files: {called}, {len(bad)} unreadable." + (f" Written: {out}" if out else "")
     yield from (f"  {row.path}: {row.problem}" for row in bad[:LISTED])
     if len(bad) > LISTED:
         yield f"  and {len(bad) - LISTED} more"
     if found.skipped:
         yield f"{passed_over(found)}."
     yield from (f"{name}: {what}" for name, what in answer.detectors.items())
+    if (fitted := answer.calibration) is not None:
+        yield (
+            f"probability: Platt's scaling on {fitted.reals} real and {fitted.fakes} generated pictures of "
+            "--calibrate, if as many are real as generated. It holds for pictures like those; these are no test."
+        )
     if answer.banner:
         yield answer.banner
 

@@ -18,6 +18,7 @@ from tellsign.system.files import write_text
 from tellsign.system.parquet import write_rows
 
 if TYPE_CHECKING:
+    from tellsign.prediction.calibration import Calibration
     from tellsign.prediction.rows import Row
 
 
@@ -31,6 +32,8 @@ class Answer:
         threshold: A greater score is called fake.
         banner: What a configuration wants said beside everything that it makes; empty for nothing.
         skipped: Reason → how many files in folders were passed over.
+        calibration: Makes a probability of a score; None without one.
+        sure: With a calibration: a picture is called neither where neither label is so probable; None calls each.
     """
 
     rows: Sequence[Row]
@@ -38,16 +41,28 @@ class Answer:
     threshold: float
     banner: str
     skipped: Mapping[str, int]
+    calibration: Calibration | None = None
+    sure: float | None = None
 
     def verdict(self, row: Row) -> str:
-        """``fake`` or ``real``; empty where there is no score."""
-        return "" if row.problem else "fake" if row.score > self.threshold else "real"
+        """``fake``, ``real`` or ``unsure``; empty where there is no score."""
+        if row.problem:
+            return ""
+        probability = self.probability(row)
+        if self.sure is not None and 1 - self.sure < probability < self.sure:
+            return "unsure"
+        return "fake" if (row.score > self.threshold if self.sure is None else probability > 0.5) else "real"
+
+    def probability(self, row: Row) -> float:
+        """Calibrated probability of fake; NaN where there is none."""
+        return math.nan if row.problem or self.calibration is None else self.calibration.probability(row.score)
 
     def record(self, row: Row) -> dict[str, Any]:
         """A picture as plain data; scores that there are not are NaN."""
         scores = row.scores or (math.nan,) * len(self.detectors)
         record: dict[str, Any] = {"path": str(row.path), "problem": row.problem}
         record |= {"score": math.nan if row.problem else row.score, "verdict": self.verdict(row)}
+        record |= {"probability": self.probability(row)} if self.calibration else {}
         record |= {f"score {name}": score for name, score in zip(self.detectors, scores, strict=True)}
         record |= {name: getattr(row, name) for name in ("sha256", "width", "height", "format", "quality")}
         record |= {"warnings": "; ".join(row.warnings), "metadata": "; ".join(row.metadata)}
