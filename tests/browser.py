@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-port=0")
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
 
 
 def browser() -> str:
@@ -86,7 +86,9 @@ class Tab:
 async def tabs(folder: Path, count: int = 1) -> AsyncIterator[list[Tab]]:
     """A browser with a profile in a new folder, and pages of it."""
     port = folder / "DevToolsActivePort"
-    running = subprocess.Popen([browser(), *FLAGS, f"--user-data-dir={folder}"], stderr=subprocess.DEVNULL)
+    running = subprocess.Popen(
+        [browser(), *FLAGS, "--remote-debugging-port=0", f"--user-data-dir={folder}"], stderr=subprocess.DEVNULL
+    )
     try:
         async with asyncio.timeout(60):
             while not (port.exists() and port.read_text().count("\n")):

@@ -18,6 +18,15 @@ from tellsign.detectors.checkpoints import read_recipe
 from tellsign.stages import score, train
 from tellsign.system.parquet import read_rows, write_rows
 
+BRIEF = {
+    "backbone": {"name": "demo-clip-rn", "weights": "shipped"},
+    "crop": 72,
+    "epochs": 1,
+    "batch_size": 4,
+    "optimiser": {"name": "adam", "lr": 1e-3},
+}
+"""A recipe that trains a detector in a second."""
+
 
 def made(folder: Path, part: str, count: int, seed: int) -> None:
     """A split and its crops."""
@@ -59,6 +68,20 @@ def trained(data: Path, out: Path, artifact: Any, **options: Any) -> list[dict[s
     train.main(settings=artifact.settings, split=data / "train.parquet", inputs=inputs, out=out,
                work=out.with_name("work"), device="cpu", **options)  # fmt: skip
     return list(csv.DictReader((out / "log.csv").read_text().splitlines()))
+
+
+def trained_runs(
+    factory: pytest.TempPathFactory, base: dict, runs: dict[str, dict], untrained: dict[str, dict] | None = None
+) -> tuple[Path, Any]:
+    """A folder with the images and the checkpoints of runs, and the plan of these and of others."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        folder = train_and_val(factory)
+        plan = plan_of(folder, runs | (untrained or {}), base)
+        for name in runs:
+            artifact = plan.checkpoint(plan.run("toys", name), 0)
+            trained(folder, folder / artifact.path, artifact)
+    return folder, plan
 
 
 def scored(data: Path, checkpoint: Path, artifact: Any) -> Any:

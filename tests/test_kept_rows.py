@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from small_runs import plan_of, train_and_val, trained
+from small_runs import BRIEF, trained_runs
 
 from tellsign.__main__ import run
 from tellsign.prediction import kept, rows
@@ -18,17 +18,11 @@ from tellsign.prediction.kept import kept_rows, place_beside
 from tellsign.prediction.predictor import Predictor, source_of
 from tellsign.prediction.rows import rows_of
 
-RUN = {"backbone": {"name": "demo-clip-rn", "weights": "shipped"}, "crop": 72, "epochs": 1, "batch_size": 4}
-
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        data = train_and_val(tmp_path_factory)
-        plan = plan_of(data, {"a": {}}, RUN)
-        trained(data, data / "checkpoint", plan.checkpoint(plan.run("toys", "a"), 0))
-        return data / "checkpoint"
+    folder, plan = trained_runs(tmp_path_factory, BRIEF, {"a": {}})
+    return folder / plan.checkpoint(plan.run("toys", "a"), 0).path
 
 
 @pytest.fixture

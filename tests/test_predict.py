@@ -16,7 +16,7 @@ import pytest
 import yaml
 from conftest import demo_config, make_plan
 from PIL import Image, PngImagePlugin
-from small_runs import plan_of, train_and_val, trained
+from small_runs import BRIEF, plan_of, trained_runs
 
 import tellsign
 from tellsign.__main__ import run
@@ -30,13 +30,6 @@ from tellsign.prediction.sources import Source, centre_crop
 from tellsign.stages import crops, score
 from tellsign.system.parquet import read_rows, write_rows
 
-BASE = {
-    "backbone": {"name": "demo-clip-rn", "weights": "shipped"},
-    "crop": 72,
-    "epochs": 1,
-    "batch_size": 4,
-    "optimiser": {"name": "adam", "lr": 1e-3},
-}
 CONTROLLED = {"control": "jpeg+size", "quality": 80, "size": 100}
 
 
@@ -65,16 +58,10 @@ def opened(path: Path) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        folder = train_and_val(tmp_path_factory)
-        plan = plan_of(folder, {"a": {}, "b": {"bias": CONTROLLED}}, BASE)
-        for name in ("a", "b"):
-            artifact = plan.checkpoint(plan.run("toys", name), 0)
-            trained(folder, folder / artifact.path, artifact)
-        suffixes = ("png", "jpg", "webp")
-        pictures = [picture(folder / f"mine/{i:02}.{suffixes[i % 3]}", (60 + 7 * i, 130 - 6 * i), i) for i in range(9)]
-        return World(folder, plan, pictures)
+    folder, plan = trained_runs(tmp_path_factory, BRIEF, {"a": {}, "b": {"bias": CONTROLLED}})
+    suffixes = ("png", "jpg", "webp")
+    pictures = [picture(folder / f"mine/{i:02}.{suffixes[i % 3]}", (60 + 7 * i, 130 - 6 * i), i) for i in range(9)]
+    return World(folder, plan, pictures)
 
 
 @pytest.fixture
@@ -254,7 +241,7 @@ def test_methods_on_captions_and_boxes_are_refused(tmp_path, monkeypatch, caplog
 
 def test_runs_that_cannot_be_asked_are_refused_before_they_are_trained(there):
     few = {"start": "run:a", "shots": 2}
-    plan = plan_of(there.folder, {"a": {}, "few": few}, BASE)
+    plan = plan_of(there.folder, {"a": {}, "few": few}, BRIEF)
     with pytest.raises(UserError, match="toys/few cannot be asked about any picture: its weights were adapted"):
         next(predict.sources_of(plan, "toys/few", Path("c.yaml"), []))
     demo = make_plan(demo_config())

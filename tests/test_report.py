@@ -1,12 +1,12 @@
 import base64
 import json
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from browser import FLAGS, browser
 
 from tellsign import __version__
 from tellsign.errors import UserError
@@ -169,15 +169,11 @@ document.title = JSON.stringify({
 
 def measured_by_a_browser(page, width, tmp_path):
     """How far the page and the boxes of its tables are wider than what is seen of them, in pixels."""
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if browser is None:
-        pytest.skip("no browser here: `apt-get install chromium` brings one")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", f"--window-size={width},800"]
-    flags += [f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    flags = [*FLAGS, f"--window-size={width},800", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
     measuring = tmp_path / "measuring.html"
     measuring.write_text(page.replace("</body>", f"{MEASURE}</body>"))
     made = subprocess.run(
-        [browser, *flags, measuring.as_uri()], check=True, capture_output=True, text=True, timeout=120
+        [browser(), *flags, measuring.as_uri()], check=True, capture_output=True, text=True, timeout=120
     )
     return json.loads(re.search(r"<title>(.*?)</title>", made.stdout)[1])
 

@@ -18,7 +18,7 @@ import pytest
 from aiohttp import web
 from browser import tabs
 from PIL import Image, PngImagePlugin
-from small_runs import plan_of, train_and_val, trained
+from small_runs import BRIEF, trained_runs
 
 from tellsign.__main__ import run
 from tellsign.commands import predict, serve
@@ -28,14 +28,7 @@ from tellsign.prediction.page import PictureAsker, style
 from tellsign.prediction.predictor import Predictor
 from tellsign.prediction.server import application, refusal
 
-RUN = {
-    "backbone": {"name": "demo-clip-rn", "weights": "shipped"},
-    "crop": 72,
-    "epochs": 1,
-    "batch_size": 4,
-    "optimiser": {"name": "adam", "lr": 1e-3},
-    "mask": {"name": "texture_aware", "ratio": [0.4, 0.6]},
-}
+RUN = BRIEF | {"mask": {"name": "texture_aware", "ratio": [0.4, 0.6]}}
 LIMIT = 200_000
 
 
@@ -49,13 +42,7 @@ def png(seed: int, size: tuple[int, int] = (90, 80), **options: Any) -> bytes:
 @pytest.fixture(scope="module")
 def trained_plan(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     """A folder with a trained run ``toys/a``, and its plan."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        folder = train_and_val(tmp_path_factory)
-        plan = plan_of(folder, {"a": {}, "b": {"epochs": 2}}, RUN)
-        artifact = plan.checkpoint(plan.run("toys", "a"), 0)
-        trained(folder, folder / artifact.path, artifact)
-        return folder, plan
+    return trained_runs(tmp_path_factory, RUN, {"a": {}}, untrained={"b": {"epochs": 2}})
 
 
 @pytest.fixture

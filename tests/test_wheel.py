@@ -10,13 +10,12 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from small_runs import plan_of, train_and_val, trained
+from small_runs import BRIEF, trained_runs
 
 REPOSITORY = Path(__file__).parents[1]
-RUN = {"backbone": {"name": "demo-clip-rn", "weights": "shipped"}, "crop": 72, "epochs": 1, "batch_size": 4}
 
 
-def test_the_wheel_predicts_without_the_repository(tmp_path, tmp_path_factory, monkeypatch):
+def test_the_wheel_predicts_without_the_repository(tmp_path, tmp_path_factory):
     uv, site = Path(sys.executable).with_name("uv"), tmp_path / "site"
     build = ["build", "--quiet", "--wheel", "--offline", "--no-build-isolation", "--python", sys.executable]
     subprocess.run([uv, *build, "--out-dir", tmp_path, REPOSITORY], check=True, cwd=tmp_path)
@@ -24,11 +23,8 @@ def test_the_wheel_predicts_without_the_repository(tmp_path, tmp_path_factory, m
     install = ["pip", "install", "--quiet", "--offline", "--no-deps", "--target", site, "--python", sys.executable]
     subprocess.run([uv, *install, wheel], check=True, cwd=tmp_path)
 
-    with monkeypatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        data = train_and_val(tmp_path_factory)
-        plan = plan_of(data, {"a": {}}, RUN)
-        trained(data, tmp_path / "checkpoint", plan.checkpoint(plan.run("toys", "a"), 0))
+    folder, plan = trained_runs(tmp_path_factory, BRIEF, {"a": {}})
+    checkpoint = folder / plan.checkpoint(plan.run("toys", "a"), 0).path
     pixels = np.random.default_rng(0).integers(0, 256, (90, 90, 3), dtype=np.uint8)
     for name in ("sd/real/a.png", "sd/fake/b.png"):
         (tmp_path / "mine" / name).parent.mkdir(parents=True)
@@ -45,7 +41,7 @@ def test_the_wheel_predicts_without_the_repository(tmp_path, tmp_path_factory, m
     assert Path(found.strip()).is_relative_to(site)
     assert tellsign("--version").startswith("tellsign ")
     assert "sd" in tellsign("look", "mine")
-    tellsign("predict", "mine", "--checkpoint", "checkpoint", "--out", "scores.json")
+    tellsign("predict", "mine", "--checkpoint", str(checkpoint), "--out", "scores.json")
     rows = json.loads((tmp_path / "scores.json").read_text())["pictures"]
     assert [Path(row["path"]).name for row in rows] == ["b.png", "a.png"]
     assert rows[0]["score"] == rows[1]["score"]  # equal pixels

@@ -180,12 +180,10 @@ def examine(
         short: Lines on what a split's folders lack.
         folder: Where artifacts live.
     """
-    there: dict[str, bool] = {}
+    there = functools.cache(lambda path: (folder / path).exists())
 
     def is_made(artifact: Artifact) -> bool:
-        if artifact.path not in there:
-            there[artifact.path] = (folder / artifact.path).exists()
-        return there[artifact.path]
+        return there(artifact.path)
 
     facts: dict[str, tuple[Cost, set[str], set[str], list[str]]] = {}
 

@@ -24,6 +24,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tellsign.commands.configuration import plan_of, unknown_fingerprints
 from tellsign.commands.printing import print_table
@@ -41,6 +42,9 @@ from tellsign.schema.data import Perturbation
 from tellsign.schema.loading import plain
 from tellsign.system.parquet import read_rows
 from tellsign.system.progress import progress
+
+if TYPE_CHECKING:
+    from tellsign.prediction.predictor import Predictor
 
 EXPLAINED = (
     "For each detector: the crop that it sees; Grad-CAM of the evidence for fake, scaled by its greatest value; where "
@@ -85,8 +89,7 @@ def main(
         explain: A new folder for a PNG of each picture, with what the detectors look at, and index.html.
         device: auto, cpu, cuda or cuda:1.
     """
-    if not 0 <= threshold <= 1:
-        raise UserError(f"--threshold is {threshold}; a score is in [0, 1].")
+    check_threshold(threshold)
     if sure is not None and (calibrate is None or not 0.5 <= sure < 1):
         raise UserError(f"--sure is {sure}; it goes with --calibrate FOLDER, and is at least 0.5 and below 1.")
     write = writer_for(out) if out else None
@@ -99,17 +102,13 @@ def main(
     if not found.files:
         raise UserError(f"no picture in {', '.join(pictures)}; {passed_over(found)}.")
     known = labelled_pictures(calibrate) if calibrate else {}
-    os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
+    predictors = predictors_of(plan, run or (), configfile, config or [], checkpoint or (), detector or (), device)
 
     from tellsign.prediction import explain as explaining
     from tellsign.prediction.calibration import calibrated
     from tellsign.prediction.kept import kept_rows, place_beside
-    from tellsign.prediction.predictor import Predictor, source_of
     from tellsign.prediction.rows import rows_of
 
-    sources = [one for name in run or () if plan for one in sources_of(plan, name, configfile, config or [])]
-    sources += [*map(source_of, checkpoint or ()), *released_sources(detector or ())]
-    predictors = [Predictor(source, device) for source in distinct(sources)]
     for predictor in predictors if explain else ():
         explaining.detector_of(predictor)  # whether there is anything to draw, before the work
     calibration = None
@@ -151,6 +150,43 @@ def labelled_pictures(folder: Path) -> dict[Path, int]:
             "`tellsign look FOLDER` says which names are understood."
         )
     return known
+
+
+def check_threshold(threshold: float) -> None:
+    """Raise UserError where a threshold is no score."""
+    if not 0 <= threshold <= 1:
+        raise UserError(f"--threshold is {threshold}; a score is in [0, 1].")
+
+
+def predictors_of(
+    plan: Plan | None,
+    runs: Sequence[str],
+    configfile: Path,
+    given: Sequence[str],
+    checkpoints: Sequence[Path],
+    detectors: Sequence[str],
+    device: str,
+) -> list[Predictor]:
+    """Detectors that are asked for, ready to score on all cores.
+
+    Args:
+        plan: That of the configuration; None where no run is asked for.
+        runs: PAPER/NAME of its runs.
+        configfile, given: The configuration, for errors.
+        checkpoints: Checkpoint folders.
+        detectors: Names of published detectors.
+        device: auto, cpu, cuda or cuda:1.
+
+    Raises:
+        UserError: one is not there or cannot be asked, or two have one name.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))  # before torch is imported
+
+    from tellsign.prediction.predictor import Predictor, source_of
+
+    sources = [one for name in runs if plan for one in sources_of(plan, name, configfile, given)]
+    sources += [*map(source_of, checkpoints), *released_sources(detectors)]
+    return [Predictor(source, device) for source in distinct(sources)]
 
 
 def distinct(sources: Sequence[Source]) -> list[Source]:

@@ -11,7 +11,7 @@ from tellsign.data.inventory import FileDigests
 from tellsign.detectors.recipes.base import Pixels
 from tellsign.errors import UserError, choose
 from tellsign.networks.weights import open_catalogue, shopping_list
-from tellsign.plan.networks import FindWeights, Networks
+from tellsign.plan.networks import FindWeights, settings_of
 from tellsign.plan.recipes import read_recipe
 from tellsign.prediction.sources import Source, centre_crop
 from tellsign.schema.strict_yaml import read_yaml
@@ -44,13 +44,12 @@ def released_source(name: str, spec: dict[str, Any], find: FindWeights) -> Sourc
     """
     recipe = read_recipe({"data": {"split": "none"}, "epochs": 0, **spec}, f"{RECIPES}: {name}")
     settings: dict[str, Any] = recipe.training_settings() | {"seed": 0}
-    networks = Networks(find)
     for field, network in recipe.networks().items():
         try:
-            find(network.weights, network.name)
+            resolved = find(network.weights, network.name)
         except MissingWeightsError as problem:
             raise UserError(shopping_list([problem], {network.weights: [f"--detector {name}"]})) from None
-        settings[field] = networks.settings(network.name, network.weights, name, network.front)
+        settings[field] = settings_of(network.name, resolved, network.front)
     inputs = recipe.test_inputs()
     crops = inputs.get("crops")
     if set(inputs) != {"crops"} or not isinstance(crops, Pixels):

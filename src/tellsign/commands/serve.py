@@ -15,15 +15,20 @@ docs/predict.md says what the numbers mean, and what they do not.
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from tellsign.commands.configuration import plan_of
-from tellsign.commands.predict import EXPLAINED, checkpoints_of, distinct, sources_of, trained_runs, what_there_is
-from tellsign.commands.released_detectors import released_sources
+from tellsign.commands.predict import (
+    EXPLAINED,
+    check_threshold,
+    checkpoints_of,
+    predictors_of,
+    trained_runs,
+    what_there_is,
+)
 from tellsign.errors import UserError
 from tellsign.plan.plan import Plan
 
@@ -55,24 +60,20 @@ def main(
         port: The port to listen at; 0 for a free one.
         device: auto, cpu, cuda or cuda:1.
     """
-    if not 0 <= threshold <= 1:
-        raise UserError(f"--threshold is {threshold}; a score is in [0, 1].")
+    check_threshold(threshold)
     if not 0 < limit <= 1000:
         raise UserError(f"--limit is {limit:g} MB; a picture may have up to 1000 MB.")
     plan = plan_of(configfile, config or []) if run or not (checkpoint or detector) else None
     runs = run or (first_runs(plan, configfile, config or []) if plan else [])
-    os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
-
-    from aiohttp import web
-
-    from tellsign.prediction.page import PictureAsker, style
-    from tellsign.prediction.predictor import Predictor, source_of
-    from tellsign.prediction.server import application
 
     with listener(host, port) as listening:
-        sources = [one for name in runs if plan for one in sources_of(plan, name, configfile, config or [])]
-        sources += [*map(source_of, checkpoint or ()), *released_sources(detector or ())]
-        predictors = [Predictor(source, device) for source in distinct(sources)]
+        predictors = predictors_of(plan, runs, configfile, config or [], checkpoint or (), detector or (), device)
+
+        from aiohttp import web
+
+        from tellsign.prediction.page import PictureAsker, style
+        from tellsign.prediction.server import application
+
         banner, most = plan.config.banner if plan else "", round(limit * 1e6)
         asker = PictureAsker(predictors, threshold, banner, EXPLAINED, most)
         logging.getLogger("tellsign.system.progress").setLevel(logging.WARNING)  # a picture takes no time to tell of

@@ -21,11 +21,11 @@ from tellsign.detectors.from_imagenet import FromImageNet, is_imagenet
 from tellsign.detectors.on_crops import IMAGENET_MEAN, IMAGENET_STD
 from tellsign.detectors.protocol import Sample
 from tellsign.networks.backbones.loading import load_backbone
+from tellsign.networks.backbones.open_clip_towers import CLIP_MEAN, CLIP_STD
 from tellsign.networks.frequency_windows import chosen
 from tellsign.networks.noise_filters import SIDE, noise_filters
 from tellsign.networks.state import State
 
-CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 RESNETS = ("model_min", "model_max")
 BRANCH = 256
 """Numbers that stand for the whole image."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -104,12 +104,8 @@ def match(first: ScoreRows, second: ScoreRows, names: tuple[str, str]) -> Matche
             f"{len(apart)} images have one label in {names[0]} and the other in {names[1]}, first "
             f"{subsets[subset]}/{short(images[image])}. Give both the same labels: 0 real, 1 fake."
         )
-    subset, image = np.divmod(keys, len(images))
-    used, number = np.unique(subset, return_inverse=True)
     return Matched(
-        subsets=[subsets[k] for k in used],
-        subset=number,
-        image=np.unique(image, return_inverse=True)[1],
+        **_numbered(keys, subsets, images),
         label=one.labels[at],
         first={seed: scores[at] for seed, scores in one.scores.items()},
         second={seed: scores[other_at] for seed, scores in other.scores.items()},
@@ -141,16 +137,20 @@ def align(detectors: Mapping[str, ScoreRows]) -> Aligned:
             raise UserError(
                 f"{apart} images have one label in {first} and the other in {name}. Give both the same labels."
             )
-    subset, image = np.divmod(keys, len(images))
-    used, number = np.unique(subset, return_inverse=True)
     return Aligned(
-        subsets=[subsets[k] for k in used],
-        subset=number,
-        image=np.unique(image, return_inverse=True)[1],
+        **_numbered(keys, subsets, images),
         label=label,
         scores={name: {s: own[at[name]] for s, own in side.scores.items()} for name, side in sides.items()},
         left_out={name: len(side.keys) - len(keys) for name, side in sides.items()},
     )
+
+
+def _numbered(keys: Int[np.ndarray, " rows"], subsets: list[str], images: list[str]) -> dict[str, Any]:
+    """``subsets``, ``subset`` and ``image`` of what was matched: numbers of those alone that are left."""
+    subset, image = np.divmod(keys, len(images))
+    used, number = np.unique(subset, return_inverse=True)
+    left = [subsets[k] for k in used]
+    return {"subsets": left, "subset": number, "image": np.unique(image, return_inverse=True)[1]}
 
 
 def _places(keys: Int[np.ndarray, " rows"], subsets: list[str], images: list[str]) -> list[Place]:

@@ -32,7 +32,7 @@ class Networks:
         self.missing: set[str] = set()
 
     def settings(self, name: str, weights: str, where: str, front: str | None = None) -> dict[str, str]:
-        """Settings of a network: its name, the place and digest of its weights, and its front where it is not its own.
+        """See `settings_of`.
 
         Raises:
             UserError: its weights cannot be right; ``where`` names the place.
@@ -53,8 +53,13 @@ class Networks:
         resolved = self._resolved[weights, name]
         if resolved is None:
             resolved = ResolvedWeights(weights, "missing")
-        own = {} if front is None else {"front": front}
-        return {"name": name, "weights": resolved.path, "digest": resolved.digest, **own}
+        return settings_of(name, resolved, front)
+
+
+def settings_of(name: str, resolved: ResolvedWeights, front: str | None = None) -> dict[str, str]:
+    """Settings of a network: its name, the place and digest of its weights, and its front where it is not its own."""
+    own = {} if front is None else {"front": front}
+    return {"name": name, "weights": resolved.path, "digest": resolved.digest, **own}
 
 
 class Use(NamedTuple):
